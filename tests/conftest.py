@@ -1,0 +1,118 @@
+"""The backends that tests run on, and the settings of the tools that run them.
+
+A test that takes the fixture `backend` runs once on each backend that this environment has.
+The environment variable DLSKILLS_TEST_BACKENDS chooses among them, for example
+`DLSKILLS_TEST_BACKENDS=numpy,cupy`; a backend named there must be usable.
+"""
+
+import importlib
+import os
+import warnings
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import cupy_stand_in
+import hypothesis
+import pytest
+
+from dlskills.backend import Backend, get_backend
+
+os.environ.setdefault("MPLBACKEND", "agg")  # no test opens a window
+
+# Tests are short by default; HYPOTHESIS_PROFILE=thorough searches longer. On CI the same examples
+# are drawn each time. No deadlines: the first call of a kernel compiles it.
+hypothesis.settings.register_profile("default", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, max_examples=50, derandomize=True, database=None, print_blob=True
+)
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default")
+)
+
+# The stand-in for a GPU's libraries has to be there before CuPy is imported.
+HIPEMU_BUILD = os.environ.get("DLSKILLS_HIPEMU_BUILD")
+HIPEMU = cupy_stand_in.activate(HIPEMU_BUILD) if HIPEMU_BUILD else None
+
+
+def strict_backend(xp: Any) -> Backend:
+    # Not on the default device, where NumPy takes strict's arrays for its own; and without
+    # boolean indexing, for which a GPU would have to wait.
+    xp.set_array_api_strict_flags(boolean_indexing=False)
+    return get_backend(xp.Device("device1"), xp=xp)
+
+
+# What each backend needs, and how to get it from that.
+BACKENDS: dict[str, tuple[str, Callable[[ModuleType], Backend]]] = {
+    "numpy": ("numpy", lambda xp: get_backend("cpu")),
+    "strict": ("array_api_strict", strict_backend),
+    "torch": ("torch", lambda xp: get_backend(xp=xp)),
+    "cupy": ("cupy", lambda xp: get_backend("cuda")),
+}
+
+
+@cache
+def obstacle(name: str) -> str | None:
+    """Why the backend cannot be used here, or None if it can."""
+    if name not in BACKENDS:
+        return f"there are {', '.join(BACKENDS)}"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # they are not about our code
+            library = importlib.import_module(BACKENDS[name][0])
+        if name == "cupy":
+            library.cuda.runtime.getDeviceCount()  # raises if no device answers
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+@cache
+def selected_backends() -> list[str]:
+    wanted = os.environ.get("DLSKILLS_TEST_BACKENDS")
+    if not wanted:
+        return [name for name in BACKENDS if obstacle(name) is None]
+    names = [name.strip() for name in wanted.split(",")]
+    for name in names:
+        if problem := obstacle(name):
+            raise pytest.UsageError(
+                f"DLSKILLS_TEST_BACKENDS names {name!r}, which cannot be used here: {problem}"
+            )
+    return names
+
+
+def pytest_report_header() -> str:
+    stand_in = " (on the CPU, with hipemu)" if HIPEMU else ""
+    return f"backends: {', '.join(selected_backends())}{stand_in}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames:
+        return
+    names = selected_backends()
+    if mark := metafunc.definition.get_closest_marker("backends"):
+        if unknown := set(mark.args) - set(BACKENDS):
+            raise pytest.UsageError(f"{metafunc.definition.nodeid}: no backends {sorted(unknown)}")
+        names = [name for name in names if name in mark.args]
+    metafunc.parametrize("backend", names, indirect=True)
+
+
+@pytest.fixture(scope="session")  # so that it goes with hypothesis
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn: a namespace `xp`, a device, and the ways there and back."""
+    library, make = BACKENDS[request.param]
+    return make(importlib.import_module(library))
+
+
+@pytest.fixture
+def device_counters() -> ModuleType:
+    """Hipemu, which counts what its device does; the test is skipped on all other devices.
+
+    For example: `with device_counters.counting() as added: step()`, after which
+    `added["kernel_launches"] == 1` and `added["copies_d2h"] == 0`.
+    """
+    if HIPEMU is None:
+        pytest.skip("only the stand-in for a GPU counts: nox -s tests_cupy")
+    HIPEMU.reset_counters()
+    return HIPEMU

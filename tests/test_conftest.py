@@ -1,0 +1,55 @@
+"""The fixtures of conftest.py."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dlskills.backend import backend_of, to_host
+
+
+def test_a_backend_takes_and_gives_back_arrays(backend):
+    array = backend.xp.sqrt(backend.asarray([1.0, 4.0, 9.0], dtype="float32"))
+
+    assert backend_of(array) == backend
+    np.testing.assert_array_equal(to_host(array), np.asarray([1, 2, 3], dtype=np.float32))
+
+
+@pytest.mark.backends("strict")
+def test_strict_arrays_do_not_pass_for_numpys(backend):
+    with pytest.raises((RuntimeError, TypeError), match="device"):
+        np.asarray(backend.asarray([1.0]))
+
+
+@pytest.mark.backends("cupy")
+def test_the_stand_in_counts_kernels(backend, device_counters):
+    array = backend.asarray([1.0, 2.0], dtype="float32")
+
+    with device_counters.counting() as added:
+        array += 1
+
+    assert added["kernel_launches"] == 1
+    assert added["copies_h2d"] == added["copies_d2h"] == 0
+
+
+@pytest.mark.parametrize("wanted", ["numpy,nonsense", "numpy,cupy"])
+def test_a_backend_that_is_asked_for_has_to_be_there(wanted):
+    # A driver that sees no device, or no CuPy at all: neither may turn into skipped tests.
+    environment = {
+        "DLSKILLS_TEST_BACKENDS": wanted,
+        "DLSKILLS_HIPEMU_BUILD": "",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", __file__],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"names {wanted.partition(',')[2]!r}, which cannot be used here" in result.stderr
