@@ -1,0 +1,134 @@
+"""Mini-batches: which samples each training step sees, drawn on the host from a seed."""
+
+import math
+import operator
+import secrets
+from collections.abc import Iterator
+from typing import SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Batches:
+    """Seeded mini-batches of sample indices, epoch after epoch.
+
+    Without replacement, an epoch is a fresh permutation: every sample exactly once, the last
+    batch holding what is left over. With replacement, each batch is `batch_size` independent
+    draws, as ``np.random.choice(size, batch_size)`` draws them in the tutorial: an epoch then
+    has as many batches, but leaves out about 37 % of the samples and repeats others.
+
+    Iterating gives one epoch; iterating again gives the next one of the same stream.
+
+    Parameters
+    ----------
+    size : int
+        The number of samples, at least 1.
+    batch_size : int
+        Samples a batch, at least 1. Without replacement a batch cannot exceed the data: where
+        `batch_size` does, each epoch is one batch of all samples.
+    replacement : bool, default False
+        Whether to draw with replacement.
+    seed : int or numpy.random.Generator, optional
+        A whole number from 0, or a generator to draw from. The same seed gives the same batches
+        on every machine. By default a fresh seed is drawn, and recorded.
+
+    Attributes
+    ----------
+    seed : int or None
+        The seed given or drawn; None where a generator was given.
+    generator : numpy.random.Generator
+        What the indices are drawn from (PCG64, unless another was given). Its
+        ``bit_generator.state`` is all that a checkpoint needs to go on from an epoch's end.
+
+    Raises
+    ------
+    TypeError
+        If `size` or `batch_size` is not an integer, `replacement` is not a bool, or `seed` is
+        neither an integer nor a generator. A bool is no integer here.
+    ValueError
+        If `size` or `batch_size` is below 1, or `seed` below 0.
+
+    Examples
+    --------
+    >>> batches = Batches(5, 2, seed=1)
+    >>> len(batches)
+    3
+    >>> [len(batch) for batch in batches]
+    [2, 2, 1]
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        replacement: bool = False,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        self.size = _integer("size", size, 1, "Give the number of samples, such as len(x_train).")
+        self.batch_size = _integer(
+            "batch_size", batch_size, 1, "Give the number of samples a batch, such as 100."
+        )
+        if not isinstance(replacement, bool | np.bool_):
+            raise TypeError(
+                f"replacement must be True or False; got {replacement!r}. "
+                "Leave it out to see every sample once an epoch."
+            )
+        self.replacement = bool(replacement)
+        self.seed: int | None = None
+        if isinstance(seed, np.random.Generator):
+            self.generator = seed
+        else:
+            self.seed = _integer(
+                "seed",
+                secrets.randbits(63) if seed is None else seed,
+                0,
+                "Give that, a numpy.random.Generator, or nothing for a fresh seed.",
+            )
+            # PCG64 by name: what default_rng() means may change between versions of NumPy.
+            self.generator = np.random.Generator(np.random.PCG64(self.seed))
+
+    def __len__(self) -> int:
+        """Give the number of batches an epoch, a last partial one included."""
+        return math.ceil(self.size / self.batch_size)
+
+    def epoch(self) -> NDArray[np.int64]:
+        """Draw the next epoch's indices, all at once, to be moved to a device in one go.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, of shape (size,), or with replacement (len(self) * batch_size,). Batch `i` is
+            ``indices[i * batch_size : (i + 1) * batch_size]``.
+        """
+        if self.replacement:
+            return self.generator.integers(self.size, size=len(self) * self.batch_size)
+        return self.generator.permutation(np.arange(self.size, dtype=np.int64))
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        """Draw the next epoch and give its batches one by one."""
+        indices = self.epoch()
+        for start in range(0, len(indices), self.batch_size):
+            yield indices[start : start + self.batch_size]
+
+    def __repr__(self) -> str:
+        """Say how the batches are drawn."""
+        source = self.generator if self.seed is None else self.seed
+        return (
+            f"Batches({self.size}, {self.batch_size}, "
+            f"replacement={self.replacement}, seed={source})"
+        )
+
+
+def _integer(name: str, value: object, least: int, remedy: str) -> int:
+    message = f"{name} must be an integer of at least {least}; got {value!r}. {remedy}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
+        raise TypeError(message)
+    try:
+        integer = operator.index(value)
+    except TypeError:  # An array has __index__, but keeps it only where it is one integer.
+        raise TypeError(message) from None
+    if integer < least:
+        raise ValueError(message)
+    return integer

@@ -1,0 +1,8 @@
+"""What all tests of the data share."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _without_the_users_folder(monkeypatch):
+    monkeypatch.delenv("DLSKILLS_DATA_DIR", raising=False)

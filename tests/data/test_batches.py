@@ -1,0 +1,161 @@
+"""Mini-batches: what an epoch holds, what a seed fixes, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlskills.data import Batches
+
+sizes = st.integers(1, 300)
+batch_sizes = st.integers(1, 400)
+seeds = st.integers(0, 2**64)
+
+
+@given(sizes, batch_sizes, seeds)
+def test_an_epoch_holds_every_sample_once_in_full_batches_and_a_last_partial_one(
+    size, batch_size, seed
+):
+    batches = Batches(size, batch_size, seed=seed)
+    for _ in range(2):
+        epoch = list(batches)
+        assert len(epoch) == len(batches) == math.ceil(size / batch_size)
+        assert all(batch.dtype == np.int64 and batch.ndim == 1 for batch in epoch)
+        assert all(len(batch) == batch_size for batch in epoch[:-1])
+        assert len(epoch[-1]) == size - batch_size * (len(epoch) - 1)
+        np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(size))
+
+
+@given(sizes, batch_sizes, seeds)
+def test_with_replacement_every_batch_is_full_and_within_the_data(size, batch_size, seed):
+    batches = Batches(size, batch_size, replacement=True, seed=seed)
+    epoch = list(batches)
+    assert len(epoch) == len(batches) == math.ceil(size / batch_size)
+    assert all(batch.dtype == np.int64 and batch.shape == (batch_size,) for batch in epoch)
+    assert all(batch.min() >= 0 and batch.max() < size for batch in epoch)
+
+
+@given(sizes, batch_sizes, seeds, st.booleans())
+def test_the_same_seed_gives_the_same_batches_however_they_are_taken(
+    size, batch_size, seed, replacement
+):
+    one = Batches(size, batch_size, replacement=replacement, seed=seed)
+    two = Batches(size, batch_size, replacement=replacement, seed=seed)
+    for _ in range(3):
+        np.testing.assert_array_equal(np.concatenate(list(one)), two.epoch())
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_each_epoch_is_drawn_anew(replacement):
+    batches = Batches(100, 10, replacement=replacement, seed=0)
+    assert not np.array_equal(batches.epoch(), batches.epoch())
+
+
+def test_an_epoch_is_shuffled():
+    assert not np.array_equal(Batches(100, 10, seed=0).epoch(), np.arange(100))
+
+
+def test_other_seeds_give_other_batches():
+    assert not np.array_equal(Batches(100, 10, seed=0).epoch(), Batches(100, 10, seed=1).epoch())
+
+
+def test_draws_with_replacement_are_uniform_and_leave_out_a_share_of_one_over_e():
+    drawn = Batches(10_000, 100, replacement=True, seed=0).epoch()
+    assert len(np.unique(drawn)) / 10_000 == pytest.approx(1 - math.exp(-1), abs=0.02)
+    assert drawn.mean() == pytest.approx(5_000, abs=150)  # Five standard errors.
+
+
+def test_a_batch_larger_than_the_data_is_one_of_all_samples():
+    (batch,) = Batches(3, 100, seed=0)
+    assert sorted(batch) == [0, 1, 2]
+
+
+def test_a_batch_drawn_with_replacement_may_be_larger_than_the_data():
+    (batch,) = Batches(3, 100, replacement=True, seed=0)
+    assert batch.shape == (100,)
+    assert set(batch) == {0, 1, 2}
+
+
+def test_the_stream_of_a_seed_never_changes():
+    """A change here changes every recorded training run: the numbers were written down once."""
+    assert Batches(8, 3, seed=42).epoch().tolist() == [3, 4, 2, 7, 6, 1, 5, 0]
+    drawn = Batches(8, 3, replacement=True, seed=42).epoch()
+    assert drawn.tolist() == [0, 6, 5, 3, 3, 6, 0, 5, 1]
+
+
+def test_without_a_seed_a_fresh_one_is_drawn_and_recorded():
+    first, second = Batches(100, 10), Batches(100, 10)
+    assert first.seed != second.seed
+    np.testing.assert_array_equal(Batches(100, 10, seed=first.seed).epoch(), first.epoch())
+
+
+def test_a_generator_is_drawn_from_and_is_its_own_record():
+    generator = np.random.Generator(np.random.PCG64(7))
+    batches = Batches(100, 10, seed=generator)
+    assert batches.seed is None
+    assert batches.generator is generator
+    np.testing.assert_array_equal(batches.epoch(), Batches(100, 10, seed=7).epoch())
+
+
+def test_the_generators_state_resumes_the_stream():
+    batches = Batches(100, 10, seed=7)
+    batches.epoch()
+    state = batches.generator.bit_generator.state
+    expected = batches.epoch()
+    resumed = Batches(100, 10, seed=0)
+    resumed.generator.bit_generator.state = state
+    np.testing.assert_array_equal(resumed.epoch(), expected)
+
+
+def test_the_global_random_state_is_neither_read_nor_written():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    list(Batches(100, 10))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_numpy_integers_are_integers():
+    batches = Batches(np.int32(5), np.uint8(2), replacement=np.bool_(False), seed=np.int64(3))
+    assert (batches.size, batches.batch_size, batches.seed) == (5, 2, 3)
+    assert all(type(value) is int for value in (batches.size, batches.batch_size, batches.seed))
+    assert batches.replacement is False
+
+
+def test_repr_says_how_batches_are_drawn():
+    assert repr(Batches(5, 2, seed=3)) == "Batches(5, 2, replacement=False, seed=3)"
+    generator = np.random.default_rng(0)
+    assert "seed=Generator(PCG64)" in repr(Batches(5, 2, seed=generator))
+
+
+NOT_INTEGERS = [2.0, "2", True, np.bool_(True), None, np.array([1, 2]), np.array(2.0)]
+
+
+@pytest.mark.parametrize("value", NOT_INTEGERS, ids=repr)
+def test_refuses_what_is_no_integer(value):
+    with pytest.raises(TypeError, match=r"^size must be an integer of at least 1; got .*len\(x_"):
+        Batches(value, 1)
+    with pytest.raises(TypeError, match=r"^batch_size must be an integer of at least 1; got .*100"):
+        Batches(1, value)
+    if value is not None:
+        with pytest.raises(TypeError, match=r"^seed must be an integer of at least 0; got .*fresh"):
+            Batches(1, 1, seed=value)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_refuses_sizes_below_one(value):
+    with pytest.raises(ValueError, match=f"^size must be an integer of at least 1; got {value}"):
+        Batches(value, 1)
+    with pytest.raises(ValueError, match=f"^batch_size must be .* at least 1; got {value}"):
+        Batches(1, value)
+
+
+def test_refuses_a_negative_seed():
+    with pytest.raises(ValueError, match=r"^seed must be an integer of at least 0; got -1"):
+        Batches(1, 1, seed=-1)
+
+
+@pytest.mark.parametrize("value", [1, None, "yes"], ids=repr)
+def test_refuses_a_replacement_that_is_no_bool(value):
+    with pytest.raises(TypeError, match=f"^replacement must be True or False; got {value!r}"):
+        Batches(1, 1, replacement=value)

@@ -1,0 +1,253 @@
+"""Downloading MNIST into the cache: whole, checked files or none.
+
+No test uses the network: mirrors are servers on this machine, and the bundled sample stands in
+for the full set.
+"""
+
+import functools
+import gzip
+import http.server
+import io
+import re
+import shutil
+import sys
+import threading
+import warnings
+
+import pooch
+import pytest
+
+from dlskills.data import download, load_mnist, mnist_files
+from dlskills.data.idx import DataError
+
+SAMPLE = mnist_files.SAMPLE_FOLDER
+NAMES = sorted(path.name for path in SAMPLE.glob("*.gz"))
+TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
+MNIST = ([5, 0, 4], [7, 2, 1])
+
+
+def labels_of(loaded):
+    (_, t_train), (_, t_test) = loaded
+    return t_train[:3].tolist(), t_test[:3].tolist()
+
+
+def with_another_label(packed):
+    content = bytearray(gzip.decompress(packed))
+    content[-1] ^= 1
+    return gzip.compress(content)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves the sample, or fails at one file in the way that the server was told."""
+
+    def do_GET(self):
+        name = self.path.lstrip("/")
+        self.server.requests.append(name)
+        fault = self.server.faults.get(name)
+        if fault is None:
+            return super().do_GET()
+        return fault(self, (SAMPLE / name).read_bytes())
+
+    def answer(self, content, length=None):
+        self.send_response(200)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+def breaks(handler, content):
+    handler.answer(content[: len(content) // 2], length=len(content))
+
+
+def breaks_without_a_length(handler, content):
+    handler.answer(content[: len(content) // 2])
+
+
+def has_another_label(handler, content):
+    handler.answer(with_another_label(content))
+
+
+def is_an_error_page(handler, _):
+    handler.answer(b"<!DOCTYPE html><p>Try again later.</p>")
+
+
+def is_forbidden(handler, _):
+    handler.send_error(403)
+
+
+@pytest.fixture
+def mirror():
+    """Start servers on this machine: mirror(name of a file=how it fails, ...)."""
+    servers = []
+
+    def start(**faults):
+        handler = functools.partial(Handler, directory=str(SAMPLE))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.faults = {f"{name.replace('_', '-')}-ubyte.gz": f for name, f in faults.items()}
+        server.requests = []
+        server.url = f"http://127.0.0.1:{server.server_port}/"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """Put the user's cache into a temporary folder and let the sample pass for the full set."""
+    monkeypatch.setattr(mnist_files, "FULL", mnist_files.SAMPLE)
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
+    monkeypatch.setattr(download, "PAUSE", 0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "dlskills" / "mnist"
+
+
+@pytest.fixture
+def use(monkeypatch):
+    return lambda *mirrors: monkeypatch.setattr(
+        download, "MIRRORS", tuple(mirror.url for mirror in mirrors)
+    )
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_downloads_once_and_keeps_what_was_served(cache, mirror, use):
+    server = mirror()
+    use(server)
+    assert labels_of(load_mnist()) == MNIST
+    assert names_in(cache) == NAMES
+    assert all((cache / name).read_bytes() == (SAMPLE / name).read_bytes() for name in NAMES)
+    assert labels_of(load_mnist()) == MNIST
+    assert sorted(server.requests) == NAMES
+
+
+FAULTS = [breaks, breaks_without_a_length, has_another_label, is_an_error_page, is_forbidden]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_falls_back_to_the_next_mirror(cache, mirror, use, fault):
+    bad, good = mirror(train_labels_idx1=fault), mirror()
+    use(bad, good)
+    assert labels_of(load_mnist()) == MNIST
+    assert names_in(cache) == NAMES
+    assert good.requests == [TRAIN_LABELS]
+
+
+def test_tries_a_mirror_again(cache, mirror, use):
+    def breaks_once(handler, content):
+        handler.server.faults.clear()
+        breaks(handler, content)
+
+    server = mirror(train_labels_idx1=breaks_once)
+    use(server)
+    assert labels_of(load_mnist()) == MNIST
+    assert server.requests.count(TRAIN_LABELS) == 2
+
+
+FINDINGS = {
+    breaks: "IncompleteRead",
+    breaks_without_a_length: "is a gzip file cut short",
+    has_another_label: "has other contents: their SHA-256 is",
+    is_an_error_page: "begins with b'<!DO'; expected the magic number",
+    is_forbidden: "403 Client Error",
+}
+
+
+@pytest.mark.parametrize(("fault", "finding"), FINDINGS.items())
+def test_a_file_that_no_mirror_serves_is_named_and_leaves_no_trace(
+    cache, mirror, use, fault, finding
+):
+    use(mirror(train_labels_idx1=fault), mirror(train_labels_idx1=fault))
+    pattern = rf"(?s)^{TRAIN_LABELS} could not be downloaded.*127.*{finding}.*127.*{finding}"
+    with pytest.raises(DataError, match=pattern):
+        load_mnist()
+    assert names_in(cache) == ["train-images-idx3-ubyte.gz"]  # The file before it, whole.
+    use(mirror())
+    assert labels_of(load_mnist()) == MNIST
+    assert names_in(cache) == NAMES
+
+
+def test_without_data_or_network_one_error_says_all_there_is_to_do(cache, mirror, use):
+    gone = mirror()
+    gone.shutdown()
+    gone.server_close()
+    use(gone)
+    with pytest.raises(DataError) as caught:
+        load_mnist()
+    for needed in (*NAMES, gone.url, "data_dir=", "DLSKILLS_DATA_DIR", 'subset="sample"'):
+        assert needed in str(caught.value)
+    assert str(caught.value).count(f"{gone.url}train-images") == 1  # Tried twice, told once.
+    assert names_in(cache) == []
+
+
+def test_the_real_mirrors_are_named_with_https():
+    assert all(mirror in download.by_hand() for mirror in download.MIRRORS)
+    assert all(re.fullmatch("https://.*/mnist/", mirror) for mirror in download.MIRRORS)
+
+
+def test_a_damaged_file_in_the_cache_is_replaced_with_a_warning(cache, mirror, use):
+    shutil.copytree(SAMPLE, cache)
+    path = cache / TRAIN_LABELS
+    path.write_bytes(path.read_bytes()[:-100])
+    server = mirror()
+    use(server)
+    damage = f"{re.escape(str(path))} is a gzip file cut short .* It is downloaded again"
+    with pytest.warns(UserWarning, match=damage) as warned:
+        assert labels_of(load_mnist()) == MNIST
+    assert [warning.filename for warning in warned] == [__file__]
+    assert server.requests == [TRAIN_LABELS]
+    assert path.read_bytes() == (SAMPLE / TRAIN_LABELS).read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_mnist()
+
+
+def test_a_damaged_file_that_cannot_be_replaced_is_not_used(cache, mirror, use):
+    shutil.copytree(SAMPLE, cache)
+    path = cache / TRAIN_LABELS
+    path.write_bytes(with_another_label(path.read_bytes()))
+    use(mirror(train_labels_idx1=is_forbidden))
+    with (
+        pytest.warns(UserWarning, match="has other contents"),
+        pytest.raises(DataError, match=f"{TRAIN_LABELS} could not be downloaded"),
+    ):
+        load_mnist()
+
+
+def test_a_cache_that_cannot_be_written_is_named(cache, mirror, use):
+    cache.parent.write_text("a file where the folder should be")
+    use(mirror())
+    with pytest.raises(DataError, match=r"was downloaded but cannot be written .*DLSKILLS_DATA"):
+        load_mnist()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_a_progress_bar(cache, mirror, use, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    use(mirror())
+    load_mnist()
+    shown = sys.stderr.getvalue()
+    assert all(f"MNIST: {name}" in shown for name in NAMES)
+    assert "1.6/1.6 MB" in shown
+
+
+def test_elsewhere_nothing_is_printed(cache, mirror, use, capsys):
+    use(mirror())
+    load_mnist()
+    assert capsys.readouterr() == ("", "")
