@@ -1,0 +1,74 @@
+"""dlskills: the skills of learning, on any Array API backend.
+
+How parameters are updated, how weights are initialised, Batch Normalization, and the taming of
+overfitting, each formula written once for NumPy, CuPy and every other library of arrays that
+follows the Python Array API standard.
+"""
+
+from dlskills import initializers
+from dlskills.backend import (
+    Backend,
+    DeviceError,
+    backend_of,
+    get_backend,
+    namespace,
+    to_device,
+    to_host,
+)
+from dlskills.data import Batches, load_mnist
+from dlskills.gradients import numerical_gradient, relative_error
+from dlskills.layers import (
+    GELU,
+    Affine,
+    BatchNormalization,
+    Declared,
+    Dropout,
+    Layer,
+    LeakyReLU,
+    Loss,
+    MeanSquaredError,
+    ReLU,
+    Sigmoid,
+    SoftmaxWithLoss,
+    Tanh,
+)
+from dlskills.networks import MultiLayerNet, MultiLayerNetExtend
+from dlskills.optimizers import (
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AMSGrad,
+    Lion,
+    Momentum,
+    NAdam,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    engine,
+    make_optimizer,
+)
+from dlskills.parameters import Parameters
+from dlskills.plotting import smooth_curve
+from dlskills.sequential import Sequential
+from dlskills.training import DivergedError, Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [  # noqa: RUF022 - by subject
+    # update rules
+    "SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "AdaDelta",
+    "Adam", "AdamW", "AMSGrad", "NAdam", "Lion",
+    "Optimizer", "make_optimizer", "engine",
+    # layers and losses
+    "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization", "Dropout",
+    "SoftmaxWithLoss", "MeanSquaredError", "Layer", "Loss", "Declared",
+    # networks
+    "Sequential", "MultiLayerNet", "MultiLayerNetExtend", "Parameters", "initializers",
+    "numerical_gradient", "relative_error",
+    # data and training
+    "load_mnist", "Batches", "Trainer", "DivergedError", "smooth_curve",
+    # arrays and where they live
+    "get_backend", "Backend", "backend_of", "namespace", "to_device", "to_host", "DeviceError",
+]  # fmt: skip

@@ -1,0 +1,342 @@
+"""Where arrays live: a library of arrays, called by its Array API namespace, and a device of it.
+
+``device="cpu"`` is NumPy, ``"cuda"`` and ``"cuda:1"`` are CuPy, and ``xp=`` takes any other Array
+API namespace. Everything above this file asks an array for its namespace (:func:`namespace`) and
+uses only words of the standard; what one library words differently from another stands here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # the standard defines no type of arrays to annotate with
+DType: TypeAlias = Any
+Device: TypeAlias = Any
+
+
+class DeviceError(RuntimeError):
+    """A device that was asked for can't be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An Array API namespace and a device of it.
+
+    Made by :func:`get_backend` and :func:`backend_of`.
+
+    Attributes
+    ----------
+    name : str
+        The library: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"array_api_strict"``, ...
+    xp : module
+        The library's Array API namespace.
+    device : object
+        The device as that library names it; None for the library's default.
+    """
+
+    name: str
+    xp: ModuleType
+    device: Device
+
+    def dtype(self, dtype: str | DType) -> DType:
+        """The library's own data type for a name such as ``"float32"``."""
+        if not isinstance(dtype, str):
+            return dtype
+        found = getattr(self.xp, dtype, None)
+        if found is None:
+            raise ValueError(
+                f"dtype {dtype!r} is not known to {self.name}; give the name of a floating-point "
+                "type, such as 'float32' or 'float64'"
+            )
+        return found
+
+    def asarray(self, values: Any, dtype: str | DType | None = None) -> Array:
+        """An array here with these values: numbers, nested lists, or an array of any library."""
+        if not isinstance(values, np.ndarray | np.generic) and hasattr(values, "shape"):
+            if backend_of(values) == self:
+                return values if dtype is None else self.xp.astype(values, self.dtype(dtype))
+            values = to_host(values)
+        wanted = None if dtype is None else self.dtype(dtype)
+        with self.active():
+            return self.xp.asarray(values, dtype=wanted, **self._place())
+
+    def empty(self, shape: tuple[int, ...], dtype: str | DType) -> Array:
+        """An uninitialised array of this shape."""
+        with self.active():
+            return self.xp.empty(shape, dtype=self.dtype(dtype), **self._place())
+
+    def zeros(self, shape: tuple[int, ...], dtype: str | DType) -> Array:
+        """An array of zeros of this shape."""
+        with self.active():
+            return self.xp.zeros(shape, dtype=self.dtype(dtype), **self._place())
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all work that was given to it."""
+        if self.name == "cupy":
+            self.device.synchronize()
+        elif self.name == "torch" and getattr(self.device, "type", "cpu") == "cuda":
+            self.xp.cuda.synchronize(self.device)
+
+    def active(self) -> AbstractContextManager[Any]:
+        """A context in which new work goes to this device (CuPy has a current device)."""
+        return self.device if self.name == "cupy" else _NOTHING
+
+    def _place(self) -> dict[str, Device]:
+        # CuPy takes no device when it makes an array: there, active() decides.
+        return {} if self.device is None or self.name == "cupy" else {"device": self.device}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
+        return self  # it stands for a place, and modules can't be copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        number = self.device.id if self.name == "cupy" else None
+        device = None if self.device is None or self.name == "cupy" else str(self.device)
+        return _restore, (self.name, device, number)
+
+    def __str__(self) -> str:
+        if self.name == "numpy":
+            return "cpu (NumPy)"
+        if self.name == "cupy":
+            return f"cuda:{self.device.id} (CuPy)"
+        return f"{self.device} ({self.name})"
+
+
+def _restore(name: str, device: str | None, number: int | None) -> Backend:
+    if name == "cupy":
+        return get_backend(f"cuda:{number}")
+    return get_backend(device, importlib.import_module(name))
+
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
+_NUMPY = Backend("numpy", np, None)
+_NAMESPACES: dict[type, ModuleType] = {np.ndarray: np}
+
+
+def get_backend(device: str | Device | None = None, xp: ModuleType | None = None) -> Backend:
+    """The backend for a device.
+
+    Parameters
+    ----------
+    device : str or object, optional
+        ``"cpu"`` (the default: NumPy), ``"cuda"`` or ``"cuda:N"`` (CuPy). With `xp`, a device of
+        that library, as an object or by its name; the library's default if not given.
+    xp : module, optional
+        Any namespace that follows the Array API standard, such as ``array_api_strict`` or
+        ``torch``.
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    DeviceError
+        The device does not exist, or CuPy or its driver is missing.
+    ValueError
+        `device` is not the name of a device, or `xp` is no namespace of the standard.
+    """
+    if xp is not None and not (hasattr(xp, "__name__") and hasattr(xp, "empty")):
+        raise ValueError(f"xp must be a namespace of the Array API standard, got {xp!r}")
+    library = None if xp is None else _library(xp)
+    if xp is not None and library not in ("numpy", "cupy"):
+        return _backend_of_namespace(xp, device)
+    if library == "cupy":
+        device = "cuda" if device is None else device
+        device = f"cuda:{device.id}" if hasattr(device, "id") else device
+    elif device is None or device == "cpu":
+        return _NUMPY
+    match = re.fullmatch(r"cuda(?::(\d+))?", device) if isinstance(device, str) else None
+    if match is None or library == "numpy":
+        raise ValueError(_no_such_device(device, library))
+    return _cuda(device, int(match[1] or 0))
+
+
+def _no_such_device(device: Any, library: str | None) -> str:
+    if library == "numpy":
+        return f"device must be 'cpu' for NumPy, got {device!r}"
+    if library == "cupy":
+        return f"device must be 'cuda' or 'cuda:N' for CuPy, got {device!r}"
+    close = difflib.get_close_matches(str(device).lower(), ["cpu", "cuda"], n=1, cutoff=0.3)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}{hint}"
+
+
+def _cuda(device: str, number: int) -> Backend:
+    try:
+        import cupy
+    except ImportError as error:
+        if error.name != "cupy":  # installed, and broken: its own message says more than ours
+            raise DeviceError(
+                f"device {device!r} needs CuPy, which fails to import: {error}"
+            ) from error
+        raise DeviceError(
+            f"device {device!r} needs CuPy, which is not installed; install it with: "
+            'pip install "dlskills[gpu]"'
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(
+            f"device {device!r}: CuPy finds no GPU to use ({error}); install or update the "
+            "NVIDIA driver (nvidia-smi shows it), or use device='cpu'"
+        ) from None
+    if number >= count:
+        there = ", ".join(f"'cuda:{n}'" for n in range(count)) or "none"
+        raise DeviceError(f"device {device!r} does not exist; this machine has: {there}")
+    import array_api_compat.cupy as xp
+
+    return Backend("cupy", xp, cupy.cuda.Device(number))
+
+
+def _backend_of_namespace(xp: ModuleType, device: str | Device | None) -> Backend:
+    probe = xp.empty(0)  # the namespace of its arrays is the standard's, where xp's is not
+    xp = namespace(probe)
+    if isinstance(device, str):
+        device = _device_by_name(xp, device)
+    if device is not None:
+        probe = xp.empty(0, device=device)
+    return backend_of(probe)
+
+
+def _device_by_name(xp: ModuleType, name: str) -> Device:
+    devices = xp.__array_namespace_info__().devices()
+    for candidate in devices:
+        # array-api-strict's devices are written "array_api_strict.Device('device1')"
+        if name == str(candidate) or f"'{name}'" in str(candidate):
+            return candidate
+    there = ", ".join(map(str, devices))
+    raise DeviceError(f"device {name!r} is not known to {_library(xp)}; it has: {there}")
+
+
+def namespace(array: Array) -> ModuleType:
+    """The Array API namespace of an array.
+
+    Raises
+    ------
+    TypeError
+        `array` is not an array of a library that follows the standard.
+    """
+    try:
+        return _NAMESPACES[type(array)]
+    except KeyError:
+        pass
+    from array_api_compat import array_namespace, is_array_api_obj
+
+    if not is_array_api_obj(array):
+        raise TypeError(
+            f"expected an array (NumPy, CuPy, or of another Array API library), got a "
+            f"{type(array).__name__}; make one with numpy.asarray(...)"
+        )
+    # NumPy 2's own namespace is the standard's, and calls cost less without wrappers.
+    xp = np if isinstance(array, np.ndarray | np.generic) else array_namespace(array)
+    _NAMESPACES[type(array)] = xp
+    return xp
+
+
+def backend_of(array: Array) -> Backend:
+    """The backend that an array lives on."""
+    xp = namespace(array)
+    if xp is np:
+        return _NUMPY
+    return Backend(_library(xp), xp, device_of(array))
+
+
+def device_of(array: Array) -> Device:
+    """The device of an array, to make another beside it with ``device=``."""
+    if type(array) is np.ndarray:
+        return "cpu"
+    from array_api_compat import device
+
+    return device(array)
+
+
+def to_host(array: Array) -> np.ndarray[Any, Any]:
+    """The array's values as a NumPy array; waits for the device.
+
+    The one way back to the host. A NumPy array comes back as it is.
+
+    Parameters
+    ----------
+    array : array, number, or sequence of 0-d arrays
+        From any library and device.
+
+    Returns
+    -------
+    numpy.ndarray
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    if isinstance(array, list | tuple) and array and hasattr(array[0], "shape"):
+        return to_host(namespace(array[0]).stack(array))
+    if not hasattr(array, "shape"):
+        return np.asarray(array)
+    here = backend_of(array)
+    if here.name == "cupy":
+        return np.asarray(array.get())
+    if here.name == "torch":
+        return np.asarray(array.detach().cpu().numpy())
+    if here.name == "array_api_strict":
+        array = array.to_device(here.xp.Device("CPU_DEVICE"))
+    return np.asarray(array)
+
+
+def to_device(
+    array: Array, device: str | Device | None = None, xp: ModuleType | None = None
+) -> Array:
+    """The array's values on a device; see :func:`get_backend` for the arguments."""
+    return get_backend(device, xp).asarray(array)
+
+
+def matmul_into(out: Array, a: Array, b: Array) -> None:
+    """``out[...] = a @ b``, without the temporary where the library has a way.
+
+    The standard has no ``out=``; NumPy, CuPy and PyTorch do.
+    """
+    xp = namespace(out)
+    if xp is np:
+        np.matmul(a, b, out=out)
+    elif _library(xp) in ("cupy", "torch"):
+        xp.matmul(a, b, out=out)
+    else:
+        out[...] = xp.matmul(a, b)
+
+
+def check_array(name: str, array: Array, expected: Backend) -> None:
+    """Refuse an array that does not live on the expected backend.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the array.
+    array : array
+    expected : Backend
+
+    Raises
+    ------
+    TypeError
+        `array` is of another library or device, or no array at all.
+    """
+    if expected is _NUMPY and type(array) is np.ndarray:
+        return
+    try:
+        found = backend_of(array)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be an array on {expected}, got a {type(array).__name__}"
+        ) from None
+    if found != expected:
+        move = "dlskills.to_host(...)" if expected is _NUMPY else "network.backend.asarray(...)"
+        raise TypeError(f"{name} is on {found}, expected on {expected}; move it with {move}")
+
+
+def _library(xp: ModuleType) -> str:
+    parts = xp.__name__.split(".")
+    return parts[1] if parts[0] == "array_api_compat" else parts[0]

@@ -1,0 +1,66 @@
+"""Checks of arguments: every refusal names the argument, what was given, what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+
+def check_number(
+    name: str,
+    value: Any,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    above: float = -math.inf,
+) -> float:
+    """The value as a Python float, refused unless ``at_least <= value < below`` and ``> above``."""
+    try:
+        if isinstance(value, bool | str):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not (at_least <= number < below and number > above):
+        bounds = [] if math.isfinite(number) else ["finite"]
+        if above > -math.inf:
+            bounds.append(f"greater than {above:g}")
+        if at_least > -math.inf:
+            bounds.append(f"at least {at_least:g}")
+        if below < math.inf:
+            bounds.append(f"less than {below:g}")
+        raise ValueError(f"{name} must be {' and '.join(bounds)}, got {value!r}")
+    return number
+
+
+def check_count(name: str, value: Any, at_least: int = 1) -> int:
+    """The value as a Python int, refused unless it is a whole number, ``>= at_least``."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if count < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {count}")
+    return count
+
+
+def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """The known name that `value` spells in any case; else an error with the nearest one."""
+    names = list(known)
+    spelled = value.strip().lower() if isinstance(value, str) else value
+    for candidate in names:
+        if candidate.lower() == spelled:
+            return candidate
+    listed = ", ".join(map(repr, names))
+    hint = suggestion(spelled, names) if isinstance(spelled, str) else ""
+    raise ValueError(f"{name} {value!r} is not known{hint}; known are: {listed}")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'adam'?"`` for a word that is near a known one, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

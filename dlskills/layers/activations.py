@@ -1,0 +1,109 @@
+"""Activation functions as layers: each keeps just the array that its derivative needs."""
+
+from __future__ import annotations
+
+import math
+
+from dlskills.backend import Array, namespace
+from dlskills.checks import check_number
+from dlskills.layers.base import Layer, saved
+
+
+class ReLU(Layer):
+    """The rectified linear unit, max(x, 0); its derivative at 0 is taken as 0."""
+
+    _y: Array | None = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self._y = namespace(x).maximum(x, 0.0)
+        return self._y
+
+    def backward(self, dout: Array) -> Array:
+        return namespace(dout).where(saved(self, self._y) > 0, dout, 0.0)
+
+
+class LeakyReLU(Layer):
+    """x where x > 0, else `slope` times x.
+
+    Maas, Hannun & Ng (2013), "Rectifier nonlinearities improve neural network acoustic models".
+
+    Parameters
+    ----------
+    slope : float, default 0.01
+    """
+
+    _x: Array | None = None
+
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = check_number("slope", slope)
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self._x = x
+        return namespace(x).where(x > 0, x, self.slope * x)
+
+    def backward(self, dout: Array) -> Array:
+        return namespace(dout).where(saved(self, self._x) > 0, dout, self.slope * dout)
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU(slope={self.slope:g})"
+
+
+class Sigmoid(Layer):
+    """The logistic function 1 / (1 + exp(-x)), without overflow for any x."""
+
+    _y: Array | None = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        xp = namespace(x)
+        small = xp.exp(-xp.abs(x))  # at most 1, where exp(-x) would overflow for large -x
+        self._y = xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
+        return self._y
+
+    def backward(self, dout: Array) -> Array:
+        y = saved(self, self._y)
+        return dout * y * (1 - y)
+
+
+class Tanh(Layer):
+    """The hyperbolic tangent."""
+
+    _y: Array | None = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self._y = namespace(x).tanh(x)
+        return self._y
+
+    def backward(self, dout: Array) -> Array:
+        y = saved(self, self._y)
+        return dout * (1 - y * y)
+
+
+class GELU(Layer):
+    r"""The Gaussian error linear unit, in the form with tanh.
+
+    :math:`\frac{x}{2} (1 + \tanh(\sqrt{2/\pi}\,(x + 0.044715\, x^3)))`: Hendrycks & Gimpel
+    (2016), "Gaussian error linear units", section 2. The exact form needs erf, which the Array
+    API standard lacks; the two differ by less than 5e-4.
+    """
+
+    _x: Array | None = None
+    _tanh: Array | None = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self._x = x
+        self._tanh = namespace(x).tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+        return 0.5 * x * (1 + self._tanh)
+
+    def backward(self, dout: Array) -> Array:
+        x, tanh = saved(self, self._x), saved(self, self._tanh)
+        slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+        return dout * 0.5 * (1 + tanh + x * (1 - tanh * tanh) * slope)
+
+
+ACTIVATIONS: dict[str, type[Layer]] = {
+    "relu": ReLU,
+    "leakyrelu": LeakyReLU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "gelu": GELU,
+}

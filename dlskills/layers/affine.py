@@ -1,0 +1,76 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+
+from dlskills.backend import Array, matmul_into, namespace
+from dlskills.checks import check_count
+from dlskills.initializers import Initializer, weight_initializer, zeros
+from dlskills.layers.base import Declared, Layer, saved
+
+
+class Affine(Layer):
+    r"""A fully connected layer, :math:`y = x W + b`.
+
+    Backward: :math:`\partial L/\partial x = \partial L/\partial y\, W^T`,
+    :math:`\partial L/\partial W = x^T\, \partial L/\partial y`, and
+    :math:`\partial L/\partial b` sums :math:`\partial L/\partial y` over the samples.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+        W has shape (input_size, output_size), b (output_size,). An input of any rank
+        (N, ...) is flattened to (N, input_size).
+    weight_init_std : float, str or Initializer, default "relu"
+        See :func:`~dlskills.initializers.weight_initializer`; "relu" is He's. Biases start at 0.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        weight_init_std: float | str | Initializer = "relu",
+    ) -> None:
+        self.input_size = check_count("input_size", input_size)
+        self.output_size = check_count("output_size", output_size)
+        self.weight_init = weight_initializer(weight_init_std)
+        self._x: Array | None = None
+        self._shape: tuple[int, ...] = ()
+
+    def declare(self) -> dict[str, Declared]:
+        return {
+            "W": Declared((self.input_size, self.output_size), self.weight_init),
+            "b": Declared((self.output_size,), zeros()),
+        }
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.input_size,)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if math.prod(input_shape) != self.input_size:
+            raise ValueError(
+                f"{self!r} takes {self.input_size} numbers a sample, got {input_shape}"
+            )
+        return (self.output_size,)
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self._shape = x.shape
+        if x.ndim != 2:
+            x = namespace(x).reshape(x, (x.shape[0], self.input_size))
+        self._x = x
+        return x @ self.params["W"] + self.params["b"]
+
+    def backward(self, dout: Array) -> Array:
+        x = saved(self, self._x)
+        xp = namespace(dout)
+        matmul_into(self.grads["W"], x.T, dout)
+        self.grads["b"][...] = xp.sum(dout, axis=0)
+        if self.propagates:
+            dx = dout @ self.params["W"].T
+            return dx if len(self._shape) == 2 else xp.reshape(dx, self._shape)
+        return None
+
+    def __repr__(self) -> str:
+        return f"Affine({self.input_size}, {self.output_size}, {self.weight_init})"

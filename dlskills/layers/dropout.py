@@ -1,0 +1,77 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlskills.backend import Array
+from dlskills.checks import check_number
+from dlskills.layers.base import Layer
+from dlskills.random import MaskStream, resolve_seed
+
+
+class Dropout(Layer):
+    """Sets units to 0 at random while training.
+
+    Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), "Dropout: a simple way to
+    prevent neural networks from overfitting". Each forward pass in training draws a new mask,
+    which is 0 with probability `dropout_ratio`. The two forms agree in expectation:
+
+    ====================  ===================================  =======================
+    ..                    training                             test
+    ====================  ===================================  =======================
+    the page's            ``x * mask``                         ``x * (1 - ratio)``
+    ``inverted=True``     ``x * mask / (1 - ratio)``           ``x``
+    ====================  ===================================  =======================
+
+    (The page's text has the output multiplied by the *drop* ratio in a test; its code, and this
+    one, multiply by the ratio that is kept.) They do not train alike: the page's form shrinks
+    signal and gradient in every layer, and with them the effect of He's initial values.
+
+    Parameters
+    ----------
+    dropout_ratio : float, default 0.5
+        The share of units that is dropped, ``0 <= dropout_ratio < 1``.
+    inverted : bool, default False
+        Whether to scale while training, as most libraries do, in place of in a test.
+    seed : int, optional
+        Of the masks; a fresh one if not given. A network with a seed sets its own.
+    """
+
+    def __init__(
+        self, dropout_ratio: float = 0.5, *, inverted: bool = False, seed: int | None = None
+    ) -> None:
+        self.dropout_ratio = check_number("dropout_ratio", dropout_ratio, at_least=0, below=1)
+        self.inverted = inverted
+        self._seed = seed
+        self._masks = MaskStream(resolve_seed(seed), "dropout")
+        self._factor: Array | float | None = None
+
+    def seed(self, seed: int, name: str) -> None:
+        if self._seed is None:
+            self._masks = MaskStream(seed, "dropout", name)
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        kept = 1.0 - self.dropout_ratio
+        if train_flg and self.dropout_ratio > 0:
+            self._factor = self._masks.draw(x, self.dropout_ratio)
+            if self.inverted:
+                self._factor = self._factor / kept
+        else:
+            self._factor = 1.0 if self.inverted else kept
+        return x * self._factor
+
+    def backward(self, dout: Array) -> Array:
+        if self._factor is None:
+            raise RuntimeError("Dropout.backward needs the mask of a forward pass; call it before")
+        return dout * self._factor
+
+    def get_state(self) -> dict[str, Any]:
+        return {"masks": self._masks.state}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        self._masks.state = state["masks"]
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.dropout_ratio:g}{', inverted=True' if self.inverted else ''})"

@@ -1,0 +1,167 @@
+"""Batch Normalization."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dlskills.backend import Array, backend_of, namespace
+from dlskills.checks import check_count, check_number
+from dlskills.initializers import constant, zeros
+from dlskills.layers.base import Declared, Layer, saved
+
+
+class BatchNormalization(Layer):
+    r"""Batch Normalization: each feature to mean 0 and variance 1 over the batch, then scaled.
+
+    :math:`y = \gamma \hat x + \beta` with
+    :math:`\hat x = (x - \mu) / \sqrt{\sigma^2 + \varepsilon}`: Ioffe & Szegedy (2015), "Batch
+    normalization", algorithm 1. In a test, :math:`\mu` and :math:`\sigma^2` are running averages
+    of those seen while training.
+
+    Parameters
+    ----------
+    size : int
+        The number of features D of an input (N, D), or of channels C of an input (N, C, H, W),
+        whose statistics are over N, H and W.
+    momentum : float, default 0.9
+        The weight of the *old* value in the running averages, as in the book (PyTorch's momentum
+        is 1 minus this).
+    epsilon : float, default 1e-6
+        The page writes 10e-7.
+    debias : bool, default True
+        Whether the running averages are true weighted means from the first batch on: the weight
+        of batch t is (1 - momentum) / (1 - momentum**t). With False they start at 0, as in the
+        book, and are far too small for the first dozens of batches.
+    correction : int, default 0
+        Subtracted from the number of values in the running variance: 0 keeps the batch's own
+        (book, Keras); 1 gives the unbiased estimate (PyTorch). The forward pass always uses 0.
+
+    Notes
+    -----
+    One sample has no spread: normalized by its own statistics it would give `beta` whatever it
+    was, and gradients of 0. While training, a batch of one value a feature is therefore
+    normalized by the running averages, which it leaves as they are (0 and 1 before any batch).
+    """
+
+    def __init__(
+        self,
+        size: int,
+        momentum: float = 0.9,
+        epsilon: float = 10e-7,
+        *,
+        debias: bool = True,
+        correction: int = 0,
+    ) -> None:
+        self.size = check_count("size", size)
+        self.momentum = check_number("momentum", momentum, at_least=0, below=1)
+        self.epsilon = check_number("epsilon", epsilon, at_least=0)
+        self.debias = debias
+        self.correction = check_count("correction", correction, at_least=0)
+        self.batches = 0
+        self.running_mean: Array | None = None
+        self.running_var: Array | None = None
+        self._normalized: Array | None = None
+        self._inverse_std: Array | None = None
+        self._own_statistics = True
+
+    def declare(self) -> dict[str, Declared]:
+        return {
+            "gamma": Declared((self.size,), constant(1.0)),
+            "beta": Declared((self.size,), zeros()),
+        }
+
+    def bind(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        super().bind(params, grads)
+        here, dtype = backend_of(params["gamma"]), params["gamma"].dtype
+        if self.running_mean is None:
+            self.running_mean = here.zeros((self.size,), dtype)
+            self.running_var = here.zeros((self.size,), dtype)
+            if self.debias:  # the first batch replaces it; it serves a test before any
+                self.running_var += 1.0
+        else:
+            self.running_mean = here.asarray(self.running_mean, dtype)
+            self.running_var = here.asarray(self.running_var, dtype)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(input_shape) not in (1, 3) or input_shape[0] != self.size:
+            raise ValueError(
+                f"{self!r} takes samples of shape ({self.size},) or ({self.size}, H, W), got "
+                f"{input_shape}"
+            )
+        return input_shape
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self.output_shape(tuple(x.shape[1:]))
+        xp = namespace(x)
+        axes = (0,) if x.ndim == 2 else (0, 2, 3)
+        count = math.prod(x.shape) // self.size
+        self._own_statistics = train_flg and count > 1
+        if self._own_statistics:
+            mean = xp.mean(x, axis=axes)
+            centred = x - self._spread(mean, x)
+            var = xp.mean(centred * centred, axis=axes)
+            self._average(mean, var, count)
+        else:
+            mean, var = self.running_mean, self.running_var
+            centred = x - self._spread(mean, x)
+        self._inverse_std = self._spread(1 / xp.sqrt(var + self.epsilon), x)
+        self._normalized = centred * self._inverse_std
+        gamma, beta = self._spread(self.params["gamma"], x), self._spread(self.params["beta"], x)
+        return gamma * self._normalized + beta
+
+    def _average(self, mean: Array, var: Array, count: int) -> None:
+        self.batches += 1
+        rate = 1 - self.momentum
+        if self.debias:
+            rate /= 1 - self.momentum**self.batches
+        unbiased = count / max(count - self.correction, 1)
+        self.running_mean += rate * (mean - self.running_mean)
+        self.running_var += rate * (unbiased * var - self.running_var)
+
+    def backward(self, dout: Array) -> Array:
+        normalized = saved(self, self._normalized)
+        xp = namespace(dout)
+        axes = (0,) if dout.ndim == 2 else (0, 2, 3)
+        dbeta = xp.sum(dout, axis=axes)
+        dgamma = xp.sum(dout * normalized, axis=axes)
+        self.grads["beta"][...] = dbeta
+        self.grads["gamma"][...] = dgamma
+        scale = self._spread(self.params["gamma"], dout) * self._inverse_std
+        if not self._own_statistics:
+            return scale * dout
+        # the mean and the variance depend on x too: Ioffe & Szegedy, section 3, simplified
+        count = math.prod(dout.shape) // self.size
+        through_mean = self._spread(dbeta / count, dout)
+        through_var = normalized * self._spread(dgamma / count, dout)
+        return scale * (dout - through_mean - through_var)
+
+    def _spread(self, feature: Array, like: Array) -> Array:
+        """A number a feature, in the shape that broadcasts over `like`."""
+        if like.ndim == 2:
+            return feature
+        return namespace(feature).reshape(feature, (1, self.size, 1, 1))
+
+    def get_state(self) -> dict[str, Any]:
+        xp = namespace(self.running_mean)
+        return {
+            "batches": self.batches,
+            "running_mean": xp.asarray(self.running_mean, copy=True),
+            "running_var": xp.asarray(self.running_var, copy=True),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        here = backend_of(self.running_mean)
+        self.batches = state["batches"]
+        for name in ("running_mean", "running_var"):
+            own: Array = getattr(self, name)
+            own[...] = here.asarray(state[name], own.dtype)
+
+    def __repr__(self) -> str:
+        more = "" if self.debias else ", debias=False"
+        more += f", correction={self.correction}" if self.correction else ""
+        return (
+            f"BatchNormalization({self.size}, momentum={self.momentum:g}, "
+            f"epsilon={self.epsilon:g}{more})"
+        )

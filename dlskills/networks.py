@@ -1,0 +1,160 @@
+"""The tutorial's networks: fully connected layers, with Batch Norm and Dropout on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from dlskills.backend import Device, DType
+from dlskills.checks import check_choice, check_count
+from dlskills.initializers import Initializer
+from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer
+from dlskills.sequential import Sequential
+
+
+class MultiLayerNet(Sequential):
+    """Fully connected layers with an activation behind each but the last.
+
+    Parameters
+    ----------
+    input_size : int
+        784 for MNIST.
+    hidden_size_list : sequence of int
+        The number of units of each hidden layer, such as ``[100, 100, 100]``.
+    output_size : int
+        10 for MNIST.
+    activation : str, default "relu"
+        ``"relu"``, ``"sigmoid"``, ``"tanh"``, ``"leakyrelu"`` or ``"gelu"``, in any case.
+    weight_init_std : float, str or Initializer, default "relu"
+        A standard deviation such as 0.01; ``"relu"`` or ``"he"``; ``"sigmoid"`` or ``"xavier"``.
+    weight_decay_lambda : float, default 0
+    seed, device, dtype, xp
+        See :class:`Sequential`.
+
+    Examples
+    --------
+    >>> MultiLayerNet(784, [100, 100], 10, seed=1)
+    MultiLayerNet(784, [100, 100], 10, activation='relu', weight_init_std='relu', seed=1)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size_list: Sequence[int],
+        output_size: int,
+        activation: str = "relu",
+        weight_init_std: float | str | Initializer = "relu",
+        weight_decay_lambda: float = 0,
+        *,
+        seed: int | None = None,
+        device: str | Device | None = None,
+        dtype: str | DType = "float32",
+        xp: ModuleType | None = None,
+    ) -> None:
+        self.input_size = check_count("input_size", input_size)
+        self.hidden_size_list = [check_count("hidden_size_list", n) for n in hidden_size_list]
+        self._output_size = check_count("output_size", output_size)
+        self.activation = check_choice("activation", activation, ACTIVATIONS)
+        self.weight_init_std = weight_init_std
+        super().__init__(
+            self._make_layers(),
+            weight_decay_lambda=weight_decay_lambda,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            xp=xp,
+        )
+
+    def _make_layers(self) -> list[Layer]:
+        layers: list[Layer] = []
+        size = self.input_size
+        for hidden_size in self.hidden_size_list:
+            layers.append(Affine(size, hidden_size, self.weight_init_std))
+            layers.extend(self._between(hidden_size))
+            size = hidden_size
+        return [*layers, Affine(size, self._output_size, self.weight_init_std)]
+
+    def _between(self, size: int) -> list[Layer]:
+        """What stands behind each hidden Affine layer of this size."""
+        return [ACTIVATIONS[self.activation]()]
+
+    def _settings(self) -> list[str]:
+        sizes = [repr(self.input_size), repr(self.hidden_size_list), repr(self._output_size)]
+        how = [f"activation={self.activation!r}", f"weight_init_std={self.weight_init_std!r}"]
+        return sizes + how + super()._settings()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._settings())})"
+
+
+class MultiLayerNetExtend(MultiLayerNet):
+    """:class:`MultiLayerNet` with Batch Normalization and Dropout.
+
+    Behind each hidden Affine layer stand Batch Norm, the activation, Dropout, as asked for.
+
+    Parameters
+    ----------
+    input_size, hidden_size_list, output_size, activation, weight_init_std, weight_decay_lambda
+        As for :class:`MultiLayerNet`.
+    use_dropout : bool, default False
+    dropout_ratio : float, default 0.5
+        The share of units that is dropped. The page's spelling ``dropout_ration=`` is accepted.
+    use_batchnorm : bool, default False
+    inverted_dropout : bool, default False
+        See :class:`~dlskills.Dropout`.
+    seed, device, dtype, xp
+        See :class:`Sequential`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size_list: Sequence[int],
+        output_size: int,
+        activation: str = "relu",
+        weight_init_std: float | str | Initializer = "relu",
+        weight_decay_lambda: float = 0,
+        use_dropout: bool = False,
+        dropout_ratio: float = 0.5,
+        use_batchnorm: bool = False,
+        *,
+        inverted_dropout: bool = False,
+        dropout_ration: float | None = None,
+        seed: int | None = None,
+        device: str | Device | None = None,
+        dtype: str | DType = "float32",
+        xp: ModuleType | None = None,
+    ) -> None:
+        self.use_dropout = use_dropout
+        self.dropout_ratio = dropout_ratio if dropout_ration is None else dropout_ration
+        self.use_batchnorm = use_batchnorm
+        self.inverted_dropout = inverted_dropout
+        super().__init__(
+            input_size,
+            hidden_size_list,
+            output_size,
+            activation,
+            weight_init_std,
+            weight_decay_lambda,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            xp=xp,
+        )
+
+    def _between(self, size: int) -> list[Layer]:
+        layers = super()._between(size)
+        if self.use_batchnorm:
+            layers.insert(0, BatchNormalization(size))
+        if self.use_dropout:
+            layers.append(Dropout(self.dropout_ratio, inverted=self.inverted_dropout))
+        return layers
+
+    def _settings(self) -> list[str]:
+        settings = super()._settings()
+        extras = []
+        if self.use_dropout:
+            extras = ["use_dropout=True", f"dropout_ratio={self.dropout_ratio:g}"]
+            extras += ["inverted_dropout=True"] * self.inverted_dropout
+        extras += ["use_batchnorm=True"] * self.use_batchnorm
+        return settings[:-1] + extras + settings[-1:]

@@ -1,0 +1,60 @@
+"""Update rules, and how they are run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlskills.checks import check_choice
+from dlskills.optimizers.adam import Adam, AdamW, AMSGrad, Lion, NAdam
+from dlskills.optimizers.adaptive import AdaDelta, AdaGrad, RMSprop
+from dlskills.optimizers.engines import ENGINES, engine
+from dlskills.optimizers.gradient_descent import SGD, Momentum, Nesterov
+from dlskills.optimizers.optimizer import Optimizer
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    rule.__name__.lower(): rule
+    for rule in (
+        SGD, Momentum, Nesterov, AdaGrad, RMSprop, AdaDelta, Adam, AdamW, AMSGrad, NAdam, Lion,
+    )
+}  # fmt: skip
+"""All optimizers by their names in lower case."""
+
+
+def make_optimizer(name: str, **hyperparameters: Any) -> Optimizer:
+    """The optimizer of this name, in any case: ``make_optimizer("adam", lr=0.01)``.
+
+    Raises
+    ------
+    ValueError
+        There is none of this name; the message has the nearest.
+    TypeError
+        It has no such hyperparameter.
+    """
+    rule = OPTIMIZERS[check_choice("optimizer", name, OPTIMIZERS)]
+    try:
+        return rule(**hyperparameters)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        takes = ", ".join(field for field in rule.__dataclass_fields__)  # type: ignore[attr-defined]
+        raise TypeError(f"{rule.__name__} got {hyperparameters}, but takes: {takes}") from None
+
+
+__all__ = [
+    "ENGINES",
+    "OPTIMIZERS",
+    "SGD",
+    "AMSGrad",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "Optimizer",
+    "RMSprop",
+    "engine",
+    "make_optimizer",
+]

@@ -1,0 +1,248 @@
+"""Adam and its successors."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import ClassVar
+
+from dlskills.backend import Array
+from dlskills.checks import check_choice
+from dlskills.optimizers.engines import Update
+from dlskills.optimizers.optimizer import Optimizer
+
+
+class Adam(Optimizer):
+    r"""Adam: the mean of the gradients, over the root of the mean of their squares.
+
+    :math:`m \leftarrow m + (1 - \beta_1)(g - m)`, :math:`v \leftarrow v + (1 - \beta_2)(g^2 - v)`,
+    :math:`W \leftarrow W - \eta_t\, m / (\sqrt v + \varepsilon)` with
+    :math:`\eta_t = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`: Kingma & Ba (2015), "Adam: a
+    method for stochastic optimization". Both means start at 0; the factors of :math:`\eta_t`
+    correct that bias.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+        The learning rate :math:`\eta`, about the size of a step.
+    beta1, beta2 : float, default 0.9 and 0.999
+        The shares of the means that are left after a step, each in [0, 1).
+    epsilon : float, default 1e-7
+        Keeps the division finite.
+    epsilon_mode : {"page", "paper"}, default "page"
+        Where epsilon is added. ``"page"``, as above: the paper's end of section 2, the book,
+        Keras, Chainer. ``"paper"``: to the corrected root :math:`\sqrt{v / (1 - \beta_2^t)}`, as
+        in the paper's algorithm 1, PyTorch and Optax. In the first steps the page's counts for
+        up to 32 times as much.
+    """
+
+    lr: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-7
+    epsilon_mode: str = "page"
+
+    slots: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.epsilon_mode = check_choice("epsilon_mode", self.epsilon_mode, ("page", "paper"))
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        corrected = math.sqrt(1 - self.beta2**step)
+        lr = self.lr * corrected / (1 - self.beta1**step)
+        epsilon = self.epsilon * (corrected if self.epsilon_mode == "paper" else 1.0)
+        return lr, 1 - self.beta1, 1 - self.beta2, epsilon
+
+    @staticmethod
+    def rule(xp: ModuleType) -> Update:
+        def update(
+            param: Array, grad: Array, m: Array, v: Array,
+            lr: float, rate1: float, rate2: float, epsilon: float,
+        ) -> tuple[Array, ...]:  # fmt: skip
+            m += rate1 * (grad - m)
+            v += rate2 * (grad * grad - v)
+            param -= lr * m / (xp.sqrt(v) + epsilon)
+            return param, m, v
+
+        return update
+
+
+class AdamW(Adam):
+    r"""Adam with decoupled weight decay.
+
+    Adam's step, and :math:`W \leftarrow W - \eta \lambda W`: Loshchilov & Hutter (2019),
+    "Decoupled weight decay regularization", algorithm 2. The decay does not go through the
+    division by the root, as that of the loss (`weight_decay_lambda` of a network) does. It
+    applies to every parameter, biases too, as in PyTorch.
+
+    Parameters
+    ----------
+    lr, beta1, beta2
+        As for :class:`Adam`.
+    epsilon, epsilon_mode
+        As for :class:`Adam`; by default as in the paper and in PyTorch.
+    weight_decay : float, default 0.01
+        :math:`\lambda`, at least 0.
+    """
+
+    epsilon: float = 1e-8
+    epsilon_mode: str = "paper"
+    weight_decay: float = 0.01
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return *super().coefficients(step), self.lr * self.weight_decay
+
+    @staticmethod
+    def rule(xp: ModuleType) -> Update:
+        def update(
+            param: Array, grad: Array, m: Array, v: Array,
+            lr: float, rate1: float, rate2: float, epsilon: float, decay: float,
+        ) -> tuple[Array, ...]:  # fmt: skip
+            m += rate1 * (grad - m)
+            v += rate2 * (grad * grad - v)
+            param -= decay * param + lr * m / (xp.sqrt(v) + epsilon)
+            return param, m, v
+
+        return update
+
+
+class AMSGrad(Adam):
+    r"""Adam whose steps never grow again: it divides by the largest `v` so far.
+
+    Reddi, Kale & Kumar (2018), "On the convergence of Adam and beyond", algorithm 2, with Adam's
+    bias correction, as in PyTorch.
+
+    Parameters
+    ----------
+    lr, beta1, beta2
+        As for :class:`Adam`.
+    epsilon, epsilon_mode
+        As for :class:`Adam`; by default as in PyTorch.
+    """
+
+    epsilon: float = 1e-8
+    epsilon_mode: str = "paper"
+
+    slots = ("m", "v", "v_max")
+
+    @staticmethod
+    def rule(xp: ModuleType) -> Update:
+        def update(
+            param: Array, grad: Array, m: Array, v: Array, v_max: Array,
+            lr: float, rate1: float, rate2: float, epsilon: float,
+        ) -> tuple[Array, ...]:  # fmt: skip
+            m += rate1 * (grad - m)
+            v += rate2 * (grad * grad - v)
+            v_max = xp.maximum(v_max, v)
+            param -= lr * m / (xp.sqrt(v_max) + epsilon)
+            return param, m, v, v_max
+
+        return update
+
+
+class NAdam(Adam):
+    r"""Adam with Nesterov's look ahead.
+
+    In the step, :math:`m` over its correction is replaced by
+    :math:`\mu_{t+1} m / (1 - \pi_{t+1}) + (1 - \mu_t) g / (1 - \pi_t)` with
+    :math:`\mu_t = \beta_1 (1 - 0.96^{t \psi} / 2)` and :math:`\pi_t = \mu_1 \cdots \mu_t`: Dozat
+    (2016), "Incorporating Nesterov momentum into Adam", algorithm 2, as in PyTorch and Keras.
+
+    Parameters
+    ----------
+    lr : float, default 0.002
+        The learning rate.
+    beta1, beta2
+        As for :class:`Adam`.
+    epsilon, epsilon_mode
+        As for :class:`Adam`; by default as in the paper and in PyTorch.
+    momentum_decay : float, default 0.004
+        :math:`\psi`, at least 0.
+    """
+
+    lr: float = 0.002
+    epsilon: float = 1e-8
+    epsilon_mode: str = "paper"
+    momentum_decay: float = 0.004
+
+    _product = (0, 1.0)  # a step, and the product of mu_1 ... mu_step
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        corrected = math.sqrt(1 - self.beta2**step)
+        product = self._product_of_mu(step)
+        mu, next_mu = self._mu(step), self._mu(step + 1)
+        return (
+            self.lr * corrected * (1 - mu) / (1 - product),
+            self.lr * corrected * next_mu / (1 - product * next_mu),
+            1 - self.beta1,
+            1 - self.beta2,
+            self.epsilon * (corrected if self.epsilon_mode == "paper" else 1.0),
+        )
+
+    def reset(self) -> None:
+        super().reset()
+        self._product = (0, 1.0)
+
+    def _mu(self, step: int) -> float:
+        return self.beta1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))
+
+    def _product_of_mu(self, step: int) -> float:
+        done, product = self._product if self._product[0] <= step else (0, 1.0)
+        for i in range(done + 1, step + 1):
+            product *= self._mu(i)
+        self._product = (step, product)
+        return product
+
+    @staticmethod
+    def rule(xp: ModuleType) -> Update:
+        def update(
+            param: Array, grad: Array, m: Array, v: Array,
+            lr_grad: float, lr_m: float, rate1: float, rate2: float, epsilon: float,
+        ) -> tuple[Array, ...]:  # fmt: skip
+            m += rate1 * (grad - m)
+            v += rate2 * (grad * grad - v)
+            param -= (lr_grad * grad + lr_m * m) / (xp.sqrt(v) + epsilon)
+            return param, m, v
+
+        return update
+
+
+class Lion(Optimizer):
+    r"""Lion: the sign of a mean of gradients, so that every element moves by the same amount.
+
+    :math:`W \leftarrow W - \eta\,(\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda W)`, then
+    :math:`m \leftarrow \beta_2 m + (1 - \beta_2) g`: Chen et al. (2023), "Symbolic discovery of
+    optimization algorithms", program 1.
+
+    Parameters
+    ----------
+    lr : float, default 1e-4
+        The learning rate, 3 to 10 times smaller than Adam's.
+    beta1, beta2 : float, default 0.9 and 0.99
+        Each in [0, 1).
+    weight_decay : float, default 0.0
+        :math:`\lambda`, decoupled, at least 0.
+    """
+
+    lr: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    slots = ("m",)
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return self.lr, 1 - self.beta1, 1 - self.beta2, self.lr * self.weight_decay
+
+    @staticmethod
+    def rule(xp: ModuleType) -> Update:
+        def update(
+            param: Array, grad: Array, m: Array,
+            lr: float, rate1: float, rate2: float, decay: float,
+        ) -> tuple[Array, ...]:  # fmt: skip
+            param -= decay * param + lr * xp.sign(m + rate1 * (grad - m))
+            m += rate2 * (grad - m)
+            return param, m
+
+        return update

@@ -1,0 +1,214 @@
+"""Named arrays in one flat buffer: parameters, gradients and the state of optimizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from dlskills.backend import Array, Backend, Device, DType, backend_of, get_backend
+from dlskills.checks import suggestion
+
+Shape = tuple[int, ...]
+
+
+class Parameters(Mapping[str, Array]):
+    """A mapping of names to arrays that are views, shaped, of one flat buffer.
+
+    Whatever works on every parameter (an update, a norm, a sum over processes) is one pass over
+    :attr:`flat`; whatever works on one takes its view. Setting an item writes into the view.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Of one library, one device and one dtype. Their values are copied.
+
+    Raises
+    ------
+    TypeError
+        The arrays differ in library, device or dtype, or are none.
+    ValueError
+        There are no arrays.
+
+    See Also
+    --------
+    Parameters.from_shapes : zeros of declared shapes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = Parameters({"W": np.ones((2, 3)), "b": np.zeros(3)})
+    >>> params.flat.shape
+    (9,)
+    >>> params["b"] = [1, 2, 3]
+    >>> params.flat[6:]
+    array([1., 2., 3.])
+    """
+
+    flat: Array
+    """The buffer, 1-D: all arrays in the order of their names, each in C order."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        if not arrays:
+            raise ValueError("Parameters needs at least one array, got none")
+        places = {}
+        for name, array in arrays.items():
+            try:
+                places[name] = (backend_of(array), array.dtype)
+            except TypeError:
+                raise TypeError(
+                    f"parameter {name!r} must be an array, got a {type(array).__name__}; make one "
+                    "with numpy.asarray(..., dtype='float32')"
+                ) from None
+        first = next(iter(places))
+        for name, place in places.items():
+            if place != places[first]:
+                raise TypeError(
+                    "all parameters share one buffer, so one device and dtype: "
+                    f"{first!r} is {_place(*places[first])}, {name!r} is {_place(*place)}"
+                )
+        backend, dtype = places[first]
+        shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+        self._lay_out(shapes, backend.empty((_total(shapes),), dtype), backend)
+        for name, array in arrays.items():
+            self[name] = array
+
+    @classmethod
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, Shape],
+        *,
+        dtype: str | DType = "float32",
+        device: str | Device | None = None,
+        xp: ModuleType | None = None,
+    ) -> Parameters:
+        """Zeros of the declared shapes.
+
+        Parameters
+        ----------
+        shapes : mapping of str to tuple of int
+        dtype : str or dtype, default "float32"
+        device, xp
+            See :func:`dlskills.get_backend`.
+        """
+        backend = get_backend(device, xp)
+        shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        return cls._of(shapes, backend.zeros((_total(shapes),), dtype), backend)
+
+    @classmethod
+    def _of(cls, shapes: dict[str, Shape], flat: Array, backend: Backend) -> Parameters:
+        made = cls.__new__(cls)
+        made._lay_out(shapes, flat, backend)
+        return made
+
+    def _lay_out(self, shapes: dict[str, Shape], flat: Array, backend: Backend) -> None:
+        self.backend = backend
+        self.flat = flat
+        self._shapes = shapes
+        self._views = {}
+        start = 0
+        with backend.active():
+            for name, shape in shapes.items():
+                stop = start + math.prod(shape)
+                self._views[name] = backend.xp.reshape(flat[start:stop], shape)
+                start = stop
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of each array, by name."""
+        return dict(self._shapes)
+
+    @property
+    def dtype(self) -> DType:
+        """The one dtype of all arrays."""
+        return self.flat.dtype
+
+    @property
+    def size(self) -> int:
+        """The number of elements of all arrays together."""
+        return _total(self._shapes)
+
+    def pairs_with(self, other: Any) -> bool:
+        """Whether `other` is Parameters of the same layout, dtype and device: then so is `flat`."""
+        return (
+            isinstance(other, Parameters)
+            and (
+                self._shapes is other._shapes
+                or list(self._shapes.items()) == list(other._shapes.items())
+            )
+            and self.backend == other.backend
+            and self.dtype == other.dtype
+        )
+
+    def zeros_like(self) -> Parameters:
+        """Zeros of the same names, shapes, dtype and device."""
+        return self._of(self._shapes, self.backend.zeros((self.size,), self.dtype), self.backend)
+
+    def copy(self) -> Parameters:
+        """The same values in a buffer of their own."""
+        made = self.zeros_like()
+        made.flat[...] = self.flat
+        return made
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._views[name]
+        except KeyError:
+            raise KeyError(self._unknown(name)) from None
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        view = self[name]
+        if value is view:  # as after params["W"] -= step, which has written the view already
+            return
+        if not hasattr(value, "shape") or isinstance(value, np.generic):
+            value = self.backend.asarray(value, dtype=self.dtype)
+        elif backend_of(value) != self.backend:
+            raise TypeError(
+                f"parameter {name!r} lives on {self.backend}, got an array on {backend_of(value)}; "
+                "move it with params.backend.asarray(...)"
+            )
+        if tuple(value.shape) != self._shapes[name]:
+            raise ValueError(
+                f"parameter {name!r} has shape {self._shapes[name]}, got an array of shape "
+                f"{tuple(value.shape)}; parameters keep their shapes"
+            )
+        if value.dtype != self.dtype:
+            value = self.backend.xp.astype(value, self.dtype)
+        view[...] = value
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"parameter {name!r} is part of one buffer and can't be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {shape}" for name, shape in self._shapes.items())
+        return f"Parameters({shapes}; {self.size:,} x {self.dtype} on {self.backend})"
+
+    # Views and buffer must stay one memory, which copying attribute by attribute would undo.
+    def __getstate__(self) -> dict[str, Any]:
+        return {"shapes": self._shapes, "flat": self.flat, "backend": self.backend}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._lay_out(state["shapes"], state["flat"], state["backend"])
+
+    def _unknown(self, name: str) -> str:
+        return f"no parameter {name!r}{suggestion(str(name), self)}; there are: {', '.join(self)}"
+
+
+def _total(shapes: Mapping[str, Shape]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _place(backend: Backend, dtype: DType) -> str:
+    return f"{dtype} on {backend}"

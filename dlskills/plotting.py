@@ -1,0 +1,132 @@
+"""One style for every figure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from dlskills.backend import Array, to_host
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Okabe & Ito (2008), "Color universal design": told apart with every kind of colour vision. In
+# print without colours the markers do it.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*")
+
+STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 11,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 12,
+    "figure.dpi": 100,
+    "figure.titlesize": 13,
+    "font.size": 11,
+    "grid.alpha": 0.5,
+    "grid.color": "#cccccc",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "savefig.dpi": 150,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dlskills",  # the same figure gives the same file
+}
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """A function that draws, in the common style."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        import matplotlib as mpl
+
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 5), **options: Any
+) -> tuple[Figure, Any]:
+    """A figure and its axes, without pyplot and so without a display.
+
+    Parameters
+    ----------
+    rows, columns : int, default 1
+        Panels.
+    size : tuple of float, default (8, 5)
+        Width and height in inches, at 100 pixels each.
+    **options
+        For ``Figure.subplots``, such as ``sharex=True``.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    axes : matplotlib.axes.Axes, or an array of them, shape (rows, columns)
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def plot_curves(
+    axes: Axes, x: Sequence[float], curves: dict[str, Any], *, markers: int = 20
+) -> None:
+    """One line for each name, told apart by colour and by `markers` marks along it."""
+    for i, (name, y) in enumerate(curves.items()):
+        axes.plot(
+            x,
+            y,
+            color=COLORS[i % len(COLORS)],
+            marker=MARKERS[i % len(MARKERS)],
+            markevery=max(len(x) // markers, 1),
+            label=name,
+        )
+    axes.legend()
+
+
+@styled
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG; the paths of both."""
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    figure.savefig(paths[0])
+    figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def smooth_curve(x: Array | Sequence[Array | float]) -> np.ndarray[Any, Any]:
+    """A curve without its noise: a moving average over 11 points, weighted by a Kaiser window.
+
+    Parameters
+    ----------
+    x : sequence of float or of 0-d array, or array of shape (N,)
+        Such as a list of losses, on any device.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N,)
+        As the book's function of this name gives it: at its ends the curve is continued by its
+        mirror image. Fewer than 11 points come back as they are.
+    """
+    values = np.asarray(to_host(x), dtype=np.float64)
+    width = 11
+    if values.shape[0] < width:
+        return values
+    half = width // 2
+    padded = np.concatenate([values[half:0:-1], values, values[: -half - 1 : -1]])
+    window = np.kaiser(width, 2)
+    return np.convolve(padded, window / window.sum(), mode="valid")

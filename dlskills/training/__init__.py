@@ -1,0 +1,5 @@
+"""Training loops, and what they show while they run."""
+
+from dlskills.training.trainer import DivergedError, Trainer
+
+__all__ = ["DivergedError", "Trainer"]
