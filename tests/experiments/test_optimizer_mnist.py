@@ -1,0 +1,160 @@
+"""Optimizers on MNIST: losses, tables and figures, from a few steps."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dlskills import Adam, MultiLayerNet, load_mnist, smooth_curve
+from dlskills.experiments import Settings, optimizer_mnist, results, write_results
+from dlskills.plotting import save_figure
+from dlskills.random import stream
+
+FOUR = ["SGD", "Momentum", "AdaGrad", "Adam"]
+SIX = ["sgd", "momentum", "nesterov", "adagrad", "RMSprop", "adam"]
+
+
+def run(iterations, optimizers=FOUR, **settings):
+    return optimizer_mnist.run(Settings(iterations, verbose=False, **settings), optimizers)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    return run(60)
+
+
+def test_a_loss_for_each_step_of_each_method(numbers):
+    assert list(numbers) == ["train_loss", "test_accuracy", "lr"]
+    for value in numbers.values():
+        assert list(value) == FOUR
+    for losses in numbers["train_loss"].values():
+        assert len(losses) == 60
+        assert all(type(loss) is float for loss in losses)
+    assert all(0 <= accuracy <= 1 for accuracy in numbers["test_accuracy"].values())
+    assert numbers["lr"] == {"SGD": 0.01, "Momentum": 0.01, "AdaGrad": 0.01, "Adam": 0.001}
+
+
+def test_all_start_from_the_same_weights_on_the_same_batch(numbers):
+    losses = [losses[0] for losses in numbers["train_loss"].values()]
+    assert len(set(losses)) == 1
+    assert 2 < losses[0] < 3  # about ln(10)
+
+
+def test_sgd_is_slowest_as_on_the_page(numbers):
+    late = {name: np.mean(losses[-20:]) for name, losses in numbers["train_loss"].items()}
+    assert max(late, key=late.__getitem__) == "SGD"
+    assert late["SGD"] < 2.3
+    assert all(late[name] < 0.5 * late["SGD"] for name in FOUR[1:])
+    assert numbers["test_accuracy"]["Adam"] > 0.8 > numbers["test_accuracy"]["SGD"]
+
+
+def test_it_is_the_training_that_it_claims_to_be():
+    numbers = run(20, ["adam"], seed=2)
+    (x, t), test = load_mnist(subset="sample")
+    network = MultiLayerNet(784, [100, 100, 100, 100], 10, seed=2)
+    optimizer, losses = Adam(), []
+    for rows in stream(2, "batches").integers(10_000, size=(20, 128)):
+        loss, grads = network.loss_and_gradient(x[rows], t[rows])
+        losses.append(float(loss))
+        optimizer.update(network.params, grads)
+    np.testing.assert_allclose(numbers["train_loss"]["Adam"], losses, rtol=1e-4)
+    assert numbers["test_accuracy"]["Adam"] == pytest.approx(network.accuracy(*test), abs=2e-3)
+
+
+def test_a_seed_repeats_a_run_and_another_does_not():
+    assert run(3, ["adam"], seed=4) == run(3, ["adam"], seed=4)
+    assert run(3, ["adam"], seed=4) != run(3, ["adam"], seed=5)
+
+
+def test_methods_do_not_touch_each_other():
+    alone, together = run(4, ["momentum"]), run(4, ["adam", "momentum"])
+    assert alone["train_loss"]["Momentum"] == together["train_loss"]["Momentum"]
+
+
+def test_the_pages_six_optimizers():
+    numbers = run(4, SIX)
+    names = ["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"]
+    assert list(numbers["train_loss"]) == list(numbers["lr"]) == names
+    curves = [tuple(losses) for losses in numbers["train_loss"].values()]
+    assert len(set(curves)) == 6
+    axes = optimizer_mnist.plot(numbers).axes[0]
+    assert len({line.get_color() for line in axes.get_lines()}) == 6
+
+
+@pytest.mark.backends("cupy")
+def test_the_same_on_a_gpu(backend):
+    here, host = run(4, device="cuda"), run(4)
+    for name, losses in host["train_loss"].items():
+        np.testing.assert_allclose(here["train_loss"][name], losses, rtol=1e-4)
+    assert here["test_accuracy"] == pytest.approx(host["test_accuracy"], abs=2e-3)
+
+
+def test_an_unknown_optimizer_gets_a_suggestion():
+    with pytest.raises(ValueError, match="'adm' is not known; did you mean 'adam'"):
+        run(1, ["adm"])
+
+
+def test_the_table(numbers):
+    columns, rows = optimizer_mnist.table(numbers)
+    assert columns == ["method", "lr", "loss, first 60", "loss, last 60", "test accuracy"]
+    assert [row[0] for row in rows] == FOUR
+    assert [row[1] for row in rows] == ["0.01", "0.01", "0.01", "0.001"]
+    mean = np.mean(numbers["train_loss"]["SGD"])
+    assert rows[0][2] == rows[0][3] == f"{mean:.3f}"
+    assert rows[0][4] == f"{100 * numbers['test_accuracy']['SGD']:.1f}%"
+
+
+def test_the_table_of_a_long_run():
+    losses = [1.0] * 300 + [0.5] * 300 + [0.25] * 100
+    numbers = {"train_loss": {"A": losses}, "test_accuracy": {"A": 0.9}, "lr": {"A": 1e-4}}
+    columns, rows = optimizer_mnist.table(numbers)
+    assert columns[2:4] == ["loss, first 300", "loss, last 100"]
+    assert rows == [["A", "0.0001", "1.000", "0.250", "90.0%"]]
+
+
+def test_the_figure_names_everything(numbers):
+    (axes,) = optimizer_mnist.plot(numbers).axes
+    assert axes.get_title() == "Optimizers on MNIST: 5-layer network, batches of 128"
+    assert axes.get_xlabel() == "iteration"
+    assert "loss" in axes.get_ylabel()
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == [
+        "SGD (learning rate 0.01)", "Momentum (learning rate 0.01)",
+        "AdaGrad (learning rate 0.01)", "Adam (learning rate 0.001)",
+    ]  # fmt: skip
+    for line, losses in zip(axes.get_lines(), numbers["train_loss"].values(), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), range(60))
+        np.testing.assert_array_equal(line.get_ydata(), smooth_curve(losses))
+
+
+def test_the_figure_shows_all_curves_until_they_are_in_the_pages_window(numbers):
+    (axes,) = optimizer_mnist.plot(numbers).axes
+    assert axes.get_xlim() == (0, 60)
+    assert axes.get_ylim() == (0, 2.5)  # SGD is still high up
+    learned = numbers | {"train_loss": {"Adam": np.linspace(2.3, 0.1, 60).tolist()}}
+    (axes,) = optimizer_mnist.plot(learned).axes
+    assert axes.get_ylim() == (0, 1)
+
+
+def test_one_iteration_can_be_drawn(tmp_path):
+    save_figure(optimizer_mnist.plot(run(1, ["sgd"])), tmp_path, "one")
+
+
+def test_the_json_has_settings_and_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "save_figure", lambda figure, folder, name: [])
+    settings = Settings(3, seed=7, verbose=False)
+    numbers, _ = write_results("m", optimizer_mnist, settings, tmp_path, optimizers=["lion"])
+    record = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
+    assert record["numbers"] == numbers == run(3, ["lion"], seed=7)
+    assert record["settings"] == {
+        "iterations": 3, "seed": 7, "device": "cpu", "subset": "sample", "verbose": False,
+        "optimizers": ["lion"],
+    }  # fmt: skip
+    assert record["backend"] == "cpu (NumPy)"
+
+
+def test_progress_is_shown_every_hundred_iterations(capsys):
+    optimizer_mnist.run(Settings(1), ["sgd"])
+    out = capsys.readouterr().out
+    assert out.startswith("optimizer-mnist: iteration 0, loss: SGD 2.")
+    assert out.count("\n") == 1

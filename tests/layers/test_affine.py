@@ -1,0 +1,80 @@
+"""The fully connected layer."""
+
+import numpy as np
+import pytest
+from gradient_check import assert_backward, bind, normal
+
+from dlskills import Affine, to_host
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (5, 4, 3), (5, 3, 2, 2), (1, 12)])
+def test_backward(backend, shape):
+    assert_backward(bind(Affine(12, 3), backend), normal(backend, *shape))
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 2, 3), (0, 6)])
+def test_output_is_x_W_plus_b(backend, shape):
+    layer = bind(Affine(6, 4), backend)
+    x = normal(backend, *shape)
+    W, b = to_host(layer.params["W"]), to_host(layer.params["b"])
+    rows = to_host(x).reshape(shape[0], 6)
+
+    np.testing.assert_allclose(to_host(layer.forward(x)), rows @ W + b, rtol=1e-12)
+
+
+def test_a_vector_is_a_column_of_one_feature(backend):
+    layer = bind(Affine(1, 2), backend)
+
+    assert tuple(layer.forward(normal(backend, 5)).shape) == (5, 2)
+    assert_backward(layer, normal(backend, 5))
+
+
+def test_backward_belongs_to_the_last_forward(backend):
+    layer = bind(Affine(3, 2), backend)
+    layer.forward(normal(backend, 7, 3, seed=5))
+    assert_backward(layer, normal(backend, 4, 3))
+
+
+def test_gradients_are_written_anew_each_time(backend):
+    layer = bind(Affine(3, 2), backend)
+    views = dict(layer.grads)
+    x, dout = normal(backend, 4, 3), normal(backend, 4, 2)
+    for _ in range(2):
+        layer.forward(x)
+        layer.backward(dout)
+
+    expected = to_host(x).T @ to_host(dout)
+    np.testing.assert_allclose(to_host(layer.grads["W"]), expected, rtol=1e-12)
+    np.testing.assert_allclose(to_host(layer.grads["b"]), to_host(dout).sum(axis=0), rtol=1e-12)
+    assert all(layer.grads[name] is view for name, view in views.items())
+
+
+def test_without_propagation_there_is_no_gradient_of_the_input(backend):
+    layer = bind(Affine(3, 2), backend)
+    layer.propagates = False
+    layer.forward(normal(backend, 4, 3))
+
+    assert layer.backward(normal(backend, 4, 2)) is None
+    assert to_host(layer.grads["W"]).all()
+
+
+def test_shapes():
+    layer = Affine(12, 3)
+
+    assert layer.input_shape == (12,)
+    assert layer.output_shape((3, 2, 2)) == (3,)
+    with pytest.raises(ValueError, match=r"Affine\(12, 3, he\(\)\) takes 12 numbers a sample, got"):
+        layer.output_shape((11,))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ((0, 2), ValueError, "input_size must be at least 1, got 0"),
+        ((2, -1), ValueError, "output_size must be at least 1, got -1"),
+        ((2.0, 2), TypeError, "input_size must be a whole number, got 2.0"),
+    ],
+)
+def test_bad_sizes_are_refused(sizes, error, message):
+    with pytest.raises(error, match=message):
+        Affine(*sizes)

@@ -1,0 +1,237 @@
+"""Batch Normalization."""
+
+import numpy as np
+import pytest
+from gradient_check import assert_backward, bind, normal
+
+from dlskills import BatchNormalization, Parameters, get_backend, to_host
+
+SHAPES = [(8, 3), (4, 3, 2, 2)]
+
+
+def axes(x):
+    return (0,) if len(x.shape) == 2 else (0, 2, 3)
+
+
+def plain(layer, backend, dtype="float64"):
+    """With gamma 1 and beta 0."""
+    params = Parameters.from_shapes(
+        {"gamma": (layer.size,), "beta": (layer.size,)},
+        dtype=dtype,
+        device=backend.device,
+        xp=backend.xp,
+    )
+    params["gamma"] += 1
+    layer.bind(params, params.zeros_like())
+    return layer
+
+
+def batches(backend, count, shape=(8, 3)):
+    """Each of another mean and spread."""
+    return [normal(backend, *shape, seed=seed) * (1.0 + seed) + 2.0 * seed for seed in range(count)]
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 3), (1, 3, 2, 2)])
+@pytest.mark.parametrize("settings", [{}, {"debias": False, "correction": 1, "epsilon": 0.1}])
+def test_backward_in_training(backend, shape, settings):
+    layer = bind(BatchNormalization(3, **settings), backend)
+    assert_backward(layer, normal(backend, *shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_backward_in_a_test(backend, shape):
+    layer = bind(BatchNormalization(3), backend)
+    for batch in batches(backend, 2, shape):
+        layer.forward(batch)
+    assert_backward(layer, normal(backend, *shape, seed=9), train_flg=False)
+
+
+@pytest.mark.parametrize("seen", [0, 2])
+def test_backward_of_a_batch_of_one(backend, seen):
+    layer = bind(BatchNormalization(3), backend)
+    for batch in batches(backend, seen):
+        layer.forward(batch)
+    assert_backward(layer, normal(backend, 1, 3, seed=9))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_output_has_mean_0_and_variance_1_before_gamma_and_beta(backend, shape):
+    x = normal(backend, *shape) * 100 - 50
+    y = to_host(plain(BatchNormalization(3, epsilon=0), backend).forward(x))
+
+    np.testing.assert_allclose(y.mean(axis=axes(y)), 0, atol=1e-12)
+    np.testing.assert_allclose(y.var(axis=axes(y)), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("train_flg", [True, False])
+def test_gamma_and_beta_scale_and_shift(backend, shape, train_flg):
+    x = normal(backend, *shape)
+    normalized = to_host(plain(BatchNormalization(3), backend).forward(x, train_flg))
+    layer = bind(BatchNormalization(3), backend)
+    gamma, beta = (
+        to_host(layer.params[name]).reshape((1, 3) + (1,) * (len(shape) - 2))
+        for name in ("gamma", "beta")
+    )
+    np.testing.assert_allclose(
+        to_host(layer.forward(x, train_flg)), gamma * normalized + beta, rtol=1e-12
+    )
+
+
+def test_epsilon_is_added_to_the_variance(backend):
+    x = backend.asarray([[-2.0], [2.0]])
+    y = plain(BatchNormalization(1, epsilon=12), backend).forward(x)
+
+    assert to_host(y).tolist() == [[-0.5], [0.5]]
+
+
+def test_equal_values_become_beta(backend):
+    y = plain(BatchNormalization(2), backend).forward(backend.zeros((8, 2), "float64") + 7.0)
+
+    assert not to_host(y).any()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_running_averages_are_weighted_means(backend, shape, momentum):
+    layer = plain(BatchNormalization(3, momentum), backend)
+    seen = []
+    for batch in batches(backend, 5, shape):
+        layer.forward(batch)
+        x = to_host(batch)
+        seen.append((x.mean(axis=axes(x)), x.var(axis=axes(x))))
+        weights = [momentum ** (len(seen) - 1 - i) for i in range(len(seen))]
+        means, variances = (np.average(s, axis=0, weights=weights) for s in zip(*seen, strict=True))
+        np.testing.assert_allclose(to_host(layer.running_mean), means, rtol=1e-12)
+        np.testing.assert_allclose(to_host(layer.running_var), variances, rtol=1e-12)
+
+
+def test_running_averages_of_the_book(backend):
+    layer = plain(BatchNormalization(3, debias=False), backend)
+    mean = var = 0
+    for batch in batches(backend, 5):
+        layer.forward(batch)
+        x = to_host(batch)
+        mean = 0.9 * mean + 0.1 * x.mean(axis=0)
+        var = 0.9 * var + 0.1 * x.var(axis=0)
+    np.testing.assert_allclose(to_host(layer.running_mean), mean, rtol=1e-12)
+    np.testing.assert_allclose(to_host(layer.running_var), var, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_correction_makes_the_running_variance_unbiased(backend, shape):
+    layer = plain(BatchNormalization(3, correction=1), backend)
+    (batch,) = batches(backend, 1, shape)
+    layer.forward(batch)
+    x = to_host(batch)
+
+    np.testing.assert_allclose(to_host(layer.running_var), x.var(axis=axes(x), ddof=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_it_agrees_with_torch(shape):
+    torch = pytest.importorskip("torch")
+    ours = plain(
+        BatchNormalization(3, epsilon=1e-5, debias=False, correction=1), get_backend("cpu")
+    )
+    theirs = (torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d)(
+        3, momentum=0.1, eps=1e-5, dtype=torch.float64
+    )
+    ours.running_var += 1.0  # where PyTorch starts
+    for seed in range(4):
+        x = np.random.default_rng(seed).standard_normal(shape) * (1 + seed) + seed
+        dout = np.random.default_rng(seed + 10).standard_normal(shape)
+        tensor = torch.tensor(x, requires_grad=True)
+        theirs.zero_grad()
+        y = theirs(tensor)
+        y.backward(torch.tensor(dout))
+        np.testing.assert_allclose(ours.forward(x), y.detach().numpy(), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(ours.backward(dout), tensor.grad.numpy(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(ours.grads["gamma"], theirs.weight.grad.numpy(), rtol=1e-9)
+        np.testing.assert_allclose(ours.grads["beta"], theirs.bias.grad.numpy(), rtol=1e-9)
+    np.testing.assert_allclose(ours.running_mean, theirs.running_mean.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(ours.running_var, theirs.running_var.numpy(), rtol=1e-12)
+    theirs.eval()
+    np.testing.assert_allclose(
+        ours.forward(x, False), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-10
+    )
+
+
+def state(layer):
+    return layer.batches, *(to_host(a).tolist() for a in (layer.running_mean, layer.running_var))
+
+
+def test_a_test_uses_the_running_averages_and_leaves_them(backend):
+    layer = plain(BatchNormalization(3), backend)
+    for batch in batches(backend, 3):
+        layer.forward(batch)
+    before = state(layer)
+    x = normal(backend, 5, 3, seed=9)
+    y = layer.forward(x, train_flg=False)
+    mean, var = to_host(layer.running_mean), to_host(layer.running_var)
+
+    np.testing.assert_allclose(to_host(y), (to_host(x) - mean) / np.sqrt(var + 1e-6), rtol=1e-12)
+    assert state(layer) == before
+
+
+def test_a_batch_of_one_is_normalized_by_the_running_averages(backend):
+    layer = plain(BatchNormalization(3), backend)
+    x = normal(backend, 1, 3, seed=9)
+    for batch in batches(backend, 2):
+        before = state(layer)
+        in_training, in_a_test = layer.forward(x, True), layer.forward(x, False)
+        np.testing.assert_array_equal(to_host(in_training), to_host(in_a_test))
+        assert to_host(in_training).all()
+        assert state(layer) == before
+        layer.forward(batch)
+
+
+def test_a_test_before_any_batch_changes_nothing_much(backend):
+    x = normal(backend, 5, 3)
+    y = plain(BatchNormalization(3), backend).forward(x, train_flg=False)
+
+    np.testing.assert_allclose(to_host(y), to_host(x), rtol=1e-6)
+
+
+def test_a_state_brings_averages_back_and_is_a_copy(backend):
+    layer = plain(BatchNormalization(3), backend)
+    first, second, third = batches(backend, 3)
+    layer.forward(first)
+    saved, expected = layer.get_state(), state(layer)
+    layer.forward(second)
+    assert state(layer) != expected
+    for _ in range(2):
+        layer.set_state(saved)
+        assert state(layer) == expected
+        layer.forward(third)
+
+
+def test_a_state_may_come_from_elsewhere(backend):
+    layer = plain(BatchNormalization(2), backend, "float32")
+    layer.set_state({"batches": 3, "running_mean": np.ones(2), "running_var": np.full(2, 4.0)})
+    layer.forward(normal(backend, 8, 2, dtype="float32"))
+
+    assert layer.batches == 4
+    assert layer.running_var.dtype == backend.dtype("float32")
+    y = layer.forward(normal(backend, 8, 2, dtype="float32"), train_flg=False)
+    assert y.dtype == backend.dtype("float32")
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3), (4, 3, 2, 2), (4,)])
+def test_an_input_of_the_wrong_shape_is_refused(backend, shape):
+    with pytest.raises(ValueError, match=r"takes samples of shape \(2,\) or \(2, H, W\), got"):
+        plain(BatchNormalization(2), backend).forward(normal(backend, *shape))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 0}, "size must be at least 1"),
+        ({"size": 2, "momentum": 1}, "momentum must be at least 0 and less than 1"),
+        ({"size": 2, "epsilon": -1}, "epsilon must be at least 0"),
+        ({"size": 2, "correction": -1}, "correction must be at least 0"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        BatchNormalization(**settings)

@@ -1,0 +1,61 @@
+"""AdaGrad, RMSprop and AdaDelta against PyTorch, and what their formulas imply."""
+
+import numpy as np
+import pytest
+from textbook import torch_trajectory, trajectory
+
+from dlskills import AdaDelta, AdaGrad, RMSprop, get_backend
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (AdaGrad(0.3), lambda optim, w: optim.Adagrad(w, 0.3, eps=1e-7)),
+        (RMSprop(0.1, 0.9, 1e-3), lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-3)),
+        (AdaDelta(0.5, 0.7, 1e-3), lambda optim, w: optim.Adadelta(w, 0.5, rho=0.7, eps=1e-3)),
+    ],
+    ids=lambda value: type(value).__name__ if not callable(value) else "",
+)
+def test_they_agree_with_torch(ours, theirs):
+    pytest.importorskip("torch")
+
+    np.testing.assert_allclose(
+        trajectory(ours, get_backend("cpu")), torch_trajectory(theirs), rtol=1e-11, atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_first_step_does_not_depend_on_the_size_of_the_gradient(scale):
+    params = {"x": 0.0, "y": 0.0}
+    AdaGrad(lr=0.5).update(params, {"x": scale, "y": -scale})
+
+    assert params["x"] == pytest.approx(-0.5, rel=1e-3)
+    assert params["y"] == -params["x"]
+
+
+def test_adagrads_steps_shrink_and_rmsprops_do_not():
+    def steps(optimizer):
+        params, positions = {"x": 0.0}, [0.0]
+        for _ in range(100):
+            optimizer.update(params, {"x": 1.0})
+            positions.append(params["x"])
+        return -np.diff(positions)
+
+    np.testing.assert_allclose(steps(AdaGrad(0.1)), 0.1 / np.sqrt(np.arange(1, 101)), rtol=1e-5)
+    assert steps(RMSprop(0.1, decay_rate=0.9))[-1] == pytest.approx(0.1, rel=1e-4)
+
+
+def test_adadelta_needs_no_learning_rate():
+    params = {"x": 0.0}
+    AdaDelta().update(params, {"x": 100.0})
+
+    # sqrt(epsilon) / sqrt(0.05 g²) g
+    assert params["x"] == pytest.approx(-1e-3 / np.sqrt(0.05), rel=1e-6)
+
+
+@pytest.mark.parametrize("rule", [AdaGrad, RMSprop, AdaDelta])
+def test_a_gradient_of_0_moves_nothing(rule):
+    params = {"x": 3.0}
+    rule().update(params, {"x": 0.0})
+
+    assert params == {"x": 3.0}

@@ -1,0 +1,56 @@
+"""SGD, Momentum and Nesterov against PyTorch, and what their formulas imply."""
+
+import numpy as np
+import pytest
+from textbook import GRADIENTS, START, torch_trajectory, trajectory
+
+from dlskills import SGD, Momentum, Nesterov, get_backend
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (SGD(0.1), lambda optim, w: optim.SGD(w, 0.1)),
+        (Momentum(0.1, 0.7), lambda optim, w: optim.SGD(w, 0.1, momentum=0.7)),
+        (Nesterov(0.1, 0.7), lambda optim, w: optim.SGD(w, 0.1, momentum=0.7, nesterov=True)),
+    ],
+    ids=lambda value: type(value).__name__ if not callable(value) else "",
+)
+def test_they_agree_with_torch(ours, theirs):
+    pytest.importorskip("torch")
+
+    np.testing.assert_allclose(
+        trajectory(ours, get_backend("cpu")), torch_trajectory(theirs), rtol=1e-11, atol=1e-14
+    )
+
+
+def test_nesterov_as_the_book_has_it_since_2021():
+    lr, momentum = 0.1, 0.7
+    w, v = START.copy(), np.zeros_like(START)
+    for gradient in GRADIENTS:
+        w += momentum * momentum * v - (1 + momentum) * lr * gradient
+        v = momentum * v - lr * gradient
+
+    ours = trajectory(Nesterov(lr, momentum), get_backend("cpu"))
+    np.testing.assert_allclose(ours[-1], w, rtol=1e-11)
+
+
+def test_a_velocity_reaches_its_limit():
+    params = {"x": 0.0}
+    optimizer = Momentum(lr=0.01, momentum=0.9)
+    for _ in range(300):
+        before = params["x"]
+        optimizer.update(params, {"x": 1.0})
+
+    assert params["x"] - before == pytest.approx(-0.01 / (1 - 0.9))
+
+
+def test_a_changed_rate_is_inside_the_velocity():
+    # as on the page; PyTorch would rescale all of the velocity
+    params = {"x": 0.0}
+    optimizer = Momentum(lr=1.0, momentum=0.5)
+    optimizer.update(params, {"x": 1.0})
+    optimizer.lr = 0.0
+    optimizer.update(params, {"x": 1.0})
+
+    assert params["x"] == -1.5

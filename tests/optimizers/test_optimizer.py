@@ -1,0 +1,592 @@
+"""What holds for every update rule: its formula, what it takes, what it refuses, its state."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from textbook import CASES, RULES, reference, trajectory
+
+import dlskills
+from dlskills import (
+    SGD,
+    Adam,
+    AMSGrad,
+    MultiLayerNet,
+    Optimizer,
+    Parameters,
+    backend_of,
+    make_optimizer,
+    optimizers,
+    to_host,
+)
+from dlskills.optimizers import OPTIMIZERS
+
+SHAPES = {"W": (3, 4), "b": (4,), "scale": (), "none": (0,), "empty": (2, 0)}
+ELSEWHERE = pytest.mark.backends("strict", "torch", "cupy")
+every_rule = pytest.mark.parametrize("name", RULES)
+WITH_SLOTS = [name for name, rule in OPTIMIZERS.items() if rule.slots]
+
+
+def make(name):
+    return make_optimizer(name, **RULES[name][1][-1])
+
+
+def arrays(backend, seed, dtype="float64", shapes=SHAPES):
+    rng = np.random.default_rng(seed)
+    return {
+        name: backend.asarray(np.asarray(rng.standard_normal(shape)), dtype)
+        for name, shape in shapes.items()
+    }
+
+
+def hosts(params):
+    return {name: to_host(value).copy() for name, value in params.items()}
+
+
+def assert_same(actual, expected, rtol=1e-12):
+    actual, expected = hosts(actual), hosts(expected)
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
+        np.testing.assert_allclose(value, expected[name], rtol=rtol, atol=1e-12, err_msg=name)
+
+
+def walk(optimizer, params, backend, steps=4, first=0, dtype="float64"):
+    for step in range(first, first + steps):
+        optimizer.update(params, arrays(backend, 100 + step, dtype))
+    return params
+
+
+# The formulas
+
+
+def test_every_rule_is_known_and_has_its_reference():
+    public = {
+        value
+        for module in (dlskills, optimizers)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+    }
+    assert public == set(OPTIMIZERS.values())
+    assert set(RULES) == set(OPTIMIZERS)
+    assert {name: rule.__name__.lower() for name, rule in OPTIMIZERS.items()} == {
+        name: name for name in RULES
+    }
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda value: str(value))
+def test_formula(backend, name, settings):
+    actual = trajectory(make_optimizer(name, **settings), backend)
+
+    np.testing.assert_allclose(actual, reference(name, **settings), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings"),
+    [
+        ("SGD", "lr=0.01"),
+        ("Momentum", "lr=0.01, momentum=0.9"),
+        ("Nesterov", "lr=0.01, momentum=0.9"),
+        ("AdaGrad", "lr=0.01, epsilon=1e-07"),
+        ("RMSprop", "lr=0.01, decay_rate=0.99, epsilon=1e-07"),
+        ("Adam", "lr=0.001, beta1=0.9, beta2=0.999, epsilon=1e-07, epsilon_mode='page'"),
+    ],
+)
+def test_the_pages_names_and_defaults(rule, settings):
+    assert repr(getattr(dlskills, rule)()) == f"{rule}({settings})"
+
+
+def test_the_pages_script():
+    """x**2 / 20 + y**2 from (-7, 2), with Python floats; where it ends is known."""
+
+    def df(x, y):
+        return x / 10.0, 2.0 * y
+
+    ends = {}
+    params, grads = {}, {"x": 0, "y": 0}
+    for optimizer in (
+        dlskills.SGD(lr=0.95),
+        dlskills.Momentum(lr=0.1),
+        dlskills.AdaGrad(lr=1.5),
+        dlskills.Adam(lr=0.3),
+    ):
+        params["x"], params["y"] = -7.0, 2.0
+        for _ in range(30):
+            grads["x"], grads["y"] = df(params["x"], params["y"])
+            optimizer.update(params, grads)
+        assert {type(value) for value in params.values()} == {float}
+        ends[type(optimizer).__name__] = params["x"], params["y"]
+
+    assert ends["SGD"] == pytest.approx((-7 * 0.905**30, 2 * (-0.9) ** 30))
+    assert ends["Momentum"] == pytest.approx(momentum_by_hand(), rel=1e-9)
+    for name in ("AdaGrad", "Adam"):
+        assert np.hypot(*ends[name]) < 1.5
+
+
+def momentum_by_hand():
+    x, y, u, v = -7.0, 2.0, 0.0, 0.0
+    for _ in range(30):
+        u, v = 0.9 * u - 0.1 * x / 10, 0.9 * v - 0.1 * 2 * y
+        x, y = x + u, y + v
+    return x, y
+
+
+# What it takes
+
+
+@every_rule
+def test_a_mapping_of_arrays_is_changed_in_place(backend, name):
+    params, optimizer = arrays(backend, 0), make(name)
+    before = dict(params)
+    values = hosts(params)
+    for step in range(3):
+        grads = arrays(backend, 1 + step)
+        given_grads = hosts(grads)
+        optimizer.update(params, grads)
+        assert_same(grads, given_grads, rtol=0)
+    assert all(params[key] is array for key, array in before.items())
+    assert (to_host(params["W"]) != values["W"]).all()
+    assert to_host(params["scale"]) != values["scale"]
+
+
+@every_rule
+@pytest.mark.parametrize("paired", [True, False], ids=["flat", "by name"])
+def test_parameters_and_a_mapping_go_the_same_way(backend, name, paired):
+    expected = walk(make(name), arrays(backend, 0), backend)
+    params, optimizer = Parameters(arrays(backend, 0)), make(name)
+    flat, views = params.flat, dict(params)
+    for step in range(4):
+        grads = arrays(backend, 100 + step)
+        optimizer.update(params, Parameters(grads) if paired else grads)
+
+    assert_same(params, expected)
+    assert params.flat is flat
+    assert all(params[key] is view for key, view in views.items())
+    params.flat[...] = 0.0
+    assert not to_host(params["W"]).any()
+
+
+@every_rule
+def test_views_of_larger_arrays_stay_views(backend, name):
+    if backend.name == "strict":
+        pytest.skip("the standard does not promise views")
+    owner = backend.asarray(np.arange(12.0).reshape(3, 4), "float64")
+    params = {"middle": owner[1, 1:3]}
+    make(name).update(params, {"middle": backend.asarray([1.0, -1.0], "float64")})
+
+    changed = to_host(owner) != np.arange(12.0).reshape(3, 4)
+    assert np.argwhere(changed).tolist() == [[1, 1], [1, 2]]
+
+
+@every_rule
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_dtype_stays(backend, name, dtype):
+    for params in (arrays(backend, 0, dtype), Parameters(arrays(backend, 0, dtype))):
+        optimizer = make(name)
+        walk(optimizer, params, backend, 2, dtype=dtype)
+        slots = [optimizer._state.slots[slot] for slot in optimizer.slots]
+        for array in (value for mapping in (params, *slots) for value in mapping.values()):
+            assert array.dtype == backend.dtype(dtype)
+            assert backend_of(array) == backend
+
+
+@every_rule
+def test_float32_follows_float64_to_rounding(backend, name):
+    expected = walk(make(name), arrays(backend, 0), backend)
+    actual = walk(make(name), arrays(backend, 0, "float32"), backend, dtype="float32")
+    for key, value in hosts(actual).items():
+        np.testing.assert_allclose(value, hosts(expected)[key], rtol=1e-4, atol=1e-4)
+
+
+@every_rule
+@pytest.mark.parametrize(
+    "number", [float, np.float64, np.float32, np.asarray], ids=lambda kind: kind.__name__
+)
+def test_numbers_go_the_way_of_arrays(name, number):
+    starts, steps = [2.0, -3.0], [[0.5, 1.0], [0.25, -4.0], [0.0, 1.0]]
+    array = {"w": np.asarray(starts)}
+    numbers = {key: number(start) for key, start in zip("ab", starts, strict=True)}
+    one, two = make(name), make(name)
+    for step in steps:
+        one.update(array, {"w": np.asarray(step)})
+        grads = {key: number(value) for key, value in zip("ab", step, strict=True)}
+        two.update(numbers, grads)
+
+    rtol = 1e-5 if number is np.float32 else 1e-12
+    np.testing.assert_allclose([numbers["a"], numbers["b"]], array["w"], rtol=rtol)
+    if number is not np.asarray:
+        assert isinstance(numbers["a"], np.float32 if number is np.float32 else float)
+
+
+@every_rule
+def test_whole_numbers_become_floats(name):
+    whole, real = {"x": 3, "y": np.int64(-2)}, {"x": 3.0, "y": -2.0}
+    one, two = make(name), make(name)
+    for _ in range(3):
+        one.update(whole, {"x": 1, "y": 0})
+        two.update(real, {"x": 1.0, "y": 0.0})
+
+    assert whole == pytest.approx(real)
+    assert type(whole["x"]) is float
+
+
+@every_rule
+def test_nothing_to_update(backend, name):
+    make(name).update({}, {})
+    nothing = Parameters.from_shapes({}, device=backend.device, xp=backend.xp)
+    make(name).update(nothing, nothing.zeros_like())
+
+
+dimensions = st.dictionaries(
+    st.sampled_from("abcd"), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+    min_size=1,
+)  # fmt: skip
+
+
+@every_rule
+@given(shapes=dimensions, dtype=st.sampled_from(["float32", "float64"]), data=st.data())
+def test_flat_and_by_name_agree_for_all_shapes_and_settings(backend, name, shapes, dtype, data):
+    settings = {
+        field: data.draw(st.floats(1e-6, 0.99), label=field)
+        for field, value in RULES[name][1][-1].items()
+        if isinstance(value, float)
+    }
+    by_name, flat = make_optimizer(name, **settings), make_optimizer(name, **settings)
+    params = arrays(backend, 0, dtype, shapes)
+    whole = Parameters(params)
+    for step in range(2):
+        grads = arrays(backend, 1 + step, dtype, shapes)
+        by_name.update(params, grads)
+        flat.update(whole, Parameters(grads))
+
+    assert whole.dtype == backend.dtype(dtype)
+    for key, array in params.items():
+        assert array.dtype == backend.dtype(dtype)
+        np.testing.assert_allclose(to_host(array), to_host(whole[key]), rtol=1e-4, atol=1e-5)
+
+
+# Hyperparameters
+
+
+@every_rule
+def test_settings_may_change_between_steps(name):
+    params, twin = {"x": 1.0}, {"x": 1.0}
+    changed, still = make(name), make(name)
+    for optimizer, values in ((changed, params), (still, twin)):
+        optimizer.update(values, {"x": 0.5})
+    changed.lr = 0
+    before = params["x"]
+    changed.update(params, {"x": 0.5})
+    still.update(twin, {"x": 0.5})
+    velocity = name in ("momentum", "nesterov")  # which goes on without new force
+
+    assert (params["x"] == before) is not (velocity and changed.momentum > 0)
+    assert twin["x"] != params["x"]
+    changed.lr = np.float32(0.1)  # a schedule may compute in NumPy
+    changed.update(params, {"x": 0.5})
+    assert type(params["x"]) is float
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "message"),
+    [
+        ("sgd", {"lr": -0.1}, "lr must be at least 0, got -0.1"),
+        ("sgd", {"lr": float("nan")}, "lr must be finite and at least 0, got nan"),
+        ("momentum", {"momentum": 1}, "momentum must be at least 0 and less than 1, got 1"),
+        ("nesterov", {"momentum": -1}, "momentum must be at least 0 and less than 1, got -1"),
+        ("rmsprop", {"decay_rate": 1.5}, "decay_rate must be at least 0 and less than 1"),
+        ("adadelta", {"rho": 1}, "rho must be at least 0 and less than 1"),
+        ("adam", {"beta1": 1.0}, "beta1 must be at least 0 and less than 1, got 1.0"),
+        ("adam", {"beta2": 1.0}, "beta2 must be at least 0 and less than 1, got 1.0"),
+        ("nadam", {"beta2": 1.0}, "beta2 must be at least 0 and less than 1, got 1.0"),
+        ("lion", {"beta1": -1e-9}, "beta1 must be at least 0 and less than 1"),
+        ("adagrad", {"epsilon": -1e-7}, "epsilon must be at least 0, got -1e-07"),
+        ("adamw", {"weight_decay": -1}, "weight_decay must be at least 0, got -1"),
+        ("nadam", {"momentum_decay": -1}, "momentum_decay must be at least 0, got -1"),
+        ("amsgrad", {"epsilon_mode": "book"}, "epsilon_mode 'book' is not known"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(rule, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_optimizer(rule, **settings)
+
+
+@pytest.mark.parametrize("lr", ["0.1", None, True, [0.1]])
+def test_a_learning_rate_that_is_no_number_is_refused(lr):
+    with pytest.raises(TypeError, match="lr must be a number, got"):
+        SGD(lr)
+
+
+@pytest.mark.parametrize("spelled", ["Adam", "adam", "ADAM", " adam "])
+def test_an_optimizer_by_its_name(spelled):
+    assert repr(make_optimizer(spelled, lr=0.5)) == repr(Adam(lr=0.5))
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    message = r"optimizer 'rmsprpo' is not known; did you mean 'rmsprop'\?; known are: 'sgd', 'mom"
+    with pytest.raises(ValueError, match=message):
+        make_optimizer("rmsprpo")
+
+
+def test_an_unknown_setting_is_refused_with_those_that_exist():
+    message = r"^Momentum got {'decay': 0.9}, but takes: lr, momentum$"
+    with pytest.raises(TypeError, match=message):
+        make_optimizer("momentum", decay=0.9)
+
+
+# What it refuses, before it changes anything
+
+
+def refused(params, grads, error, message, rule=Adam):
+    before = {key: copy.deepcopy(value) for key, value in params.items()}
+    optimizer = rule()
+    with pytest.raises(error, match=message):
+        optimizer.update(params, grads)
+    assert optimizer.step == 0
+    for key, value in params.items():
+        np.testing.assert_array_equal(to_host(value), to_host(before[key]))
+
+
+def test_a_missing_gradient_is_named(backend):
+    params, grads = arrays(backend, 0), arrays(backend, 1)
+    del grads["b"]
+    refused(params, grads, KeyError, "no gradient for parameter 'b'; it has: W, scale, none, empty")
+    refused(Parameters(params), grads, KeyError, "no gradient for parameter 'b'")
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 4), (4,), (), (3, 4, 1)])
+def test_a_gradient_of_another_shape_is_refused(backend, shape):
+    params = arrays(backend, 0)
+    grads = arrays(backend, 1) | {"W": backend.zeros(shape, "float64")}
+    message = r"the gradient of 'W' has shape \(.*\), its parameter \(3, 4\)"
+    refused(params, grads, ValueError, message)
+    refused(Parameters(params), grads, ValueError, message)
+    refused(Parameters(params), Parameters(grads), ValueError, message)
+
+
+def test_a_gradient_of_another_dtype_is_refused(backend):
+    params, grads = arrays(backend, 0, "float32"), arrays(backend, 1, "float64")
+    message = "the gradient of 'W' has dtype .*float64, its parameter .*float32; convert one"
+    refused(params, grads, TypeError, message)
+    refused(Parameters(params), Parameters(grads), TypeError, message)
+
+
+@ELSEWHERE
+def test_a_gradient_from_elsewhere_is_refused(backend):
+    params = arrays(backend, 0)
+    message = r"the gradient of 'W' is on .*, its parameter on .*; move one of them with dlskills"
+    refused(params, hosts(params), TypeError, message)
+    refused(hosts(params), params, TypeError, message)
+    refused(Parameters(params), Parameters(hosts(params)), TypeError, message)
+
+
+@pytest.mark.backends("strict")
+def test_a_gradient_on_another_device_is_refused(backend):
+    params, grads = {"w": backend.zeros((2,), "float64")}, {"w": backend.xp.zeros(2)}
+    refused(params, grads, TypeError, "gradient of 'w' is on .*CPU_DEVICE.*, its .*device1")
+
+
+def test_read_only_arrays_are_refused():
+    params = {"w": np.zeros(3)}
+    params["w"].flags.writeable = False
+    message = "parameter 'w' is a read-only array; give a copy"
+    refused(params, {"w": np.ones(3)}, ValueError, message)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_arrays_of_whole_numbers_are_refused(backend, dtype):
+    params = {"w": backend.asarray([0, 1], dtype)}
+    refused(params, params, TypeError, "parameter 'w' has dtype .*; only floating-point numbers")
+
+
+@pytest.mark.parametrize("wrong", [[1.0, 2.0], "w", None, True])
+def test_what_is_neither_number_nor_array_is_refused(wrong):
+    with pytest.raises((TypeError, ValueError), match=r"shape|expected an array|number"):
+        SGD().update({"w": wrong}, {"w": wrong})
+    with pytest.raises((TypeError, ValueError), match=r"shape|expected an array|number"):
+        SGD().update({"w": 1.0}, {"w": wrong})
+
+
+def test_a_number_and_an_array_are_no_pair(backend):
+    array = backend.asarray(1.0, "float64")
+    kind = type(array).__name__
+    for params, grads, kinds in (
+        (1.0, array, f"a {kind}, its parameter a float"),
+        (array, 1.0, f"a float, its parameter a {kind}"),
+    ):
+        message = f"the gradient of 'w' is {kinds}; make both"
+        refused({"w": params}, {"w": grads}, TypeError, message)
+
+
+# Whose state it is
+
+
+@pytest.mark.parametrize("name", WITH_SLOTS)
+@pytest.mark.parametrize("kind", [Parameters, dict])
+def test_an_optimizer_with_state_belongs_to_its_parameters(backend, name, kind):
+    mine, other = kind(arrays(backend, 0)), kind(arrays(backend, 0))
+    grads = kind(arrays(backend, 1))
+    optimizer = make(name)
+    optimizer.update(mine, grads)
+    slots = " and ".join(optimizer.slots)
+    with pytest.raises(RuntimeError, match=f"holds {slots} of other parameters .* call reset"):
+        optimizer.update(other, grads)
+    optimizer.update(mine, grads)
+    assert optimizer.step == 2
+    optimizer.reset()
+    optimizer.update(other, grads)
+    assert optimizer.step == 1
+
+
+def test_parameters_of_other_names_are_refused(backend):
+    optimizer = Adam()
+    params = arrays(backend, 0)
+    optimizer.update(params, arrays(backend, 1))
+    params["V"] = backend.zeros((2,), "float64")
+    with pytest.raises(RuntimeError, match="of other parameters"):
+        optimizer.update(params, params)
+
+
+def test_networks_of_one_layout_are_told_apart():
+    one, two = (MultiLayerNet(3, [4], 2, seed=seed) for seed in (0, 1))
+    optimizer = Adam()
+    optimizer.update(one.params, one.grads)
+    with pytest.raises(RuntimeError, match="make one optimizer for each network"):
+        optimizer.update(two.params, two.grads)
+
+
+def test_sgd_may_be_shared(backend):
+    optimizer = SGD(lr=1.0)
+    for shapes in (SHAPES, {"w": (2,)}):
+        params, grads = arrays(backend, 0, shapes=shapes), arrays(backend, 1, shapes=shapes)
+        expected = {key: to_host(params[key]) - to_host(grads[key]) for key in shapes}
+        optimizer.update(params, grads)
+        assert_same(params, expected)
+    assert optimizer.step == 2
+
+
+def test_parameters_that_are_built_anew_are_taken_for_the_old(backend):
+    optimizer = Adam()
+    expected = walk(Adam(), arrays(backend, 0), backend, 4)
+    params = walk(optimizer, arrays(backend, 0), backend, 2)
+    params = {key: backend.asarray(value) for key, value in hosts(params).items()}
+
+    assert_same(walk(optimizer, params, backend, 2, first=2), expected)
+
+
+@every_rule
+@pytest.mark.parametrize("kind", [Parameters, dict])
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))],
+    ids=["deepcopy", "pickle"],
+)
+def test_a_copy_in_mid_run_goes_on_alike(backend, name, kind, duplicate):
+    optimizer, params = make(name), kind(arrays(backend, 0))
+    walk(optimizer, params, backend, 3)
+    twin, twin_params = duplicate((optimizer, params))
+    walk(optimizer, params, backend, 3, first=3)
+    assert twin.step == 3
+    walk(twin, twin_params, backend, 3, first=3)
+
+    assert repr(twin) == repr(optimizer)
+    for key, value in hosts(params).items():
+        np.testing.assert_array_equal(to_host(twin_params[key]), value)
+
+
+def test_an_update_that_fails_is_no_step(backend):
+    optimizer = Adam()
+    params = arrays(backend, 0)
+    walk(optimizer, params, backend, 1)
+    with pytest.raises(KeyError):
+        optimizer.update(params, {})
+    assert optimizer.step == 1
+
+
+# Rules of one's own
+
+
+class InPlace(Optimizer):
+    lr: float = 0.01
+    momentum: float = 0.9
+    slots = ("v",)
+
+    def coefficients(self, step):
+        return self.lr / step, self.momentum
+
+    @staticmethod
+    def rule(xp):
+        def update(param, grad, v, lr, momentum):
+            v *= momentum
+            v += grad
+            param -= lr * xp.sign(v)
+            return param, v
+
+        return update
+
+
+class Pure(InPlace):
+    @staticmethod
+    def rule(xp):
+        def update(param, grad, v, lr, momentum):
+            velocity = momentum * v + grad
+            return param - lr * xp.sign(velocity), velocity
+
+        return update
+
+
+class NoSlots(Optimizer):
+    rate: float
+
+    def coefficients(self, step):
+        return (self.rate,)
+
+    @staticmethod
+    def rule(xp):
+        return lambda param, grad, rate: param - rate * grad
+
+
+@pytest.mark.parametrize("rule", [InPlace, Pure])
+@pytest.mark.parametrize("kind", [Parameters, dict])
+def test_a_rule_of_ones_own(backend, rule, kind):
+    params = kind(arrays(backend, 0))
+    before, W, v = params["W"], to_host(params["W"]).copy(), 0
+    walk(rule(lr=0.5), params, backend)
+    for step in range(4):
+        v = 0.9 * v + to_host(arrays(backend, 100 + step)["W"])
+        W = W - 0.5 / (step + 1) * np.sign(v)
+
+    np.testing.assert_allclose(to_host(params["W"]), W, rtol=1e-12)
+    assert params["W"] is before
+    number = {"x": 1.0}
+    rule(lr=0.5).update(number, {"x": 3.0})
+    assert number == {"x": 0.5}
+
+
+def test_a_rule_may_be_as_short_as_this(backend):
+    params, grads = arrays(backend, 0), arrays(backend, 1)
+    expected = {key: to_host(params[key]) - 0.5 * to_host(grads[key]) for key in params}
+    NoSlots(0.5).update(params, grads)
+
+    assert_same(params, expected)
+    with pytest.raises(TypeError, match="rate must be a number"):
+        NoSlots("fast")
+
+
+def test_what_a_rule_must_define():
+    with pytest.raises(NotImplementedError, match=r"Optimizer must define coefficients\(step\)"):
+        Optimizer().coefficients(1)
+    with pytest.raises(NotImplementedError, match=r"must define rule\(xp\)"):
+        Optimizer.rule(np)
+
+
+def test_slots_of_a_pure_rule_keep_their_arrays(backend):
+    optimizer, params = AMSGrad(), arrays(backend, 0)
+    walk(optimizer, params, backend, 1)
+    arrays_before = {slot: optimizer._state.slots[slot]["W"] for slot in optimizer.slots}
+    walk(optimizer, params, backend, 1, first=1)
+
+    assert all(optimizer._state.slots[slot]["W"] is a for slot, a in arrays_before.items())

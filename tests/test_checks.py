@@ -1,0 +1,97 @@
+"""Checks of arguments: what passes, and what the refusals say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dlskills.checks import check_choice, check_count, check_number, suggestion
+
+
+@pytest.mark.parametrize("value", [1, 1.0, np.float32(1), np.int64(1), np.asarray(1.0)])
+def test_a_number_becomes_a_python_float(value):
+    assert type(check_number("lr", value)) is float
+    assert check_number("lr", value) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds"),
+    [
+        (0, {"at_least": 0}),
+        (0.999, {"below": 1}),
+        (1e-9, {"above": 0}),
+        (-3, {"at_least": -3, "below": -2}),
+    ],
+)
+def test_bounds_include_what_they_say(value, bounds):
+    assert check_number("lr", value, **bounds) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "message"),
+    [
+        (-0.1, {"at_least": 0}, "lr must be at least 0, got -0.1"),
+        (1, {"at_least": 0, "below": 1}, "lr must be at least 0 and less than 1, got 1"),
+        (0, {"above": 0}, "lr must be greater than 0, got 0"),
+        (math.nan, {"at_least": 0}, "lr must be finite and at least 0, got nan"),
+        (math.inf, {"at_least": 0}, "lr must be finite and at least 0, got inf"),
+        (-math.inf, {}, "lr must be finite, got -inf"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused(value, bounds, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        check_number("lr", value, **bounds)
+
+
+@pytest.mark.parametrize("value", ["0.1", True, None, [1.0, 2.0], 1j, np.ones(2)])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(TypeError, match="^lr must be a number, got "):
+        check_number("lr", value)
+
+
+@pytest.mark.parametrize("value", [3, np.int32(3), np.asarray(3)])
+def test_a_count_becomes_a_python_int(value):
+    assert type(check_count("epochs", value)) is int
+    assert check_count("epochs", value) == 3
+
+
+@pytest.mark.parametrize("value", [3.0, "3", True, None])
+def test_what_is_no_whole_number_is_refused(value):
+    with pytest.raises(TypeError, match="^epochs must be a whole number, got "):
+        check_count("epochs", value)
+
+
+def test_a_count_that_is_too_small_is_refused():
+    assert check_count("epochs", 0, at_least=0) == 0
+    with pytest.raises(ValueError, match=r"^epochs must be at least 1, got 0$"):
+        check_count("epochs", 0)
+
+
+@pytest.mark.parametrize("value", ["relu", "ReLU", " RELU "])
+def test_a_choice_is_found_in_any_case(value):
+    assert check_choice("activation", value, ["sigmoid", "relu"]) == "relu"
+
+
+def test_a_choice_keeps_its_own_spelling():
+    assert check_choice("rule", "sgd", ["SGD"]) == "SGD"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("rmsprpo", "'rmsprpo' is not known; did you mean 'rmsprop'?; known are: 'rmsprop', 'sgd'"),
+        ("Sdg", "'Sdg' is not known; did you mean 'sgd'?; known are: 'rmsprop', 'sgd'"),
+        ("xyz", "'xyz' is not known; known are: 'rmsprop', 'sgd'"),
+        (3, "3 is not known; known are: 'rmsprop', 'sgd'"),
+        (None, "None is not known; known are: 'rmsprop', 'sgd'"),
+    ],
+)
+def test_an_unknown_choice_is_refused_with_the_nearest(value, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        check_choice("optimizer", value, ["rmsprop", "sgd"])
+    assert str(error.value) == f"optimizer {message}"
+
+
+def test_a_suggestion_is_made_only_for_near_words():
+    assert suggestion("adm", ["adam", "sgd"]) == "; did you mean 'adam'?"
+    assert suggestion("xyz", ["adam", "sgd"]) == ""

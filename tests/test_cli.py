@@ -1,0 +1,299 @@
+"""The command line: what a newcomer types, rightly and wrongly."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import dlskills
+from dlskills import cli
+from dlskills.experiments import EXPERIMENTS, results
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """No line is wrapped, so that sentences can be looked for."""
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
+
+
+@pytest.fixture
+def no_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+
+
+def invoke(*args):
+    """A command that should succeed: what it prints."""
+    result = CliRunner().invoke(cli.app, [str(arg) for arg in args])
+    assert result.exit_code == 0, result.output
+    return ESCAPES.sub("", result.stdout)
+
+
+@pytest.fixture
+def fail(monkeypatch, capsys):
+    """Runs a command that should fail, as the shell would: its exit status and its message."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["dlskills", *map(str, args)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "Traceback" not in err
+        return caught.value.code, ESCAPES.sub("", err)
+
+    return run
+
+
+def shell(*args, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "dlskills.cli", *map(str, args)],
+        capture_output=True, text=True, encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Saves the time that figures take."""
+    monkeypatch.setattr(results, "save_figure", lambda figure, folder, name: [])
+
+
+# What there is
+
+
+def test_list_names_every_experiment_with_its_title():
+    out = invoke("list")
+    for name, module in EXPERIMENTS.items():
+        assert re.search(rf"{name}\W+{re.escape(module.TITLE)}", out)
+    assert "dlskills run NAME" in out
+
+
+COMMANDS = {
+    (): ["list", "info", "run"],
+    ("list",): ["List the experiments"],
+    ("info",): ["versions, devices, engines"],
+    ("run",): list(EXPERIMENTS),
+    ("run", "optimizer-paths"): ["--out", "--device", "--iterations", "--seed", "-7, 2"],
+    ("run", "optimizer-mnist"): ["--out", "--device", "--iterations", "--seed", "--subset",
+                                 "--optimizers", "SGD,Momentum,AdaGrad,Adam", "six"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    out = invoke(*command, "--help")
+    for expected in COMMANDS[command]:
+        assert expected in out
+
+
+def test_every_experiment_is_a_command_with_help():
+    for name in EXPERIMENTS:
+        assert "--out" in invoke("run", name, "--help")
+
+
+def test_info_says_what_is_here(no_cupy):
+    out = invoke("info")
+    for label, value in {
+        "dlskills": dlskills.__version__,
+        "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "numpy": r"\d+\.\d+",
+        "array-api-compat": r"\d+\.\d+",
+        "numba": r"(\d+\.\d+|not installed)",
+        "cupy": r"(\d+\.\d+|not installed)",
+        "torch": r"(\d+\.\d+|not installed)",
+        "device cpu": r"cpu \(NumPy\)",
+        "device cuda": "not available: device 'cuda' needs CuPy",
+        "engines": "plain",
+        "MNIST, sample": r".*sample",
+        "MNIST, full": r"\S",
+    }.items():
+        assert re.search(rf"│ {re.escape(label)} +│ {value}", out), f"{label}: {value}\n{out}"
+
+
+@pytest.mark.parametrize("columns", ["80", "300"])
+def test_the_way_to_install_cupy_can_be_copied(no_cupy, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    words = " ".join(invoke("info").replace("│", " ").split())
+    assert 'install it with: pip install "dlskills[gpu]"' in words
+
+
+@pytest.mark.backends("cupy")
+def test_info_names_a_device_that_is_here(backend):
+    assert re.search(r"device cuda +│ cuda:0 \(CuPy\)", invoke("info"))
+
+
+def test_info_finds_the_full_set_whatever_its_folder_is_called(tmp_path, monkeypatch):
+    folder = tmp_path / "data [full]"  # rich would take the brackets for markup
+    monkeypatch.setenv("DLSKILLS_DATA_DIR", str(folder))
+    assert "not here" in invoke("info")
+    folder.mkdir()
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{name}-ubyte").touch()
+    assert str(folder) in invoke("info")
+
+
+# Experiments
+
+
+def test_the_paths_are_run_and_written(tmp_path):
+    out = invoke("run", "optimizer-paths", "--out", tmp_path / "new" / "folder")
+    for suffix in ("png", "svg", "json"):
+        path = tmp_path / "new" / "folder" / f"optimizer-paths.{suffix}"
+        assert path.stat().st_size > 0
+        assert f"wrote {path}" in out
+    assert re.search(r"AdaGrad +│ 1.5 +│ .*9.27e-04", out)
+
+
+def test_the_tables_fit_80_columns(tmp_path, monkeypatch, undrawn):
+    monkeypatch.setenv("COLUMNS", "80")
+    paths = invoke("run", "optimizer-paths", "--out", tmp_path)
+    assert "│ (-0.387, -0.094) │" in paths  # in one piece
+    mnist = invoke("run", "optimizer-mnist", "--iterations", 1, "--out", tmp_path)
+    for out, methods in ((paths, 4), (mnist, 4)):
+        lines = [line for line in out.splitlines() if line[:1] in "┏┃┡│└"]
+        assert len(lines) == methods + 4
+        assert max(map(len, lines)) <= 80
+
+
+def test_mnist_is_run_and_written(tmp_path):
+    out = invoke(
+        "run", "optimizer-mnist", "--iterations", 5, "--seed", 3, "--out", tmp_path,
+        "--optimizers", "adam, NESTEROV",
+    )  # fmt: skip
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png", ".svg"]
+    record = json.loads((tmp_path / "optimizer-mnist.json").read_text(encoding="utf-8"))
+    assert record["settings"]["iterations"] == 5
+    assert record["settings"]["seed"] == 3
+    assert record["settings"]["optimizers"] == ["adam", "NESTEROV"]
+    assert {len(losses) for losses in record["numbers"]["train_loss"].values()} == {5}
+    assert list(record["numbers"]["lr"]) == ["Adam", "Nesterov"]
+    assert re.search(r"Adam +│ 0.001 ", out)
+    assert "iteration 0, loss: Adam 2." in out
+
+
+def test_the_pages_six(tmp_path, undrawn):
+    out = invoke(
+        "run", "optimizer-mnist", "--iterations", 1, "--optimizers", "Six", "--out", tmp_path
+    )
+    for name in ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"):
+        assert re.search(rf"│ {name} +│", out)
+
+
+@pytest.mark.backends("cupy")
+def test_an_experiment_on_a_gpu(backend, tmp_path, undrawn):
+    invoke("run", "optimizer-paths", "--device", "cuda", "--out", tmp_path)
+    record = json.loads((tmp_path / "optimizer-paths.json").read_text(encoding="utf-8"))
+    assert record["backend"] == "cuda:0 (CuPy)"
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--device", "gpu"],
+            "error: device must be 'cpu', 'cuda' or 'cuda:N', got 'gpu'; did you",
+        ),
+        (["--device", "cuda:x"], "error: device must be 'cpu', 'cuda' or 'cuda:N', got 'cuda:x'"),
+        (
+            ["--subset", "ful"],
+            'error: subset must be "full" or "sample"; got \'ful\'. Did you mean',
+        ),
+        (["--optimizers", "adm"], "error: optimizer 'adm' is not known; did you mean 'adam'?"),
+        (["--optimizers", "sgd,,adam"], "error: optimizer '' is not known; known are: 'sgd'"),
+    ],
+)
+def test_a_wrong_name_gets_one_line_with_what_is_right(fail, tmp_path, options, message):
+    status, err = fail("run", "optimizer-mnist", "--out", tmp_path, *options)
+    assert status == 1
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cuda_without_cupy_says_how_to_get_it(fail, no_cupy, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    status, err = fail("run", "optimizer-paths", "--device", "cuda", "--out", tmp_path)
+    assert status == 1
+    assert err.endswith('not installed; install it with: pip install "dlskills[gpu]"\n')
+    assert err.count("\n") == 1  # not wrapped: it may be copied
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["run", "optimizer-maths"], "No such command 'optimizer-maths'"),
+        (["lst"], "Did you mean 'list'?"),
+        (["run", "optimizer-paths", "--iterations", "0"], "'--iterations'"),
+        (["run", "optimizer-paths", "--iterations", "many"], "'--iterations'"),
+        (["run", "optimizer-paths", "--seed", "-1"], "'--seed'"),
+        (["run", "optimizer-paths", "--steps", "3"], "--steps"),
+        (["run", "optimizer-paths", "--optimizers", "sgd"], "--optimizers"),
+    ],
+)
+def test_a_wrong_command_or_number_is_a_usage_error(fail, args, message):
+    status, err = fail(*args)
+    assert status == 2
+    assert message in err
+    assert "Usage: " in err
+
+
+def test_out_must_be_a_folder(fail, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    status, err = fail("run", "optimizer-paths", "--out", path)
+    assert status == 2
+    assert "'--out'" in err
+    assert "is a file" in err
+    status, err = fail("run", "optimizer-paths", "--out", path / "folder")
+    assert status == 1
+    assert err.startswith("error: ")
+    assert path.read_text() == "mine"
+
+
+def test_no_command_shows_help():
+    result = CliRunner().invoke(cli.app, [])
+    assert "Commands" in result.output
+    assert "Error" not in result.output
+
+
+def test_a_diverged_training_is_told_of(fail, monkeypatch):
+    def diverge(*args, **options):
+        raise dlskills.DivergedError("the loss is nan [at step 3]")
+
+    monkeypatch.setattr(cli, "write_results", diverge)
+    assert fail("run", "optimizer-paths") == (1, "error: the loss is nan [at step 3]\n")
+
+
+# In a process of its own
+
+
+def test_as_a_module(tmp_path):
+    done = shell("run", "optimizer-paths", "--iterations", 3, "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "optimizer-paths.png" in done.stdout
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_mistake_in_the_shell(tmp_path):
+    done = shell("run", "optimizer-paths", "--device", "gpu", "--out", tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert ESCAPES.sub("", done.stderr).startswith("error: device must be")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_experiment_in_the_shell():
+    done = shell("run", "nothing")
+    assert done.returncode == 2
+    assert "No such command 'nothing'" in done.stderr
+    assert "Traceback" not in done.stderr

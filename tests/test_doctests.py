@@ -1,0 +1,26 @@
+"""The examples in docstrings, of every module."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+import dlskills
+
+ROOT = Path(dlskills.__file__).parent
+MODULES = sorted(
+    ".".join(("dlskills", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for file in ROOT.rglob("*.py")
+    if file.stem != "__main__"
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, _ = doctest.testmod(module, optionflags=flags)
+
+    assert not failed

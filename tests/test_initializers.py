@@ -1,0 +1,162 @@
+"""Initial values: their distributions, within the bounds that sampling leaves."""
+
+import numpy as np
+import pytest
+
+from dlskills import Affine, MultiLayerNet, initializers, to_host
+from dlskills.random import stream
+
+FAN_IN, FAN_OUT = 400, 250
+VARIANCE = {
+    "xavier": 1 / FAN_IN,
+    "he": 2 / FAN_IN,
+    "he_uniform": 2 / FAN_IN,
+    "glorot_normal": 2 / (FAN_IN + FAN_OUT),
+    "glorot_uniform": 2 / (FAN_IN + FAN_OUT),
+    "lecun_normal": 1 / FAN_IN,
+    "lecun_uniform": 1 / FAN_IN,
+}
+
+
+def draw(initializer, shape=(FAN_IN, FAN_OUT)):
+    return initializer(shape, np.random.default_rng(0))
+
+
+def assert_distribution(values, variance, uniform):
+    n = values.size
+    assert abs(values.mean()) < 4 * np.sqrt(variance / n)
+    kurtosis = 9 / 5 if uniform else 3
+    spread = variance * np.sqrt((kurtosis - 1) / n)  # of the variance of a sample
+    assert abs(values.var() - variance) < 4 * spread
+    assert abs((values**4).mean() / values.var() ** 2 - kurtosis) < 0.1
+    if uniform:
+        limit = np.sqrt(3 * variance)
+        assert 0.999 * limit < np.abs(values).max() <= limit
+
+
+@pytest.mark.parametrize(("name", "variance"), VARIANCE.items())
+def test_variance_follows_the_paper(name, variance):
+    values = draw(getattr(initializers, name)())
+
+    assert values.shape == (FAN_IN, FAN_OUT)
+    assert values.dtype == np.float64
+    assert_distribution(values, variance, uniform=name.endswith("uniform"))
+
+
+@pytest.mark.parametrize("std", [0.01, 1, 3.5])
+def test_normal(std):
+    assert_distribution(draw(initializers.normal(std)), std**2, uniform=False)
+
+
+def test_constants():
+    np.testing.assert_array_equal(draw(initializers.zeros(), (2, 3)), np.zeros((2, 3)))
+    np.testing.assert_array_equal(draw(initializers.constant(0.5), (3,)), np.full(3, 0.5))
+    np.testing.assert_array_equal(draw(initializers.normal(0), (3,)), np.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(30, 30), (30, 20), (20, 30), (1, 5)])
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_orthogonal(shape, gain):
+    values = draw(initializers.orthogonal(gain), shape)
+
+    assert values.shape == shape
+    product = values.T @ values if shape[0] >= shape[1] else values @ values.T
+    np.testing.assert_allclose(product, gain**2 * np.eye(min(shape)), atol=1e-12)
+
+
+def test_orthogonal_has_no_preferred_sign():
+    firsts = [draw_seeded(initializers.orthogonal(), seed)[0, 0] for seed in range(400)]
+
+    assert abs(np.mean(np.sign(firsts))) < 4 / np.sqrt(400)
+
+
+def draw_seeded(initializer, seed):
+    return initializer((3, 3), np.random.default_rng(seed))
+
+
+def test_a_draw_is_fixed_by_the_generator():
+    one, two = draw(initializers.he()), draw(initializers.he())
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("relu", "he()"),
+        ("ReLU", "he()"),
+        (" He ", "he()"),
+        ("sigmoid", "xavier()"),
+        ("Xavier", "xavier()"),
+        ("GLOROT_UNIFORM", "glorot_uniform()"),
+        ("orthogonal", "orthogonal()"),
+        (0.01, "normal(0.01)"),
+        (1, "normal(1)"),
+        (np.float32(0.5), "normal(0.5)"),
+        (0, "normal(0)"),
+        (initializers.constant(2), "constant(2)"),
+        (initializers.constant(0), "zeros()"),
+        (initializers.orthogonal(2), "orthogonal(2)"),
+    ],
+)
+def test_weight_init_std_and_repr(given, expected):
+    assert repr(initializers.weight_initializer(given)) == expected
+
+
+@pytest.mark.parametrize("name", initializers.BY_NAME)
+def test_every_name_is_an_initializer(name):
+    assert draw(initializers.weight_initializer(name), (4, 3)).shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ("xavir", ValueError, "weight_init_std 'xavir' is not known; did you mean 'xavier'?"),
+        ("0.01", ValueError, "weight_init_std '0.01' is not known; known are: 'relu'"),
+        (-0.1, ValueError, "weight_init_std must be at least 0, got -0.1"),
+        (float("nan"), ValueError, "weight_init_std must be finite"),
+        (None, TypeError, "weight_init_std must be a number, got None"),
+        (True, TypeError, "weight_init_std must be a number, got True"),
+    ],
+)
+def test_a_bad_weight_init_std_is_refused(given, error, message):
+    with pytest.raises(error) as refused:
+        Affine(3, 2, given)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("make", "argument", "error"),
+    [
+        (initializers.normal, -1, ValueError),
+        (initializers.normal, "1", TypeError),
+        (initializers.constant, None, TypeError),
+        (initializers.orthogonal, float("inf"), ValueError),
+    ],
+)
+def test_bad_numbers_are_refused(make, argument, error):
+    with pytest.raises(error, match="must be"):
+        make(argument)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4), ()])
+@pytest.mark.parametrize("initializer", [initializers.he(), initializers.orthogonal()])
+def test_fans_need_a_matrix(initializer, shape):
+    with pytest.raises(ValueError, match="shape"):
+        draw(initializer, shape)
+
+
+def test_a_function_serves_as_an_initializer():
+    network = MultiLayerNet(3, [], 2, weight_init_std=lambda shape, rng: np.full(shape, 0.25))
+
+    assert (network.params["W1"] == 0.25).all()
+
+
+@pytest.mark.parametrize("given", ["relu", "glorot_uniform", "orthogonal", 0.01])
+def test_every_device_starts_from_the_same_values(backend, given):
+    there = MultiLayerNet(
+        4, [3], 2, weight_init_std=given, seed=5, device=backend.device, xp=backend.xp
+    )
+    values = initializers.weight_initializer(given)((4, 3), stream(5, "weights", "W1"))
+
+    np.testing.assert_array_equal(to_host(there.params["W1"]), values.astype(np.float32))
+    assert not to_host(there.params["b1"]).any()

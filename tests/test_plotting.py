@@ -1,0 +1,179 @@
+"""Figures: the smoothed curve, the files, and one style that leaves the user's alone."""
+
+import itertools
+import struct
+import subprocess
+import sys
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from dlskills import smooth_curve
+from dlskills.plotting import (
+    COLORS,
+    MARKERS,
+    STYLE,
+    new_figure,
+    plot_curves,
+    save_figure,
+    styled,
+)
+
+
+def smoothed_as_in_the_book(x):
+    s = np.concatenate([x[10:0:-1], x, x[-1:-11:-1]])
+    w = np.kaiser(11, 2)
+    return np.convolve(w / w.sum(), s, mode="valid")[5:-5]
+
+
+def noisy(count):
+    return 1 / np.arange(1, count + 1) + np.random.default_rng(count).normal(0, 0.1, count)
+
+
+# smooth_curve
+
+
+@pytest.mark.parametrize("count", [11, 12, 20, 100, 2000])
+def test_smoothing_is_the_books(count):
+    x = noisy(count)
+    smoothed = smooth_curve(x)
+    assert smoothed.shape == (count,)
+    assert smoothed.dtype == np.float64
+    np.testing.assert_allclose(smoothed, smoothed_as_in_the_book(x), rtol=1e-13)
+    np.testing.assert_array_equal(x, noisy(count))  # left as it was
+
+
+def test_smoothing_smooths_and_keeps_a_constant():
+    x = noisy(500)
+    assert np.std(np.diff(smooth_curve(x))) < 0.3 * np.std(np.diff(x))
+    np.testing.assert_allclose(smooth_curve(np.full(30, 2.5)), 2.5)
+
+
+@pytest.mark.parametrize("make", [list, tuple, lambda x: [float(v) for v in x]])
+def test_smoothing_takes_lists_of_numbers(make):
+    x = noisy(50)
+    np.testing.assert_allclose(smooth_curve(make(x)), smoothed_as_in_the_book(x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_smoothing_takes_losses_as_they_come_from_any_device(backend, dtype):
+    x = noisy(50).astype(dtype)
+    expected = smoothed_as_in_the_book(x.astype(np.float64))
+    whole = backend.asarray(x)
+    for losses in (whole, [whole[i, ...] for i in range(50)]):
+        smoothed = smooth_curve(losses)
+        assert type(smoothed) is np.ndarray
+        np.testing.assert_allclose(smoothed, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", range(11))
+def test_short_curves_come_back_as_they_are(count, backend):
+    x = noisy(count)
+    np.testing.assert_array_equal(smooth_curve(x), x)
+    np.testing.assert_array_equal(smooth_curve(list(x)), x)
+    np.testing.assert_array_equal(smooth_curve(backend.asarray(x)), x)
+
+
+# Files
+
+
+@styled
+def draw():
+    figure, axes = new_figure()
+    plot_curves(axes, range(100), {"one": np.arange(100.0), "two": np.ones(100)})
+    axes.set(title="A title", xlabel="the abscissa")
+    return figure
+
+
+def test_a_figure_is_saved_as_png_and_svg(tmp_path):
+    png, svg = save_figure(draw(), tmp_path, "a.name")
+    assert (png, svg) == (tmp_path / "a.name.png", tmp_path / "a.name.svg")
+    content = png.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n")
+    assert struct.unpack(">II", content[16:24]) == (1200, 750)
+    root = ET.parse(svg).getroot()
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"A title", "the abscissa", "one", "two"} <= set(texts)  # text stays text
+
+
+def test_the_same_figure_gives_the_same_files(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        save_figure(draw(), folder, "figure")
+    for name in ("figure.svg", "figure.png"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_no_window_is_ever_opened(tmp_path):
+    script = """
+import pathlib, sys
+import dlskills
+assert "matplotlib" not in sys.modules, "import dlskills imports matplotlib"
+from dlskills.experiments import EXPERIMENTS, Settings, write_results
+settings = Settings(iterations=3, verbose=False)
+write_results("paths", EXPERIMENTS["optimizer-paths"], settings, pathlib.Path(sys.argv[1]))
+assert "matplotlib" in sys.modules
+assert "matplotlib.pyplot" not in sys.modules, "pyplot is imported"
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    assert (tmp_path / "paths.png").exists()
+
+
+# Style
+
+
+def test_the_style_holds_while_drawing_and_no_longer():
+    before = dict(mpl.rcParams)
+    assert before["axes.grid"] != STYLE["axes.grid"]
+
+    @styled
+    def look():
+        """What it says."""
+        return mpl.rcParams["axes.grid"], mpl.rcParams["svg.fonttype"]
+
+    assert look() == (True, "none")
+    assert look.__doc__ == "What it says."
+    assert dict(mpl.rcParams) == before
+
+
+def lightness(color):
+    """L* of CIELAB, from 0 (black) to 100 (white)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    y = np.dot([0.2126, 0.7152, 0.0722], linear)
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+def test_colours_and_markers_are_told_apart():
+    assert len(set(COLORS)) == len(COLORS) == len(set(MARKERS)) == len(MARKERS) >= 6
+    for one, other in itertools.combinations(map(to_rgb, COLORS), 2):
+        assert np.linalg.norm(np.subtract(one, other)) > 0.25
+    # against white only yellow is pale, and it comes last
+    assert all(lightness(color) < 75 for color in COLORS[:7])
+
+
+def test_each_curve_has_its_colour_and_marker_and_its_name_in_the_legend():
+    figure, axes = new_figure()
+    names = [f"curve {i}" for i in range(6)]
+    plot_curves(axes, range(200), {name: np.zeros(200) for name in names}, markers=10)
+    lines = axes.get_lines()
+    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines})
+    assert len({line.get_color() for line in lines}) == 6
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == names
+    assert all(line.get_markevery() == 20 for line in lines)
+    assert figure.axes == [axes]
+
+
+def test_short_curves_and_many_of_them_can_be_plotted():
+    _, axes = new_figure()
+    plot_curves(axes, range(3), {str(i): [1, 2, 3] for i in range(10)})
+    assert len(axes.get_lines()) == 10
+
+
+def test_panels():
+    figure, axes = new_figure(2, 3, size=(6, 4), sharex=True)
+    assert axes.shape == (2, 3)
+    assert tuple(figure.get_size_inches()) == (6, 4)

@@ -1,0 +1,185 @@
+"""Update rules as papers and the book write them, apart from the package, and as torch has them.
+
+Each is a generator that takes the parameter and its gradients in float64, and yields the parameter
+after each step.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from dlskills import to_host
+from dlskills.backend import Backend
+
+STEPS = 12
+START = np.random.default_rng(0).standard_normal(6)
+GRADIENTS = np.random.default_rng(1).standard_normal((STEPS, 6)) * [1, 1, 30, 1e-3, 0, 1]
+GRADIENTS[3:6, 5] = 0
+
+Trajectory = Iterator[Any]
+
+
+def sgd(w, gradients, lr) -> Trajectory:
+    for g in gradients:
+        w = w - lr * g
+        yield w
+
+
+def momentum(w, gradients, lr, momentum) -> Trajectory:
+    v = 0
+    for g in gradients:
+        v = momentum * v - lr * g
+        w = w + v
+        yield w
+
+
+def nesterov(w, gradients, lr, momentum) -> Trajectory:
+    """By the original two steps: to the point looked ahead to, and on from there."""
+    v, real = 0, w
+    for g in gradients:  # the gradient at w = real + momentum * v
+        v = momentum * v - lr * g
+        real = real + v
+        w = real + momentum * v
+        yield w
+
+
+def adagrad(w, gradients, lr, epsilon=1e-7) -> Trajectory:
+    h = 0
+    for g in gradients:
+        h = h + g**2
+        w = w - lr * g / (np.sqrt(h) + epsilon)
+        yield w
+
+
+def rmsprop(w, gradients, lr, decay_rate, epsilon=1e-7) -> Trajectory:
+    h = 0
+    for g in gradients:
+        h = decay_rate * h + (1 - decay_rate) * g**2
+        w = w - lr * g / (np.sqrt(h) + epsilon)
+        yield w
+
+
+def adadelta(w, gradients, lr, rho, epsilon) -> Trajectory:
+    h = d = 0
+    for g in gradients:
+        h = rho * h + (1 - rho) * g**2
+        step = -np.sqrt(d + epsilon) / np.sqrt(h + epsilon) * g
+        d = rho * d + (1 - rho) * step**2
+        w = w + lr * step
+        yield w
+
+
+def adam(w, gradients, lr, beta1, beta2, epsilon=1e-7, epsilon_mode="page") -> Trajectory:
+    m = v = 0
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        if epsilon_mode == "paper":
+            w = w - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
+        else:
+            w = w - lr * np.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (np.sqrt(v) + epsilon)
+        yield w
+
+
+def adamw(w, gradients, lr, beta1, beta2, epsilon, weight_decay) -> Trajectory:
+    m = v = 0
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        step = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
+        w = w - lr * (step + weight_decay * w)
+        yield w
+
+
+def amsgrad(w, gradients, lr, beta1, beta2, epsilon) -> Trajectory:
+    m = v = largest = 0
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        largest = np.maximum(largest, v)
+        w = w - lr * m / (1 - beta1**t) / (np.sqrt(largest / (1 - beta2**t)) + epsilon)
+        yield w
+
+
+def nadam(w, gradients, lr, beta1, beta2, epsilon, momentum_decay) -> Trajectory:
+    def mu(t):
+        return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+
+    m = v = 0
+    for t, g in enumerate(gradients, start=1):
+        product = np.prod([mu(i) for i in range(1, t + 1)])
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        ahead = mu(t + 1) * m / (1 - product * mu(t + 1)) + (1 - mu(t)) * g / (1 - product)
+        w = w - lr * ahead / (np.sqrt(v / (1 - beta2**t)) + epsilon)
+        yield w
+
+
+def lion(w, gradients, lr, beta1, beta2, weight_decay) -> Trajectory:
+    m = 0
+    for g in gradients:
+        w = w - lr * (np.sign(beta1 * m + (1 - beta1) * g) + weight_decay * w)
+        m = beta2 * m + (1 - beta2) * g
+        yield w
+
+
+_ADAM = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}
+
+# Each rule of the package by its name: the reference, and settings far from the defaults so that
+# each hyperparameter shows.
+RULES: dict[str, tuple[Callable[..., Trajectory], list[dict[str, Any]]]] = {
+    "sgd": (sgd, [{"lr": 0.1}]),
+    "momentum": (momentum, [{"lr": 0.1, "momentum": 0.7}, {"lr": 0.1, "momentum": 0}]),
+    "nesterov": (nesterov, [{"lr": 0.1, "momentum": 0.7}, {"lr": 0.1, "momentum": 0}]),
+    "adagrad": (adagrad, [{"lr": 0.3}, {"lr": 0.3, "epsilon": 0.1}]),
+    "rmsprop": (
+        rmsprop,
+        [{"lr": 0.1, "decay_rate": 0.9}, {"lr": 0.1, "decay_rate": 0.5, "epsilon": 0.1}],
+    ),
+    "adadelta": (
+        adadelta,
+        [{"lr": 1.0, "rho": 0.95, "epsilon": 1e-6}, {"lr": 0.5, "rho": 0.7, "epsilon": 0.01}],
+    ),
+    "adam": (
+        adam,
+        [{"lr": 0.3, "beta1": 0.9, "beta2": 0.999}, _ADAM, _ADAM | {"epsilon_mode": "paper"}],
+    ),
+    "adamw": (adamw, [_ADAM | {"weight_decay": 0.1}, _ADAM | {"weight_decay": 0}]),
+    "amsgrad": (amsgrad, [_ADAM]),
+    "nadam": (nadam, [_ADAM | {"momentum_decay": 0.1}, _ADAM | {"momentum_decay": 0.004}]),
+    "lion": (lion, [{"lr": 0.1, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1}]),
+}
+CASES = [(name, settings) for name, (_, all_settings) in RULES.items() for settings in all_settings]
+
+
+def reference(name: str, **settings: Any) -> np.ndarray:
+    return np.stack(list(RULES[name][0](START, GRADIENTS, **settings)))
+
+
+def trajectory(optimizer: Any, backend: Backend) -> np.ndarray:
+    """The parameter after each step of one of the package's optimizers."""
+    params = {"w": backend.asarray(START.copy())}
+    steps = []
+    for gradient in GRADIENTS:
+        optimizer.update(params, {"w": backend.asarray(gradient)})
+        steps.append(to_host(params["w"]).copy())
+    return np.stack(steps)
+
+
+def torch_trajectory(make: Callable[[Any, Any], Any]) -> np.ndarray:
+    """The same of a torch optimizer, which `make(torch.optim, params)` makes."""
+    import torch
+
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # also of what NAdam keeps beside its arrays
+    try:
+        w = torch.tensor(START.copy(), requires_grad=True)
+        optimizer, steps = make(torch.optim, [w]), []
+        for gradient in GRADIENTS:
+            w.grad = torch.tensor(gradient)
+            optimizer.step()
+            steps.append(w.detach().numpy().copy())
+    finally:
+        torch.set_default_dtype(default)
+    return np.stack(steps)

@@ -1,0 +1,552 @@
+"""The Trainer: what it records and when, what it draws, what it refuses, and on which device."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from dlskills import (
+    SGD,
+    Adam,
+    Affine,
+    BatchNormalization,
+    DivergedError,
+    Dropout,
+    Layer,
+    MeanSquaredError,
+    Momentum,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    ReLU,
+    Sequential,
+    Trainer,
+    to_host,
+)
+from dlskills.training import trainer as trainer_module
+
+CLASSES = 3
+
+
+def blobs(count, seed=0):
+    """Points in three clouds; the first number of each is its index, times a little."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(count) % CLASSES
+    x = rng.normal(0, 0.5, (count, 4)) + 3 * np.eye(CLASSES, 4)[t]
+    return x, t.astype(np.int64)
+
+
+def make_network(**options):
+    return MultiLayerNet(4, [8], CLASSES, **({"seed": 0, "dtype": "float64"} | options))
+
+
+def make_trainer(network=None, count=10, **options):
+    x, t = blobs(count)
+    options = {"epochs": 2, "mini_batch_size": 3, "verbose": False} | options
+    return Trainer(network or make_network(), x, t, *blobs(7, seed=1), **options)
+
+
+class Spy(MultiLayerNet):
+    """Notes what it is asked for."""
+
+    def __init__(self, **options):
+        self.calls = []
+        super().__init__(4, [8], CLASSES, seed=0, dtype="float64", **options)
+
+    def loss_and_gradient(self, x, t):
+        self.calls.append(("gradient", np.array(x)))
+        return super().loss_and_gradient(x, t)
+
+    def accuracy(self, x, t):
+        self.calls.append(("accuracy", np.array(x)))
+        return super().accuracy(x, t)
+
+    def batches(self):
+        return [x for what, x in self.calls if what == "gradient"]
+
+    def evaluations(self):
+        return [x for what, x in self.calls if what == "accuracy"]
+
+
+class Modes(Layer):
+    """Changes nothing and notes the mode."""
+
+    def __init__(self):
+        self.seen = []
+
+    def forward(self, x, train_flg=True):
+        self.seen.append((x.shape[0], train_flg))
+        return x
+
+    def backward(self, dout):
+        return dout
+
+
+def sample_numbers(batch, x):
+    """Which rows of `x` a batch consists of."""
+    return [int(np.flatnonzero(np.all(x == row, axis=1))[0]) for row in batch]
+
+
+# Results
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "epoch"])
+@pytest.mark.parametrize("evaluate", ["first", "last"])
+@pytest.mark.parametrize(
+    ("count", "batch_size", "epochs", "steps_per_epoch"),
+    [(10, 3, 2, 4), (9, 3, 2, 3), (10, 10, 1, 1), (10, 100, 3, 1), (10, 3, 1, 4), (10, 1, 1, 10)],
+)
+def test_one_loss_a_step_and_one_accuracy_an_epoch(
+    count, batch_size, epochs, steps_per_epoch, evaluate, sampling
+):
+    trainer = make_trainer(
+        count=count, mini_batch_size=batch_size, epochs=epochs, evaluate=evaluate, sampling=sampling
+    )
+    trainer.train()
+    assert trainer.iter_per_epoch == steps_per_epoch
+    assert trainer.max_iter == trainer.current_iter == epochs * steps_per_epoch
+    assert trainer.current_epoch == epochs
+    assert len(trainer.train_loss_list) == epochs * steps_per_epoch
+    assert len(trainer.train_acc_list) == len(trainer.test_acc_list) == epochs
+    for numbers in (trainer.train_loss_list, trainer.train_acc_list, trainer.test_acc_list):
+        assert all(type(number) is float for number in numbers)
+    assert type(trainer.test_acc) is float
+
+
+def test_before_training_there_is_nothing():
+    trainer = make_trainer()
+    assert trainer.train_loss_list == trainer.train_acc_list == trainer.test_acc_list == []
+    assert trainer.test_acc is None
+
+
+@pytest.mark.parametrize(("evaluate", "step"), [("first", 0), ("last", 3)])
+def test_accuracies_are_those_after_one_step_of_each_epoch(evaluate, step):
+    trainer = make_trainer(evaluate=evaluate, epochs=3)
+    (x, t), (x_test, t_test) = blobs(10), blobs(7, seed=1)
+    after = []
+    for _ in range(trainer.max_iter):
+        trainer.train_step()
+        after.append((trainer.network.accuracy(x, t), trainer.network.accuracy(x_test, t_test)))
+    expected = after[step :: trainer.iter_per_epoch]
+    assert len(set(after)) > 3  # else this would show nothing
+    assert list(zip(trainer.train_acc_list, trainer.test_acc_list, strict=True)) == expected
+
+
+def test_the_final_accuracy_is_of_all_test_data():
+    trainer = make_trainer(evaluate_sample_num_per_epoch=2)
+    trainer.train()
+    assert trainer.test_acc == trainer.network.accuracy(*blobs(7, seed=1))
+
+
+@pytest.mark.parametrize("evaluate_sample_num", [1, 5, 7, 100])
+def test_accuracies_are_of_the_first_samples_if_asked_for(evaluate_sample_num):
+    network = Spy()
+    make_trainer(network, evaluate_sample_num_per_epoch=evaluate_sample_num, epochs=1).train()
+    train, test, final = network.evaluations()
+    np.testing.assert_array_equal(train, blobs(10)[0][:evaluate_sample_num])
+    np.testing.assert_array_equal(test, blobs(7, seed=1)[0][:evaluate_sample_num])
+    np.testing.assert_array_equal(final, blobs(7, seed=1)[0])
+
+
+def test_evaluation_is_in_test_mode_and_training_is_not():
+    modes = Modes()
+    layers = [Affine(4, 8), BatchNormalization(8), ReLU(), Dropout(0.5), modes, Affine(8, CLASSES)]
+    trainer = make_trainer(Sequential(layers, seed=0), epochs=1, count=12)
+    trainer.train()
+    # four steps of three samples, each with its loss after it; accuracies after the first
+    step = [(3, True), (3, False)]
+    assert modes.seen == step + [(12, False), (7, False)] + 3 * step + [(7, False)]
+
+
+@pytest.mark.parametrize("record_loss", ["after", "before"])
+def test_recorded_losses_are_those_of_the_batch_before_or_after_its_update(record_loss):
+    # weight decay, so that the loss is more than the cross entropy
+    network = make_network(weight_decay_lambda=0.1)
+    twin = make_network(weight_decay_lambda=0.1)
+    spy = Spy(weight_decay_lambda=0.1)
+    make_trainer(spy).train()
+    trainer = make_trainer(network, record_loss=record_loss)
+    trainer.train()
+
+    x, t = blobs(10)
+    optimizer = SGD(lr=0.01)
+    expected = []
+    for batch in spy.batches():
+        rows = sample_numbers(batch, x)
+        loss, grads = twin.loss_and_gradient(x[rows], t[rows])
+        optimizer.update(twin.params, grads)
+        expected.append(loss if record_loss == "before" else twin.loss(x[rows], t[rows]))
+    assert len(expected) == 8
+    np.testing.assert_allclose(trainer.train_loss_list, expected, rtol=1e-12)
+
+
+def test_recording_before_saves_a_pass():
+    modes = Modes()
+    trainer = make_trainer(
+        Sequential([modes, Affine(4, CLASSES)], seed=0), record_loss="before", epochs=1, count=3
+    )
+    trainer.train()
+    assert modes.seen == [(3, True), (3, False), (7, False), (7, False)]
+
+
+# Batches
+
+
+def test_batches_are_drawn_with_replacement_and_always_full():
+    network = Spy()
+    make_trainer(network, epochs=30, mini_batch_size=3).train()
+    batches = network.batches()
+    assert [len(batch) for batch in batches] == 30 * 4 * [3]
+    rows = [sample_numbers(batch, blobs(10)[0]) for batch in batches]
+    assert any(len(set(row)) < 3 for row in rows)  # drawn twice
+    assert {number for row in rows for number in row} == set(range(10))
+
+
+def test_a_batch_may_be_larger_than_the_data():
+    network = Spy()
+    make_trainer(network, mini_batch_size=25, epochs=1).train()
+    assert [len(batch) for batch in network.batches()] == [25]
+
+
+def test_sampling_by_epoch_takes_each_sample_once_with_a_smaller_last_batch():
+    network = Spy()
+    make_trainer(network, sampling="epoch", epochs=2).train()
+    batches = network.batches()
+    assert [len(batch) for batch in batches] == 2 * [3, 3, 3, 1]
+    rows = sample_numbers(np.concatenate(batches), blobs(10)[0])
+    first, second = rows[:10], rows[10:]
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second != list(range(10))
+
+
+def test_labels_stay_with_their_samples():
+    # the labels follow from the inputs alone, so that any mismatch would hinder this
+    trainer = make_trainer(epochs=60, count=30, mini_batch_size=10, optimizer="adam")
+    trainer.optimizer.lr = 0.05
+    trainer.train()
+    assert trainer.test_acc == 1
+    assert trainer.train_loss_list[-1] < 0.1
+
+
+# Seeds
+
+
+def test_the_networks_seed_is_the_default_and_repeats_a_run():
+    one, two = make_trainer(make_network(seed=5)), make_trainer(make_network(seed=5))
+    one.train()
+    two.train()
+    assert one.seed == two.seed == 5
+    assert one.train_loss_list == two.train_loss_list
+    assert np.array_equal(one.network.params.flat, two.network.params.flat)
+
+
+def test_a_seed_of_its_own_changes_the_batches_and_not_the_weights():
+    one, two, three = (make_trainer(seed=seed) for seed in (None, 1, 1))
+    assert (one.seed, two.seed) == (0, 1)
+    assert np.array_equal(one.network.params.flat, two.network.params.flat)
+    for trainer in (one, two, three):
+        trainer.train()
+    assert one.train_loss_list != two.train_loss_list
+    assert two.train_loss_list == three.train_loss_list
+
+
+def test_without_any_seed_the_one_drawn_is_recorded():
+    first = make_trainer(make_network(seed=None))
+    first.train()
+    again = make_trainer(make_network(seed=first.network.seed), seed=first.seed)
+    again.train()
+    assert first.train_loss_list == again.train_loss_list
+
+
+def test_masks_are_repeated_too():
+    losses = []
+    for _ in range(2):
+        network = MultiLayerNetExtend(4, [8], CLASSES, use_dropout=True, seed=3)
+        trainer = make_trainer(network, record_loss="before")
+        trainer.train()
+        losses.append(trainer.train_loss_list)
+    assert losses[0] == losses[1]
+
+
+# Optimizers
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("SGD", "SGD"), ("sgd", "SGD"), ("AdaGrad", "AdaGrad"), ("ADAM", "Adam"),
+                       ("rmsprop", "RMSprop"), ("nesterov", "Nesterov"), ("momentum", "Momentum")]
+)  # fmt: skip
+def test_an_optimizer_by_name_in_any_case(name, kind):
+    trainer = make_trainer(optimizer=name, optimizer_param={"lr": 0.002})
+    assert type(trainer.optimizer).__name__ == kind
+    assert trainer.optimizer.lr == 0.002
+
+
+def test_the_default_is_the_pages_sgd():
+    optimizer = make_trainer().optimizer
+    assert (type(optimizer), optimizer.lr) == (SGD, 0.01)
+
+
+def test_the_pages_misspelling_gets_a_suggestion():
+    with pytest.raises(ValueError, match="'rmsprpo' is not known; did you mean 'rmsprop'"):
+        make_trainer(optimizer="rmsprpo")
+
+
+def test_an_optimizer_itself():
+    optimizer = Adam(lr=0.02)
+    trainer = make_trainer(optimizer=optimizer)
+    trainer.train()
+    assert trainer.optimizer is optimizer
+    assert optimizer.step == 8
+
+
+def test_an_unknown_hyperparameter_is_named():
+    with pytest.raises(TypeError, match=r"SGD got .*'momentum'.* takes: lr"):
+        make_trainer(optimizer="sgd", optimizer_param={"lr": 0.1, "momentum": 0.9})
+
+
+@pytest.mark.parametrize("param", [{}, {"lr": 0.01}, {"lr": 0.5}])
+def test_hyperparameters_are_refused_beside_an_optimizer(param):
+    with pytest.raises(ValueError, match="optimizer_param goes with the name"):
+        make_trainer(optimizer=Momentum(), optimizer_param=param)
+
+
+@pytest.mark.parametrize("optimizer", [None, SGD, 0.01])
+def test_what_is_no_optimizer_is_refused(optimizer):
+    with pytest.raises(TypeError, match="optimizer must be a name or an Optimizer, got"):
+        make_trainer(optimizer=optimizer)
+
+
+def test_the_default_hyperparameters_cannot_be_changed():
+    default = inspect.signature(Trainer).parameters["optimizer_param"].default
+    assert default == {"lr": 0.01}
+    with pytest.raises(TypeError):
+        default["lr"] = 1
+    one, two = make_trainer(), make_trainer()
+    one.optimizer.lr = 1
+    assert two.optimizer.lr == make_trainer().optimizer.lr == 0.01
+
+
+def test_hyperparameters_given_are_left_as_they_are():
+    param = {"lr": 0.5, "momentum": 0.5}
+    make_trainer(optimizer="momentum", optimizer_param=param).train()
+    assert param == {"lr": 0.5, "momentum": 0.5}
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be a whole number, got 1.5"),
+        ({"mini_batch_size": 0}, ValueError, "mini_batch_size must be at least 1, got 0"),
+        ({"mini_batch_size": "3"}, TypeError, "mini_batch_size must be a whole number, got '3'"),
+        ({"evaluate_sample_num_per_epoch": 0}, ValueError, "evaluate_sample_num_per_epoch must be"),
+        ({"sampling": "epok"}, ValueError, "sampling 'epok' is not known; did you mean 'epoch'"),
+        ({"record_loss": "now"}, ValueError, "record_loss 'now' is not known"),
+        ({"evaluate": "lst"}, ValueError, "evaluate 'lst' is not known; did you mean 'last'"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+    ],
+)
+def test_a_wrong_argument_is_named(change, error, message):
+    with pytest.raises(error, match=message):
+        make_trainer(**change)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("wrong", [CLASSES, -1])
+def test_labels_out_of_range_are_refused(part, wrong):
+    data = {"x_train": 0, "t_train": 0, "x_test": 0, "t_test": 0}
+    data["x_train"], data["t_train"] = blobs(10)
+    data["x_test"], data["t_test"] = blobs(7)
+    data[f"t_{part}"][2] = wrong
+    with pytest.raises(ValueError, match=f"t_{part} must hold labels from 0 to 2.*got labels from"):
+        Trainer(make_network(), **data, verbose=False)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("count", [0, 9])
+def test_each_sample_needs_a_label(part, count):
+    x, t = blobs(10)
+    parts = {"train": (x, t), "test": (x, t), part: (x[: min(count, 9)], t[: count and 10])}
+    with pytest.raises(ValueError, match=rf"x_{part} and t_{part} must have .* at least one, got"):
+        Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
+
+
+def test_lists_are_refused_with_their_name():
+    x, t = blobs(10)
+    with pytest.raises(TypeError, match=r"t_train must be an array .* got a list"):
+        Trainer(make_network(), x, t.tolist(), x, t, verbose=False)
+    with pytest.raises(TypeError, match=r"x_test must be an array .* got a list"):
+        Trainer(make_network(), x, t, x.tolist(), t, verbose=False)
+
+
+def test_one_hot_labels_train_as_their_integers_do():
+    (x, t), (x_test, t_test) = blobs(10), blobs(7, seed=1)
+    labels = make_trainer()
+    rows = Trainer(
+        make_network(), x, np.eye(CLASSES)[t], x_test, np.eye(CLASSES)[t_test],
+        epochs=2, mini_batch_size=3, verbose=False,
+    )  # fmt: skip
+    labels.train()
+    rows.train()
+    np.testing.assert_allclose(rows.train_loss_list, labels.train_loss_list, rtol=1e-12)
+    assert rows.train_acc_list == labels.train_acc_list
+    assert rows.test_acc_list == labels.test_acc_list
+
+
+# Divergence
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy tells of overflow, too
+def test_a_diverging_run_stops_and_says_where(backend):
+    network = make_network(device=backend.device, xp=backend.xp)
+    trainer = make_trainer(network, optimizer="momentum", optimizer_param={"lr": 1e150}, epochs=50)
+    with pytest.raises(DivergedError, match="the loss is (nan|inf) at step") as caught:
+        trainer.train()
+    losses = trainer.train_loss_list
+    first = next(i for i, loss in enumerate(losses) if not np.isfinite(loss))
+    before = losses[first - 1] if first else None
+    assert f"at step {first + 1} (before it: {before})" in str(caught.value)
+    assert "Momentum(lr=1e+150, momentum=0.9" in str(caught.value)
+    assert "smaller learning rate" in str(caught.value)
+    assert len(losses) == trainer.current_iter < trainer.max_iter
+    assert len(trainer.train_acc_list) == trainer.current_epoch >= 0
+    assert trainer.test_acc is None
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_divergence_in_the_last_epoch_is_found_as_well():
+    trainer = make_trainer(optimizer=SGD(lr=1e200), epochs=1, record_loss="before")
+    with pytest.raises(DivergedError):
+        trainer.train()
+    assert len(trainer.train_loss_list) == 4
+
+
+def test_divergence_is_an_arithmetic_error():
+    assert issubclass(DivergedError, ArithmeticError)
+
+
+# Devices
+
+
+def extended(xp=None, device=None):
+    return MultiLayerNetExtend(
+        4, [8, 8], CLASSES, weight_decay_lambda=0.01, use_dropout=True, dropout_ratio=0.2,
+        use_batchnorm=True, seed=1, dtype="float64", xp=xp, device=device,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "epoch"])
+def test_the_same_run_on_every_backend(backend, sampling):
+    # not Adam: it makes whole steps of rounding errors where a gradient is 0 (before Batch Norm)
+    options = {"optimizer": "momentum", "sampling": sampling, "count": 20, "mini_batch_size": 8}
+    here = make_trainer(extended(backend.xp, backend.device), **options)
+    host = make_trainer(extended(), **options)
+    here.train()
+    host.train()
+    np.testing.assert_allclose(here.train_loss_list, host.train_loss_list, rtol=1e-11)
+    assert here.train_acc_list == host.train_acc_list
+    assert here.test_acc_list == host.test_acc_list
+    assert here.test_acc == host.test_acc
+    np.testing.assert_allclose(
+        to_host(here.network.params.flat), host.network.params.flat, rtol=1e-9, atol=1e-12
+    )
+    assert all(type(loss) is float for loss in here.train_loss_list)
+
+
+def test_data_on_the_device_already_is_not_moved(backend):
+    network = make_network(device=backend.device, xp=backend.xp)
+    x, t = blobs(10)
+    x, t = backend.asarray(x, "float64"), backend.asarray(t)
+    trainer = Trainer(network, x, t, x, t, verbose=False)
+    assert trainer.t_train is t
+    trainer.train()
+
+
+def test_losses_are_fetched_once_an_epoch(monkeypatch):
+    trainer = make_trainer(epochs=3)
+    fetched = []
+
+    def counting(losses):
+        fetched.append(len(losses))
+        return to_host(losses)
+
+    monkeypatch.setattr(trainer_module, "to_host", counting)
+    trainer.train()
+    # those until an epoch's evaluation after its first step, and the rest at the end
+    assert fetched == [1, 4, 4, 3]
+    assert len(trainer.train_loss_list) == 12
+    assert fetched == [1, 4, 4, 3]  # reading again fetches nothing
+
+
+@pytest.mark.backends("cupy")
+def test_between_evaluations_a_gpu_is_not_waited_for(backend, device_counters):
+    network = make_network(device=backend.device, xp=backend.xp)
+    trainer = make_trainer(network, count=30, optimizer="adam")
+    trainer.train_step()  # the first step of an epoch evaluates
+    with device_counters.counting() as added:
+        for _ in range(5):
+            trainer.train_step()
+    assert added["copies_d2h"] == 0
+
+
+# By hand
+
+
+def test_steps_by_hand_are_the_same_training():
+    whole, steps = make_trainer(), make_trainer()
+    whole.train()
+    for step in range(1, 4):
+        steps.train_step()
+        assert len(steps.train_loss_list) == steps.current_iter == step
+    steps.train()  # the rest
+    assert steps.train_loss_list == whole.train_loss_list
+    assert steps.train_acc_list == whole.train_acc_list
+    assert steps.test_acc == whole.test_acc
+
+
+def test_training_is_not_begun_again():
+    trainer = make_trainer()
+    trainer.train()
+    losses = list(trainer.train_loss_list)
+    trainer.train()
+    assert trainer.train_loss_list == losses
+
+
+def test_a_regression(backend):
+    rng = np.random.default_rng(0)
+    weight, bias = np.array([[1.0], [-2.0], [0.5]]), 0.3
+    x = rng.normal(size=(60, 3))
+    t = x @ weight + bias
+    network = Sequential(
+        [Affine(3, 1, 0.1)], MeanSquaredError(), seed=0, dtype="float64",
+        device=backend.device, xp=backend.xp,
+    )  # fmt: skip
+    trainer = Trainer(network, x, t, x, t, 30, 20, "momentum", {"lr": 0.05}, verbose=False)
+    trainer.train()
+    assert trainer.train_loss_list[-1] < 1e-3 * trainer.train_loss_list[0]
+    np.testing.assert_allclose(to_host(network.params["W1"]), weight, atol=0.02)
+    np.testing.assert_allclose(to_host(network.params["b1"]), [bias], atol=0.02)
+
+
+# What it shows (test_progress.py has the rest)
+
+
+def test_verbose_prints_a_line_an_epoch(capsys):
+    make_trainer(epochs=2, verbose=True).train()
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("training: epoch 1/2, loss ")
+    assert "train accuracy" in lines[1]
+    assert "test accuracy" in lines[1]
+    assert lines[2].startswith("training: final test accuracy ")
+    assert "\r" not in out
+    assert "\x1b" not in out
+    assert err == ""
+
+
+def test_not_verbose_prints_nothing(capsys):
+    make_trainer(verbose=False).train()
+    assert capsys.readouterr() == ("", "")
