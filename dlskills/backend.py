@@ -7,7 +7,6 @@ uses only words of the standard; what one library words differently from another
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 from contextlib import AbstractContextManager, nullcontext
@@ -164,8 +163,7 @@ def _no_such_device(device: Any, library: str | None) -> str:
         return f"device must be 'cpu' for NumPy, got {device!r}"
     if library == "cupy":
         return f"device must be 'cuda' or 'cuda:N' for CuPy, got {device!r}"
-    close = difflib.get_close_matches(str(device).lower(), ["cpu", "cuda"], n=1, cutoff=0.3)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = "; did you mean 'cuda'?" if re.match("gpu|nvidia|cud", str(device).lower()) else ""
     return f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}{hint}"
 
 
@@ -275,7 +273,8 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
     if isinstance(array, np.ndarray):
         return array
     if isinstance(array, list | tuple) and array and hasattr(array[0], "shape"):
-        return to_host(namespace(array[0]).stack(array))
+        with backend_of(array[0]).active():
+            return to_host(namespace(array[0]).stack(array))
     if not hasattr(array, "shape"):
         return np.asarray(array)
     here = backend_of(array)

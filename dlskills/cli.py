@@ -24,8 +24,27 @@ from dlskills.training import DivergedError
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="The skills of learning: optimizers, initial weights, Batch Norm, regularization.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dlskills {dlskills.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """The skills of learning: optimizers, initial weights, Batch Norm, regularization."""
+
+
 experiment = typer.Typer(no_args_is_help=True, help="Run an experiment of the tutorial.")
 app.add_typer(experiment, name="run")
 

@@ -216,8 +216,6 @@ def weight_initializer(weight_init_std: float | str | Initializer) -> Initialize
     """
     if isinstance(weight_init_std, str):
         return BY_NAME[check_choice("weight_init_std", weight_init_std, BY_NAME)]()
-    if weight_init_std in BY_NAME.values():  # he for he()
-        return weight_init_std()
     if callable(weight_init_std):
         return weight_init_std
     return Normal(check_number("weight_init_std", weight_init_std, at_least=0))

@@ -84,10 +84,19 @@ def new_figure(
 
 
 def plot_curves(
-    axes: Axes, x: Sequence[float], curves: dict[str, Any], *, markers: int = 20
+    axes: Axes,
+    x: Sequence[float],
+    curves: dict[str, Any],
+    *,
+    looks: Sequence[int] | None = None,
+    markers: int = 20,
 ) -> None:
-    """One line for each name, told apart by colour and by `markers` marks along it."""
-    for i, (name, y) in enumerate(curves.items()):
+    """One line for each name, told apart by colour and by `markers` marks along it.
+
+    `looks` are places in `COLORS` and `MARKERS`, for a method to look the same in every figure.
+    """
+    looks = range(len(curves)) if looks is None else looks
+    for i, (name, y) in zip(looks, curves.items(), strict=True):
         axes.plot(
             x,
             y,

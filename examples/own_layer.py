@@ -39,8 +39,8 @@ def build(size, **options):
 (x_train, t_train), (x_test, t_test) = load_mnist(subset="sample")
 
 # a backward pass is right when differences agree with it, in float64 and on a few samples
-small = build(784 // 49, dtype="float64")
-x, t = x_train[:8, ::49], t_train[:8]
+small = build(16, dtype="float64")
+x, t = x_train[:8, 400:416], t_train[:8]
 numerical = small.numerical_gradient(x, t)
 for name, grad in small.gradient(x, t).items():
     print(f"{name}: relative error {relative_error(grad, numerical[name]):.1e}")

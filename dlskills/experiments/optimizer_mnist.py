@@ -11,6 +11,7 @@ from dlskills.backend import Array, get_backend, to_host
 from dlskills.data import load_mnist
 from dlskills.experiments.results import Numbers, Settings, Table
 from dlskills.networks import MultiLayerNet
+from dlskills.optimizers import OPTIMIZERS as ALL_OPTIMIZERS
 from dlskills.optimizers import make_optimizer
 from dlskills.plotting import new_figure, plot_curves, smooth_curve, styled
 from dlskills.random import resolve_seed, stream
@@ -40,7 +41,8 @@ def run(settings: Settings, optimizers: Sequence[str] = OPTIMIZERS) -> Numbers:
     -------
     dict
         ``train_loss``: for each method the loss of each batch, before its update;
-        ``test_accuracy``: at the end; ``lr``: its learning rate.
+        ``test_accuracy``: at the end; ``lr``: its learning rate; ``digits``: the number of
+        training images.
     """
     backend = get_backend(settings.device)
     (x_train, t_train), (x_test, t_test) = (
@@ -74,6 +76,7 @@ def run(settings: Settings, optimizers: Sequence[str] = OPTIMIZERS) -> Numbers:
         "train_loss": {name: to_host(loss).tolist() for name, loss in losses.items()},
         "test_accuracy": {n: network.accuracy(x_test, t_test) for n, network in networks.items()},
         "lr": {name: method.lr for name, method in methods.items()},
+        "digits": x_train.shape[0],
     }
 
 
@@ -86,17 +89,23 @@ def plot(numbers: Numbers) -> Figure:
         for name, loss in numbers["train_loss"].items()
     }
     count = max(map(len, curves.values()))
-    plot_curves(axes, range(count), curves)
+    plot_curves(axes, range(count), curves, looks=[_look(name) for name in numbers["train_loss"]])
     # the page's window once all methods have come down into it; before, up to where they begin
     top = 1 if all(curve[-1] < 1 for curve in curves.values()) else 2.5
     axes.set(
-        title=f"{TITLE}: 5-layer network, batches of {BATCH_SIZE}",
+        title=f"{TITLE}: 5-layer network, batches of {BATCH_SIZE} of {numbers['digits']:,} digits",
         xlabel="iteration",
         ylabel="training loss (smoothed over 11 iterations)",
         xlim=(0, count),
         ylim=(0, top),
     )
     return figure
+
+
+def _look(name: str) -> int:
+    """The page's methods first, in its order, then the others."""
+    page = [known.lower() for known in OPTIMIZERS]
+    return [*page, *(known for known in ALL_OPTIMIZERS if known not in page)].index(name.lower())
 
 
 def table(numbers: Numbers) -> Table:

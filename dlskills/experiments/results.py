@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from pathlib import Path
 from types import ModuleType
@@ -76,6 +77,7 @@ def write_results(
     numbers : dict
     paths : list of pathlib.Path
     """
+    backend = get_backend(settings.device)
     folder.mkdir(parents=True, exist_ok=True)  # before the work: a bad folder shows at once
     start = time.perf_counter()
     numbers = experiment.run(settings, **options)
@@ -85,10 +87,19 @@ def write_results(
         "experiment": name,
         "title": experiment.TITLE,
         "settings": dataclasses.asdict(settings) | options,
-        "backend": str(get_backend(settings.device)),
+        "backend": str(backend),
         "seconds": round(seconds, 3),
-        "numbers": numbers,
+        "numbers": _finite(numbers),
     }
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return numbers, [*save_figure(figure, folder, name), path]
+
+
+def _finite(value: Any) -> Any:
+    """The value as strict JSON has it: null for a number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

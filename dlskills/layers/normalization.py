@@ -77,9 +77,8 @@ class BatchNormalization(Layer):
         here, dtype = backend_of(params["gamma"]), params["gamma"].dtype
         if self.running_mean is None:
             self.running_mean = here.zeros((self.size,), dtype)
-            self.running_var = here.zeros((self.size,), dtype)
-            if self.debias:  # the first batch replaces it; it serves a test before any
-                self.running_var += 1.0
+            # with `debias` the first batch replaces the 1; it serves a test before any
+            self.running_var = here.asarray([1.0 if self.debias else 0.0] * self.size, dtype)
         else:
             self.running_mean = here.asarray(self.running_mean, dtype)
             self.running_var = here.asarray(self.running_var, dtype)

@@ -62,7 +62,7 @@ class Trainer:
     train_loss_list : list of float
         A loss for each step. Fetched from the device once an epoch, and when read.
     train_acc_list, test_acc_list : list of float
-        Accuracies in test mode, one an epoch.
+        Accuracies in test mode, one an epoch; NaN for a network with a single output.
     test_acc : float or None
         On all of the test data, at the end.
     iter_per_epoch : int
@@ -158,7 +158,11 @@ class Trainer:
             (self.test_acc_list, self.x_test, self.t_test),
         ):
             stop = x.shape[0] if count is None else min(count, x.shape[0])
-            acc_list.append(self.network.accuracy(x[:stop, ...], t[:stop, ...]))
+            acc_list.append(self._accuracy(x[:stop, ...], t[:stop, ...]))
+
+    def _accuracy(self, x: Array, t: Array) -> float:
+        # of a single output, always the highest, every sample would count as right
+        return math.nan if self.network.output_size == 1 else self.network.accuracy(x, t)
 
     def train(self) -> None:
         """Train for all epochs that are left.
@@ -174,14 +178,13 @@ class Trainer:
                 self.train_step()
                 progress.advance()
                 if self.current_epoch > epoch:
-                    progress.note(
-                        f"epoch {self.current_epoch}/{self.epochs}, "
-                        f"loss {self._losses[-1]:.4f}, "
-                        f"train accuracy {self.train_acc_list[-1]:.4f}, "
-                        f"test accuracy {self.test_acc_list[-1]:.4f}"
-                    )
+                    note = f"epoch {self.current_epoch}/{self.epochs}, loss {self._losses[-1]:.4f}"
+                    if not math.isnan(self.test_acc_list[-1]):
+                        note += f", train accuracy {self.train_acc_list[-1]:.4f}"
+                        note += f", test accuracy {self.test_acc_list[-1]:.4f}"
+                    progress.note(note)
             self._fetch_losses()
-            self.test_acc = self.network.accuracy(self.x_test, self.t_test)
+            self.test_acc = self._accuracy(self.x_test, self.t_test)
             progress.note(f"final test accuracy {self.test_acc:.4f}")
 
     @property

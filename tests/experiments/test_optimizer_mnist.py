@@ -24,7 +24,7 @@ def numbers():
 
 
 def test_a_loss_for_each_step_of_each_method(numbers):
-    assert list(numbers) == ["train_loss", "test_accuracy", "lr"]
+    assert list(numbers) == ["train_loss", "test_accuracy", "lr", "digits"]
     for value in numbers.values():
         assert list(value) == FOUR
     for losses in numbers["train_loss"].values():

@@ -528,6 +528,9 @@ def test_a_regression(backend):
     assert trainer.train_loss_list[-1] < 1e-3 * trainer.train_loss_list[0]
     np.testing.assert_allclose(to_host(network.params["W1"]), weight, atol=0.02)
     np.testing.assert_allclose(to_host(network.params["b1"]), [bias], atol=0.02)
+    # one output has no highest of several, so no accuracy either
+    assert len(trainer.test_acc_list) == 30
+    assert np.isnan(trainer.test_acc_list).all()
 
 
 # What it shows (test_progress.py has the rest)
