@@ -16,7 +16,7 @@ from dlskills.backend import (
     to_host,
 )
 from dlskills.data import Batches, load_mnist
-from dlskills.gradients import numerical_gradient, relative_error
+from dlskills.gradients import clip_factor, numerical_gradient, relative_error
 from dlskills.layers import (
     GELU,
     Affine,
@@ -48,6 +48,7 @@ from dlskills.optimizers import (
     RMSprop,
     engine,
     make_optimizer,
+    schedules,
 )
 from dlskills.parameters import Parameters
 from dlskills.plotting import smooth_curve
@@ -60,7 +61,7 @@ __all__ = [  # noqa: RUF022 - by subject
     # update rules
     "SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "AdaDelta",
     "Adam", "AdamW", "AMSGrad", "NAdam", "Lion",
-    "Optimizer", "make_optimizer", "engine",
+    "Optimizer", "make_optimizer", "engine", "schedules", "clip_factor",
     # layers and losses
     "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization", "Dropout",
     "SoftmaxWithLoss", "MeanSquaredError", "Layer", "Loss", "Declared",

@@ -247,6 +247,11 @@ def backend_of(array: Array) -> Backend:
     return Backend(_library(xp), xp, device_of(array))
 
 
+def library_of(array: Array) -> str:
+    """The name of an array's library, such as ``"numpy"``."""
+    return "numpy" if type(array) is np.ndarray else _library(namespace(array))
+
+
 def device_of(array: Array) -> Device:
     """The device of an array, to make another beside it with ``device=``."""
     if type(array) is np.ndarray:

@@ -129,7 +129,9 @@ def info() -> None:
             table.add_row(f"device {device}", str(get_backend(device)))
         except DeviceError as error:
             table.add_row(f"device {device}", escape(f"not available: {error}"))
-    table.add_row("engines", ", ".join(ENGINES))
+    for name, engine in ENGINES.items():
+        reason = engine.missing()
+        table.add_row(f"engine {name}", escape(f"not available: {reason}") if reason else "ready")
     table.add_row("MNIST, sample", escape(str(SAMPLE_FOLDER)))
     full = find_full() or "not here: downloaded when first asked for"
     table.add_row("MNIST, full", escape(str(full)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,3 +65,40 @@ def relative_error(a: Array, b: Array) -> float:
     )
     scale = max(float(np.linalg.norm(first)), float(np.linalg.norm(second)))
     return float(np.linalg.norm(first - second)) / scale if scale else 0.0
+
+
+def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0) -> Any:
+    """The factor that brings gradients, times `scale`, to a norm of at most `max_norm`.
+
+    ``scale * min(1, max_norm / norm(scale * grads))``, with the Euclidean norm of all elements of
+    all gradients: Pascanu, Mikolov & Bengio (2013), "On the difficulty of training recurrent
+    neural networks", algorithm 1.
+
+    Parameters
+    ----------
+    grads : Parameters or mapping of str to array or number
+    max_norm : float
+    scale : float, default 1.0
+
+    Returns
+    -------
+    float or array, shape ()
+        Stays on a GPU, so that nothing waits for it. NaN if a gradient is.
+    """
+    if isinstance(grads, Parameters):
+        xp = grads.backend.xp
+        norm = xp.linalg.vector_norm(grads.flat)
+    else:
+        squares = [_sum_of_squares(grad) for grad in grads.values()]
+        norm = functools.reduce(operator.add, squares) ** 0.5
+    # where norm is 0 or NaN the quotient is inf or NaN: no gradient is changed by the one, and
+    # the other must show
+    if hasattr(norm, "shape") and not isinstance(norm, np.ndarray | np.generic):
+        xp = namespace(norm)
+        return xp.minimum(max_norm / (scale * norm), xp.ones_like(norm)) * scale
+    norm = scale * float(norm)
+    return scale if norm <= max_norm else scale * max_norm / norm
+
+
+def _sum_of_squares(grad: Any) -> Any:
+    return namespace(grad).sum(grad * grad) if hasattr(grad, "shape") else grad * grad

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from dlskills.checks import check_choice
+from dlskills.optimizers import schedules
 from dlskills.optimizers.adam import Adam, AdamW, AMSGrad, Lion, NAdam
 from dlskills.optimizers.adaptive import AdaDelta, AdaGrad, RMSprop
 from dlskills.optimizers.engines import ENGINES, engine
@@ -36,7 +38,7 @@ def make_optimizer(name: str, **hyperparameters: Any) -> Optimizer:
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        takes = ", ".join(field for field in rule.__dataclass_fields__)  # type: ignore[attr-defined]
+        takes = ", ".join(inspect.signature(rule).parameters)
         raise TypeError(f"{rule.__name__} got {hyperparameters}, but takes: {takes}") from None
 
 
@@ -57,4 +59,5 @@ __all__ = [
     "RMSprop",
     "engine",
     "make_optimizer",
+    "schedules",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import ModuleType
 from typing import ClassVar
 
 from dlskills.backend import Array
 from dlskills.checks import check_choice
-from dlskills.optimizers.engines import Update
+from dlskills.optimizers.engines.rules import Update
 from dlskills.optimizers.optimizer import Optimizer
+from dlskills.optimizers.schedules import LearningRate
 
 
 class Adam(Optimizer):
@@ -23,7 +25,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.001
+    lr : float or schedule, default 0.001
         The learning rate :math:`\eta`, about the size of a step.
     beta1, beta2 : float, default 0.9 and 0.999
         The shares of the means that are left after a step, each in [0, 1).
@@ -36,7 +38,7 @@ class Adam(Optimizer):
         up to 32 times as much.
     """
 
-    lr: float = 0.001
+    lr: LearningRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-7
@@ -88,23 +90,7 @@ class AdamW(Adam):
 
     epsilon: float = 1e-8
     epsilon_mode: str = "paper"
-    weight_decay: float = 0.01
-
-    def coefficients(self, step: int) -> tuple[float, ...]:
-        return *super().coefficients(step), self.lr * self.weight_decay
-
-    @staticmethod
-    def rule(xp: ModuleType) -> Update:
-        def update(
-            param: Array, grad: Array, m: Array, v: Array,
-            lr: float, rate1: float, rate2: float, epsilon: float, decay: float,
-        ) -> tuple[Array, ...]:  # fmt: skip
-            m += rate1 * (grad - m)
-            v += rate2 * (grad * grad - v)
-            param -= decay * param + lr * m / (xp.sqrt(v) + epsilon)
-            return param, m, v
-
-        return update
+    weight_decay: float = dataclasses.field(default=0.01, kw_only=True)
 
 
 class AMSGrad(Adam):
@@ -151,7 +137,7 @@ class NAdam(Adam):
 
     Parameters
     ----------
-    lr : float, default 0.002
+    lr : float or schedule, default 0.002
         The learning rate.
     beta1, beta2
         As for :class:`Adam`.
@@ -161,7 +147,7 @@ class NAdam(Adam):
         :math:`\psi`, at least 0.
     """
 
-    lr: float = 0.002
+    lr: LearningRate = 0.002
     epsilon: float = 1e-8
     epsilon_mode: str = "paper"
     momentum_decay: float = 0.004
@@ -217,31 +203,29 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 1e-4
+    lr : float or schedule, default 1e-4
         The learning rate, 3 to 10 times smaller than Adam's.
     beta1, beta2 : float, default 0.9 and 0.99
         Each in [0, 1).
     weight_decay : float, default 0.0
-        :math:`\lambda`, decoupled, at least 0.
+        :math:`\lambda`, as every optimizer takes it.
     """
 
-    lr: float = 1e-4
+    lr: LearningRate = 1e-4
     beta1: float = 0.9
     beta2: float = 0.99
-    weight_decay: float = 0.0
 
     slots = ("m",)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
-        return self.lr, 1 - self.beta1, 1 - self.beta2, self.lr * self.weight_decay
+        return self.lr, 1 - self.beta1, 1 - self.beta2
 
     @staticmethod
     def rule(xp: ModuleType) -> Update:
         def update(
-            param: Array, grad: Array, m: Array,
-            lr: float, rate1: float, rate2: float, decay: float,
-        ) -> tuple[Array, ...]:  # fmt: skip
-            param -= decay * param + lr * xp.sign(m + rate1 * (grad - m))
+            param: Array, grad: Array, m: Array, lr: float, rate1: float, rate2: float
+        ) -> tuple[Array, ...]:
+            param -= lr * xp.sign(m + rate1 * (grad - m))
             m += rate2 * (grad - m)
             return param, m
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from dlskills.backend import Array
-from dlskills.optimizers.engines import Update
+from dlskills.optimizers.engines.rules import Update
 from dlskills.optimizers.optimizer import Optimizer
+from dlskills.optimizers.schedules import LearningRate
 
 
 class AdaGrad(Optimizer):
@@ -20,13 +21,13 @@ class AdaGrad(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
+    lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     epsilon : float, default 1e-7
         Keeps the division finite.
     """
 
-    lr: float = 0.01
+    lr: LearningRate = 0.01
     epsilon: float = 1e-7
 
     slots = ("h",)
@@ -56,7 +57,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
+    lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     decay_rate : float, default 0.99
         The share :math:`\rho` of the average that is left after a step, ``0 <= decay_rate < 1``.
@@ -64,7 +65,7 @@ class RMSprop(Optimizer):
         Keeps the division finite.
     """
 
-    lr: float = 0.01
+    lr: LearningRate = 0.01
     decay_rate: float = 0.99
     epsilon: float = 1e-7
 
@@ -94,7 +95,7 @@ class AdaDelta(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 1.0
+    lr : float or schedule, default 1.0
         A factor for the step; the paper has none.
     rho : float, default 0.95
         The share of the averages that is left after a step, ``0 <= rho < 1``.
@@ -102,7 +103,7 @@ class AdaDelta(Optimizer):
         Under both roots; it sets the size of the first steps.
     """
 
-    lr: float = 1.0
+    lr: LearningRate = 1.0
     rho: float = 0.95
     epsilon: float = 1e-6
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from dlskills.backend import Array
-from dlskills.optimizers.engines import Update
+from dlskills.optimizers.engines.rules import Update
 from dlskills.optimizers.optimizer import Optimizer
+from dlskills.optimizers.schedules import LearningRate
 
 
 class SGD(Optimizer):
@@ -17,11 +18,11 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
+    lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     """
 
-    lr: float = 0.01
+    lr: LearningRate = 0.01
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         return (self.lr,)
@@ -45,13 +46,13 @@ class Momentum(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
+    lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     momentum : float, default 0.9
         The share :math:`\alpha` of the velocity that is left after a step, ``0 <= momentum < 1``.
     """
 
-    lr: float = 0.01
+    lr: LearningRate = 0.01
     momentum: float = 0.9
 
     slots = ("v",)
@@ -83,13 +84,13 @@ class Nesterov(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
+    lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     momentum : float, default 0.9
         The share :math:`\alpha` of the velocity that is left after a step, ``0 <= momentum < 1``.
     """
 
-    lr: float = 0.01
+    lr: LearningRate = 0.01
     momentum: float = 0.9
 
     slots = ("v",)

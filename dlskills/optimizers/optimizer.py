@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import weakref
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
-import array_api_compat
-import numpy as np
-
-from dlskills.backend import backend_of, namespace
-from dlskills.checks import check_number
-from dlskills.optimizers import engines
-from dlskills.optimizers.engines import Update
+from dlskills.backend import backend_of
+from dlskills.checks import check_count, check_number
+from dlskills.gradients import clip_factor
+from dlskills.optimizers import engines, modifiers
+from dlskills.optimizers.arguments import check_gradients, is_mutable
+from dlskills.optimizers.engines.rules import Rule, Update
+from dlskills.optimizers.schedules import LearningRate, rate_at
+from dlskills.optimizers.state import State
 from dlskills.parameters import Parameters
 
 
+class _LearningRate:
+    """The attribute `lr`: takes a number or a schedule, gives the number of the next update."""
+
+    def __get__(self, optimizer: Any, owner: type) -> Any:
+        if optimizer is None:
+            return self
+        if "_lr" not in vars(optimizer):
+            raise AttributeError(f"{owner.__name__} has no learning rate: declare lr: float = ...")
+        return rate_at(vars(optimizer)["_lr"], optimizer.step)
+
+    def __set__(self, optimizer: Any, lr: LearningRate) -> None:
+        vars(optimizer)["_lr"] = lr if callable(lr) else check_number("lr", lr, at_least=0)
+
+
 @dataclass_transform(eq_default=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Optimizer:
     """Updates parameters by their gradients, each element by the same formula.
 
@@ -29,10 +44,30 @@ class Optimizer:
     2. `slots`, the names of what it remembers for each element, 0 at first;
     3. `rule`, the formula, and `coefficients`, the numbers that go into it.
 
+    Every optimizer also takes these, by keyword; what they ask for is done in the same pass over
+    memory as the update, in the order clip_norm and grad_scale, clip_value, weight_decay.
+
+    Parameters
+    ----------
+    weight_decay : float, default 0.0
+        Decoupled weight decay: ``param -= lr * weight_decay * param`` before the update
+        (Loshchilov & Hutter, 2019, "Decoupled weight decay regularization"). For decay in the
+        loss, as on the page, see `weight_decay_lambda` of a network.
+    grad_scale : float, default 1.0
+        A factor for the gradients, such as 1 / n for the sum of n batches.
+    clip_value : float, optional
+        Gradients are cut to at most this in size, element by element.
+    clip_norm : float, optional
+        Gradients are scaled down so that the norm of all of them together, after `grad_scale`, is
+        at most this (Pascanu, Mikolov & Bengio, 2013, "On the difficulty of training recurrent
+        neural networks", algorithm 1). Costs one more read of the gradients, and no write.
+
     Attributes
     ----------
     lr : float
-        The learning rate. Hyperparameters may be changed between steps.
+        The learning rate of the next update. It may be set to a number or to a schedule, a
+        function of the number of updates done (:mod:`dlskills.optimizers.schedules`). It and all
+        other hyperparameters may be changed between updates.
     step : int
         The number of updates done.
 
@@ -62,21 +97,29 @@ class Optimizer:
     {'x': 0.75}
     """
 
-    lr: float
+    _: dataclasses.KW_ONLY
+    weight_decay: float = 0.0
+    grad_scale: float = 1.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+
     slots: ClassVar[tuple[str, ...]] = ()
 
+    lr = _LearningRate()
     step = 0
     _state = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        dataclasses.dataclass(eq=False)(cls)
+        dataclasses.dataclass(eq=False, repr=False)(cls)
+        if "lr" in vars(cls):  # the default, which the dataclass has taken note of
+            cls.lr = Optimizer.lr
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            if field.type in ("float", float):
-                value = check_number(field.name, getattr(self, field.name), **_RANGES[field.name])
-                setattr(self, field.name, value)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "lr" and value is not None and "float" in str(field.type):
+                setattr(self, field.name, check_number(field.name, value, **_RANGES[field.name]))
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         """The numbers that the formula takes after its arrays, for update number `step` >= 1.
@@ -118,27 +161,115 @@ class Optimizer:
         """
         paired = isinstance(params, Parameters) and params.pairs_with(grads)
         if not paired:
-            _check_gradients(params, grads)
+            check_gradients(params, grads)
         state = self._state_of(params)
-        step = self.step + 1
-        coefficients = tuple(map(float, self.coefficients(step)))
-        self.step = step
+        rule, coefficients = self._prepare(grads)
+        self.step += 1
         if paired:  # one pass over the flat buffers does for all parameters
             slots = [state[slot].flat for slot in self.slots]
             with params.backend.active():
-                engines.run(type(self).rule, [params.flat, grads.flat, *slots], coefficients)
+                engines.run(rule, [params.flat, grads.flat, *slots], coefficients)
             return
         for key, param in list(params.items()):
             slots = [state[slot][key] for slot in self.slots]
-            if _is_mutable(param):
+            if is_mutable(param):
                 with backend_of(param).active():
-                    engines.run(type(self).rule, [param, grads[key], *slots], coefficients)
+                    engines.run(rule, [param, grads[key], *slots], coefficients)
             else:
-                params[key], *slots = engines.evaluate(
-                    type(self).rule, [param, grads[key], *slots], coefficients
-                )
+                values = [param, grads[key], *slots]
+                params[key], *slots = engines.evaluate(rule, values, coefficients)
                 for slot, value in zip(self.slots, slots, strict=True):
                     state[slot][key] = value
+
+    def _prepare(self, grads: Any) -> tuple[Rule, tuple[Any, ...]]:
+        """The rule with all that is to be done in its pass, and the numbers that it takes."""
+        rule: Rule = type(self).rule
+        numbers: list[Any] = [float(c) for c in self.coefficients(self.step + 1)]
+        if self.weight_decay:
+            rule = modifiers.decayed(rule)
+            numbers.append(self.lr * self.weight_decay)
+        if self.clip_value is not None:
+            rule = modifiers.clipped(rule)
+            numbers.append(self.clip_value)
+        if self.clip_norm is not None:
+            rule = modifiers.scaled(rule)
+            numbers.append(clip_factor(grads, self.clip_norm, self.grad_scale))
+        elif self.grad_scale != 1:
+            rule = modifiers.scaled(rule)
+            numbers.append(self.grad_scale)
+        return rule, tuple(numbers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next update depends on, to be saved; copies, on the host.
+
+        Returns
+        -------
+        dict
+            ``optimizer``: the class's name; ``step``: the number of updates done;
+            ``hyperparameters``: numbers and names, without schedules; ``slots``: for each slot
+            and parameter a NumPy array or a number.
+        """
+        return {
+            "optimizer": type(self).__name__,
+            "step": self.step,
+            "hyperparameters": {
+                name: value for name, value in self._hyperparameters() if not callable(value)
+            },
+            "slots": {} if self._state is None else self._state.on_host(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that :meth:`state_dict` gave, with the parameters of the next update.
+
+        The slots are moved to where those parameters are. A schedule, which is code, stays the
+        optimizer's own, at the step that is loaded.
+
+        Parameters
+        ----------
+        state : mapping
+
+        Raises
+        ------
+        ValueError
+            The state is another optimizer's, or lacks something.
+        """
+        missing = {"optimizer", "step", "hyperparameters", "slots"} - set(state)
+        if missing:
+            raise ValueError(f"the state lacks {', '.join(sorted(missing))}; got {list(state)}")
+        if state["optimizer"] != type(self).__name__:
+            raise ValueError(
+                f"the state is of {state['optimizer']}, this optimizer is {type(self).__name__}"
+            )
+        names = {field.name for field in dataclasses.fields(self)}
+        unknown = set(state["hyperparameters"]) - names
+        slots = state["slots"]
+        if unknown or (slots and set(slots) != set(self.slots)):
+            raise ValueError(
+                f"the state has hyperparameters {list(state['hyperparameters'])} and slots "
+                f"{list(slots)}; {type(self).__name__} has {sorted(names)} and {list(self.slots)}"
+            )
+        schedules = {name for name, value in self._hyperparameters() if callable(value)}
+        for name, value in state["hyperparameters"].items():
+            if name not in schedules:
+                setattr(self, name, value)
+        self.step = check_count("step", state["step"], at_least=0)
+        self._state = State.loaded(slots) if slots else None
+
+    def _hyperparameters(self) -> list[tuple[str, Any]]:
+        """Names and values as they were given: a schedule, not its number of now."""
+        return [
+            (field.name, vars(self).get(f"_{field.name}", getattr(self, field.name)))
+            for field in dataclasses.fields(self)
+        ]
+
+    def __repr__(self) -> str:
+        defaults = {field.name: field.default for field in dataclasses.fields(Optimizer)}
+        shown = [
+            f"{name}={value!r}"
+            for name, value in self._hyperparameters()
+            if name not in defaults or value != defaults[name]
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def reset(self) -> None:
         """Forget state, steps and parameters, as if newly made."""
@@ -149,7 +280,7 @@ class Optimizer:
         if not self.slots:
             return {}
         if self._state is None:
-            self._state = _State(self.slots, params)
+            self._state = State(self.slots, params)
         elif not self._state.belongs_to(params):
             raise RuntimeError(
                 f"this {type(self).__name__} holds {' and '.join(self.slots)} of other parameters "
@@ -159,47 +290,8 @@ class Optimizer:
         return self._state.slots
 
 
-class _State:
-    """The slots of an optimizer, and the parameters that they belong to."""
-
-    def __init__(self, names: tuple[str, ...], params: Mapping[str, Any]) -> None:
-        self.slots = {name: _zeros_like(params) for name in names}
-        self._remember(params)
-
-    def _remember(self, params: Mapping[str, Any]) -> None:
-        self._shapes = {key: _shape(param) for key, param in params.items()}
-        # weak, as an optimizer should not keep a network alive
-        self._mapping = weakref.ref(params) if isinstance(params, Parameters) else None
-        self._arrays = {
-            key: weakref.ref(param) for key, param in params.items() if not _is_number(param)
-        }
-
-    def belongs_to(self, params: Mapping[str, Any]) -> bool:
-        if self._mapping is not None and self._mapping() is params:
-            return True
-        if {key: _shape(param) for key, param in params.items()} != self._shapes:
-            return False
-        known = {key: ref() for key, ref in self._arrays.items()}
-        if any(params[key] is array for key, array in known.items()):
-            return True
-        # None of the arrays is one we know. If those live on elsewhere, this is another network;
-        # if they are gone, the same one was loaded or built anew.
-        if any(array is not None for array in known.values()):
-            return False
-        self._remember(params)
-        return True
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"slots": self.slots, "shapes": self._shapes}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.slots, self._shapes = state["slots"], state["shapes"]
-        self._mapping, self._arrays = None, {}
-
-
 _RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)
 _RANGES |= {
-    "lr": {"at_least": 0},
     "momentum": {"at_least": 0, "below": 1},
     "decay_rate": {"at_least": 0, "below": 1},
     "rho": {"at_least": 0, "below": 1},
@@ -208,67 +300,6 @@ _RANGES |= {
     "epsilon": {"at_least": 0},
     "weight_decay": {"at_least": 0},
     "momentum_decay": {"at_least": 0},
+    "clip_value": {"above": 0},
+    "clip_norm": {"above": 0},
 }
-
-
-def _check_gradients(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
-    for key, param in params.items():
-        try:
-            grad = grads[key]
-        except KeyError:
-            raise KeyError(
-                f"grads has no gradient for parameter {key!r}; it has: {', '.join(map(str, grads))}"
-            ) from None
-        if _is_number(param) and _is_number(grad):
-            continue
-        if _shape(grad) != _shape(param):
-            raise ValueError(
-                f"the gradient of {key!r} has shape {_shape(grad)}, its parameter {_shape(param)}"
-            )
-        if _is_number(param) or _is_number(grad):
-            kinds = type(grad).__name__, type(param).__name__
-            raise TypeError(
-                f"the gradient of {key!r} is a {kinds[0]}, its parameter a {kinds[1]}; make both "
-                "numbers or both arrays"
-            )
-        if backend_of(grad) != backend_of(param):
-            raise TypeError(
-                f"the gradient of {key!r} is on {backend_of(grad)}, its parameter on "
-                f"{backend_of(param)}; move one of them with dlskills.to_device(...)"
-            )
-        if grad.dtype != param.dtype:
-            raise TypeError(
-                f"the gradient of {key!r} has dtype {grad.dtype}, its parameter {param.dtype}; "
-                "convert one of them with astype(...)"
-            )
-        if isinstance(param, np.ndarray) and not param.flags.writeable:
-            raise ValueError(f"parameter {key!r} is a read-only array; give a copy of it")
-        if not namespace(param).isdtype(param.dtype, "real floating"):
-            raise TypeError(
-                f"parameter {key!r} has dtype {param.dtype}; only floating-point numbers can "
-                "take small steps: convert it to float32 or float64"
-            )
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a scalar that can't be changed in place (bool is refused as one)."""
-    return isinstance(value, int | float | np.generic) and not isinstance(value, bool)
-
-
-def _is_mutable(value: Any) -> bool:
-    if type(value) is np.ndarray:
-        return True
-    return not _is_number(value) and array_api_compat.is_writeable_array(value)
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(getattr(value, "shape", ()))
-
-
-def _zeros_like(params: Mapping[str, Any]) -> Any:
-    if isinstance(params, Parameters):
-        return params.zeros_like()
-    return {
-        key: 0.0 if _is_number(param) else namespace(param).zeros_like(param)
-        for key, param in params.items()
-    }

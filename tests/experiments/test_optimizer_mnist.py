@@ -115,7 +115,9 @@ def test_the_table_of_a_long_run():
 
 def test_the_figure_names_everything(numbers):
     (axes,) = optimizer_mnist.plot(numbers).axes
-    assert axes.get_title() == "Optimizers on MNIST: 5-layer network, batches of 128"
+    assert (
+        axes.get_title() == "Optimizers on MNIST: 5-layer network, batches of 128 of 10,000 digits"
+    )
     assert axes.get_xlabel() == "iteration"
     assert "loss" in axes.get_ylabel()
     names = [text.get_text() for text in axes.get_legend().get_texts()]

@@ -1,0 +1,69 @@
+"""What an optimizer's update may be given: numbers or arrays, each with a gradient of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from dlskills.backend import backend_of, namespace
+
+
+def check_gradients(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+    """Refuse a missing gradient, and one of another shape, kind, device or dtype, by its name."""
+    for key, param in params.items():
+        try:
+            grad = grads[key]
+        except KeyError:
+            raise KeyError(
+                f"grads has no gradient for parameter {key!r}; it has: {', '.join(map(str, grads))}"
+            ) from None
+        if is_number(param) and is_number(grad):
+            continue
+        shapes = shape_of(grad), shape_of(param)
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"the gradient of {key!r} has shape {shapes[0]}, its parameter {shapes[1]}"
+            )
+        if is_number(param) or is_number(grad):
+            kinds = type(grad).__name__, type(param).__name__
+            raise TypeError(
+                f"the gradient of {key!r} is a {kinds[0]}, its parameter a {kinds[1]}; make both "
+                "numbers or both arrays"
+            )
+        if backend_of(grad) != backend_of(param):
+            raise TypeError(
+                f"the gradient of {key!r} is on {backend_of(grad)}, its parameter on "
+                f"{backend_of(param)}; move one of them with dlskills.to_device(...)"
+            )
+        if grad.dtype != param.dtype:
+            raise TypeError(
+                f"the gradient of {key!r} has dtype {grad.dtype}, its parameter {param.dtype}; "
+                "convert one of them with astype(...)"
+            )
+        if isinstance(param, np.ndarray) and not param.flags.writeable:
+            raise ValueError(f"parameter {key!r} is a read-only array; give a copy of it")
+        if not namespace(param).isdtype(param.dtype, "real floating"):
+            raise TypeError(
+                f"parameter {key!r} has dtype {param.dtype}; only floating-point numbers can "
+                "take small steps: convert it to float32 or float64"
+            )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a scalar that can't be changed in place (bool is refused as one)."""
+    return isinstance(value, int | float | np.generic) and not isinstance(value, bool)
+
+
+def is_mutable(value: Any) -> bool:
+    """Whether a value is an array that can be changed in place."""
+    if type(value) is np.ndarray:
+        return True
+    return not is_number(value) and array_api_compat.is_writeable_array(value)
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array; () for a number."""
+    return tuple(getattr(value, "shape", ()))

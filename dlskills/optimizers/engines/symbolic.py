@@ -1,0 +1,132 @@
+"""Symbols that write down, in CUDA C++, what is computed with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from dlskills.optimizers.engines.rules import UnsuitedRuleError
+
+# NaN comes through all of them, as it does in NumPy's functions of these names.
+_FUNCTIONS: dict[str, str] = {
+    "sqrt": "sqrt({0})",
+    "exp": "exp({0})",
+    "expm1": "expm1({0})",
+    "log": "log({0})",
+    "log1p": "log1p({0})",
+    "log2": "log2({0})",
+    "sin": "sin({0})",
+    "cos": "cos({0})",
+    "tanh": "tanh({0})",
+    "floor": "floor({0})",
+    "ceil": "ceil({0})",
+    "abs": "fabs({0})",
+    "square": "({0} * {0})",
+    "reciprocal": "(T(1) / {0})",
+    "sign": "({0} > T(0) ? T(1) : {0} < T(0) ? T(-1) : {0})",
+    "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})",
+    "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",
+    "pow": "pow({0}, {1})",
+    "add": "({0} + {1})",
+    "subtract": "({0} - {1})",
+    "multiply": "({0} * {1})",
+    "divide": "({0} / {1})",
+    "negative": "(-{0})",
+}
+_COMPARISONS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
+                "equal": "==", "not_equal": "!="}  # fmt: skip
+
+
+class Trace:
+    """The lines of a computation, each with a local variable of its own.
+
+    Attributes
+    ----------
+    lines : list of str
+    namespace : object
+        Functions under the Array API's names, for a rule to call.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        functions = {name: self._function(form) for name, form in _FUNCTIONS.items()}
+        for name, operator in _COMPARISONS.items():
+            functions[name] = self._function(f"({{0}} {operator} {{1}})", "bool")
+        functions["where"] = self._function("({0} ? {1} : {2})")
+        functions["isnan"] = self._function("({0} != {0})", "bool")
+        self.namespace: Any = _Namespace(**functions)
+
+    def load(self, name: str) -> Symbol:
+        """The value of a kernel's argument, read here and not again."""
+        return self.compute(name)
+
+    def compute(self, expression: str, kind: str = "T") -> Symbol:
+        """A symbol for the value of an expression."""
+        name = f"v{len(self.lines)}"
+        self.lines.append(f"const {kind} {name} = {expression};")
+        return Symbol(self, name)
+
+    def value(self, operand: Any) -> str:
+        """An operand in C++: a symbol's variable, or a number."""
+        if isinstance(operand, Symbol):
+            return operand.name
+        if isinstance(operand, int | float):
+            return f"T({float(operand)!r})".replace("inf", "INFINITY").replace("nan", "NAN")
+        raise UnsuitedRuleError(f"a rule computes with arrays and numbers, got {operand!r}")
+
+    def _function(self, form: str, kind: str = "T") -> Callable[..., Symbol]:
+        def call(*operands: Any) -> Symbol:
+            return self.compute(form.format(*map(self.value, operands)), kind)
+
+        return call
+
+
+class _Namespace(SimpleNamespace):
+    def __getattr__(self, name: str) -> Any:
+        raise UnsuitedRuleError(
+            f"xp.{name} is not a function of single elements that a kernel can be made of"
+        )
+
+
+class Symbol:
+    """A number that is known when the kernel runs.
+
+    Arithmetic gives new symbols; `x += y` too, as names are rebound, which suits a rule written
+    in place.
+    """
+
+    def __init__(self, trace: Trace, name: str) -> None:
+        self.trace, self.name = trace, name
+
+    def __bool__(self) -> bool:
+        raise UnsuitedRuleError(
+            "a rule can't branch on an element's value: use xp.where(condition, a, b)"
+        )
+
+
+def _operator(form: str, kind: str = "T") -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def forward(self: Symbol, other: Any) -> Symbol:
+        return self.trace.compute(form.format(self.name, self.trace.value(other)), kind)
+
+    def reflected(self: Symbol, other: Any) -> Symbol:
+        return self.trace.compute(form.format(self.trace.value(other), self.name), kind)
+
+    return forward, reflected
+
+
+for _name, _form in {
+    "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "truediv": "{0} / {1}",
+    "pow": "pow({0}, {1})",
+}.items():  # fmt: skip
+    _forward, _reflected = _operator(_form)
+    setattr(Symbol, f"__{_name}__", _forward)
+    setattr(Symbol, f"__r{_name}__", _reflected)
+for _name, _form in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+    setattr(Symbol, f"__{_name}__", _operator(f"{{0}} {_form} {{1}}", "bool")[0])
+for _name, _form in {"neg": "-{0}", "pos": "{0}", "abs": _FUNCTIONS["abs"]}.items():
+    setattr(
+        Symbol,
+        f"__{_name}__",
+        lambda self, _form=_form: self.trace.compute(_form.format(self.name)),
+    )

@@ -1,0 +1,218 @@
+"""Learning rates that change with the step.
+
+A schedule is a function of the number of updates done: 0 before the first. Any function will do;
+these are dataclasses, so that they print well and compare. An optimizer reads its learning rate
+once a step, on the host, so a schedule costs nothing that could be measured.
+
+>>> from dlskills import SGD
+>>> optimizer = SGD(lr=Warmup(100, CosineDecay(0.1, steps=1000)))
+>>> optimizer.lr
+0.001
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dlskills.checks import check_count, check_number
+
+Schedule: TypeAlias = Callable[[int], float]
+"""Given the number of updates done, the learning rate of the next."""
+
+LearningRate: TypeAlias = Any
+"""A number or a :data:`Schedule`. Read from an optimizer, it is the number of the next update."""
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """`lr`, times `factor` after each `every` steps: ``lr * factor ** (step // every)``."""
+
+    lr: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self, "every")
+
+    def __call__(self, step: int) -> float:
+        return self.lr * math.pow(self.factor, step // self.every)
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """`lr`, times `rate` in the course of each `every` steps: ``lr * rate ** (step / every)``."""
+
+    lr: float
+    rate: float
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, "every")
+
+    def __call__(self, step: int) -> float:
+        return self.lr * math.pow(self.rate, step / self.every)
+
+
+@dataclass(frozen=True)
+class InverseTimeDecay:
+    """``lr / (1 + rate * step)``: halved after 1 / `rate` steps (Robbins & Monro, 1951)."""
+
+    lr: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, step: int) -> float:
+        return self.lr / (1 + self.rate * step)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From `start` to `end` in a straight line over `steps` steps, then `end`."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _check(self, "steps")
+
+    def __call__(self, step: int) -> float:
+        done = min(step / self.steps, 1.0)
+        return self.start + done * (self.end - self.start)
+
+
+@dataclass(frozen=True)
+class CosineDecay:
+    """From `lr` to `end` along half a cosine over `steps` steps, then `end`.
+
+    Loshchilov & Hutter (2017), "SGDR: stochastic gradient descent with warm restarts", equation 5
+    for one cycle.
+    """
+
+    lr: float
+    steps: int
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, "steps")
+
+    def __call__(self, step: int) -> float:
+        done = min(step / self.steps, 1.0)
+        return self.end + 0.5 * (self.lr - self.end) * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Up in a straight line over `steps` steps, then `schedule` from its own beginning.
+
+    Update number i of the first `steps` takes i / `steps` of the schedule's first value (Goyal et
+    al., 2017, "Accurate, large minibatch SGD", section 2.2).
+
+    Parameters
+    ----------
+    steps : int
+    schedule : Schedule or float
+    """
+
+    steps: int
+    schedule: Schedule | float
+
+    def __post_init__(self) -> None:
+        _check(self, "steps")
+
+    def __call__(self, step: int) -> float:
+        if step < self.steps:
+            return (step + 1) / self.steps * rate_at(self.schedule, 0)
+        return rate_at(self.schedule, step - self.steps)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up from `lr` / `start_divisor` to `lr`, and down to a small fraction, along half cosines.
+
+    Smith & Topin (2018), "Super-convergence: very fast training of neural networks using large
+    learning rates", with the cosines of PyTorch's OneCycleLR.
+
+    Parameters
+    ----------
+    lr : float
+        The highest.
+    steps : int
+        Of the whole cycle.
+    rise : float, default 0.3
+        The share of the steps that goes up, between 0 and 1.
+    start_divisor, end_divisor : float, default 25 and 1e4
+        The first rate is lr / start_divisor, the last lr / (start_divisor * end_divisor).
+    """
+
+    lr: float
+    steps: int
+    rise: float = 0.3
+    start_divisor: float = 25.0
+    end_divisor: float = 1e4
+
+    def __post_init__(self) -> None:
+        _check(self, "steps")
+        check_number("rise", self.rise, above=0, below=1)
+        check_number("start_divisor", self.start_divisor, above=0)
+        check_number("end_divisor", self.end_divisor, above=0)
+
+    def __call__(self, step: int) -> float:
+        start = self.lr / self.start_divisor
+        top = self.rise * self.steps - 1  # counted from 0, as is the last step, steps - 1
+        if step <= top:
+            return self.lr + 0.5 * (start - self.lr) * (1 + math.cos(math.pi * step / top))
+        done = min((step - top) / (self.steps - 1 - top), 1.0)
+        end = start / self.end_divisor
+        return end + 0.5 * (self.lr - end) * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True, init=False)
+class Chain:
+    """One schedule after another, each from its own beginning.
+
+    Parameters
+    ----------
+    *parts : (int, Schedule or float)
+        Steps, and what holds for so many; the last part holds for ever.
+
+    Examples
+    --------
+    >>> schedule = Chain((10, 0.1), (10, 0.01), (1, ExponentialDecay(0.001, rate=0.5)))
+    >>> schedule(9), schedule(19), schedule(20), schedule(21)
+    (0.1, 0.01, 0.001, 0.0005)
+    """
+
+    parts: tuple[tuple[int, Schedule | float], ...]
+
+    def __init__(self, *parts: tuple[int, Schedule | float]) -> None:
+        if not parts:
+            raise ValueError("Chain needs at least one part, (steps, schedule), got none")
+        for steps, _ in parts:
+            check_count("steps", steps)
+        object.__setattr__(self, "parts", parts)
+
+    def __call__(self, step: int) -> float:
+        for steps, schedule in self.parts[:-1]:
+            if step < steps:
+                return rate_at(schedule, step)
+            step -= steps
+        return rate_at(self.parts[-1][1], step)
+
+
+def rate_at(schedule: Schedule | float, step: int) -> float:
+    """The learning rate after `step` updates; a number is the same at every step."""
+    return float(schedule(step)) if callable(schedule) else float(schedule)
+
+
+def _check(schedule: Any, *counts: str) -> None:
+    for name, value in vars(schedule).items():
+        if name in counts:
+            check_count(name, value)
+        elif name in ("lr", "start", "end", "factor", "rate"):
+            check_number(name, value, at_least=0)

@@ -1,0 +1,107 @@
+"""What an optimizer remembers, and whose it is."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from dlskills.backend import backend_of, namespace, to_host
+from dlskills.optimizers.arguments import is_number, shape_of
+from dlskills.parameters import Parameters
+
+Slots = dict[str, Any]
+"""For each slot its value for each parameter: Parameters, or a dict of arrays or numbers."""
+
+
+class State:
+    """The slots of an optimizer, and the parameters that they belong to.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the slots.
+    params : mapping of str to array or number
+        The slots start as zeros like them.
+    """
+
+    def __init__(self, names: tuple[str, ...], params: Mapping[str, Any]) -> None:
+        self.slots: Slots = {name: _zeros_like(params) for name in names}
+        self._remember(params)
+
+    @classmethod
+    def loaded(cls, slots: Mapping[str, Mapping[str, Any]]) -> State:
+        """A state with these values, for whatever parameters of such shapes it is given first."""
+        state = cls.__new__(cls)
+        state.slots = {
+            name: {key: _host_copy(value) for key, value in values.items()}
+            for name, values in slots.items()
+        }
+        first = next(iter(state.slots.values()))
+        state._shapes = {key: shape_of(value) for key, value in first.items()}
+        state._mapping, state._arrays = None, {}
+        return state
+
+    def on_host(self) -> dict[str, dict[str, Any]]:
+        """Copies of all values: NumPy arrays and numbers."""
+        return {
+            slot: {key: _host_copy(value) for key, value in values.items()}
+            for slot, values in self.slots.items()
+        }
+
+    def _remember(self, params: Mapping[str, Any]) -> None:
+        self._shapes = {key: shape_of(param) for key, param in params.items()}
+        # weak, as an optimizer should not keep a network alive
+        self._mapping = weakref.ref(params) if isinstance(params, Parameters) else None
+        self._arrays = {
+            key: weakref.ref(param) for key, param in params.items() if not is_number(param)
+        }
+
+    def belongs_to(self, params: Mapping[str, Any]) -> bool:
+        if self._mapping is not None and self._mapping() is params:
+            return True
+        if {key: shape_of(param) for key, param in params.items()} != self._shapes:
+            return False
+        known = {key: ref() for key, ref in self._arrays.items()}
+        if any(params[key] is array for key, array in known.items()):
+            return True
+        # None of the arrays is one we know. If those live on elsewhere, this is another network;
+        # if they are gone, the same one was loaded or built anew.
+        if any(array is not None for array in known.values()):
+            return False
+        self._move_to(params)
+        self._remember(params)
+        return True
+
+    def _move_to(self, params: Mapping[str, Any]) -> None:
+        """Lay the slots out as these parameters are, and where they are."""
+        for name, values in self.slots.items():
+            if isinstance(params, Parameters):
+                if not params.pairs_with(values):
+                    self.slots[name] = moved = params.zeros_like()
+                    for key, value in values.items():
+                        moved[key] = params.backend.asarray(value, params.dtype)
+            else:
+                for key, param in params.items():
+                    if not is_number(param):
+                        values[key] = backend_of(param).asarray(values[key], param.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"slots": self.slots, "shapes": self._shapes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.slots, self._shapes = state["slots"], state["shapes"]
+        self._mapping, self._arrays = None, {}
+
+
+def _host_copy(value: Any) -> Any:
+    return value if is_number(value) else to_host(value).copy()
+
+
+def _zeros_like(params: Mapping[str, Any]) -> Any:
+    if isinstance(params, Parameters):
+        return params.zeros_like()
+    return {
+        key: 0.0 if is_number(param) else namespace(param).zeros_like(param)
+        for key, param in params.items()
+    }
