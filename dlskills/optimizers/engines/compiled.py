@@ -86,7 +86,8 @@ def kernel(rule: Rule, arrays: int, numbers: int, parallel: bool) -> Any:
     file = _cache_file(update, source)
     options = {"error_model": "numpy", "nogil": True}  # no fastmath: NaN and inf stay visible
     code = compile(source, str(file or "<dlskills kernel>"), "exec")
-    names = {"update": _jitted(update, options), "prange": numba.prange}
+    # code that Numba keeps on disk names the module that it belongs to
+    names = {"__name__": __name__, "update": _jitted(update, options), "prange": numba.prange}
     exec(code, names)
     return numba.njit(parallel=parallel, cache=file is not None, **options)(names["kernel"])
 

@@ -1,0 +1,26 @@
+"""Makes `benchmarks` importable, here and in the workers, however pytest was started."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# At the end, so that where dlskills is installed, that one is measured.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+
+@pytest.fixture
+def time_work(benchmark):
+    """Benchmarks a contender's step on a task, in a process of its own."""
+    from benchmarks.contenders import CONTENDERS
+    from benchmarks.turns import Worker
+
+    def time_work(task, contender):
+        if CONTENDERS[contender].missing():
+            pytest.skip(f"{contender}: {CONTENDERS[contender].needs} is not installed")
+        benchmark.group = task.name
+        with Worker(task, contender) as worker:
+            worker.run(task.steps)
+            benchmark.pedantic(worker.run, args=(1,), rounds=20 * task.steps)
+
+    return time_work

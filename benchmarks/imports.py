@@ -1,0 +1,33 @@
+"""How long a fresh Python takes to start and import a package, in turns."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+
+from benchmarks.turns import Measured
+
+PACKAGES = ("numpy", "dlskills", "torch")
+BAR = 0.15  # seconds that dlskills may take longer than numpy
+
+
+def start(package: str) -> float:
+    """Seconds from starting Python to its end, with one import between."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {package}"], check=True, env=environment)
+    return time.perf_counter() - begin
+
+
+def take_turns(rounds: int) -> dict[str, Measured]:
+    there = [name for name in PACKAGES if importlib.util.find_spec(name)]
+    for name in there:
+        start(name)  # compiles to bytecode, and fills the cache of files
+    turns: dict[str, list[list[float]]] = {name: [] for name in there}
+    for _ in range(rounds):
+        for name in there:
+            turns[name].append([start(name)])
+    return {name: Measured(of_package) for name, of_package in turns.items()}

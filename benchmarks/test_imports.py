@@ -1,0 +1,10 @@
+import pytest
+
+from benchmarks.imports import PACKAGES, start
+
+
+@pytest.mark.benchmark(group="import")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_import(benchmark, package):
+    pytest.importorskip(package)
+    benchmark.pedantic(start, args=(package,), rounds=10, warmup_rounds=1)
