@@ -19,6 +19,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 nox.options.default_venv_backend = "venv"
 
 TORCH = "torch==2.13.0"  # the peer that results and times are compared with
+CUPY_CUDA = "cupy-cuda12x==14.2.0"  # the release whose internals the tests of PTX call
 
 
 def pinned(tool: str) -> str:
@@ -74,6 +75,15 @@ def tests_cupy(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_ptx(session: nox.Session) -> None:
+    """CuPy for CUDA without a GPU: the compiled updates' loads and stores, and its errors."""
+    # The whole toolkit is installed, 3 GB in two minutes, as that is what users get.
+    session.install(".[gpu,test]", CUPY_CUDA)
+    # There a compiler that is missing is an error, not a reason to skip.
+    session.run("pytest", "tests/gpu", *session.posargs, env={"DLSKILLS_TEST_PTX": "1"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style: ruff's rules and format."""
     session.install(pinned("ruff"))
@@ -99,6 +109,10 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmarks; arguments after `--` go to pytest-benchmark."""
-    session.install(".[bench,jit]", TORCH)
-    session.run("pytest", "benchmarks", *session.posargs)
+    """The benchmarks in turns, `-- --quick` a short run; after `-- pytest`: pytest-benchmark."""
+    extras = "bench,jit,gpu" if "cuda" in session.posargs else "bench,jit"
+    session.install(f".[{extras}]", TORCH)
+    if session.posargs[:1] == ["pytest"]:
+        session.run("pytest", "benchmarks", *session.posargs[1:])
+    else:
+        session.run("python", "-m", "benchmarks", *session.posargs)

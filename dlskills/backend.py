@@ -150,9 +150,9 @@ def get_backend(device: str | Device | None = None, xp: ModuleType | None = None
     if library == "cupy":
         device = "cuda" if device is None else device
         device = f"cuda:{device.id}" if hasattr(device, "id") else device
-    elif device is None or device == "cpu":
+    elif device is None or str(device).lower() == "cpu":
         return _NUMPY
-    match = re.fullmatch(r"cuda(?::(\d+))?", device) if isinstance(device, str) else None
+    match = re.fullmatch(r"cuda(?::(\d+))?", device.lower()) if isinstance(device, str) else None
     if match is None or library == "numpy":
         raise ValueError(_no_such_device(device, library))
     return _cuda(device, int(match[1] or 0))

@@ -85,7 +85,12 @@ def optimizer_mnist(
         str, typer.Option(help="Names, separated by commas; 'six' for the page's six.")
     ] = ",".join(OPTIMIZERS),
 ) -> None:
-    """The optimizers on MNIST: a 5-layer network, batches of 128, 2000 iterations."""
+    """The optimizers on MNIST: a 5-layer network, batches of 128, 2000 iterations.
+
+    All methods start from the same weights and see the same batches; the loss of a batch is that
+    before its update. Learning rates are the tutorial's (0.01 is high for RMSprop: it starts with
+    large losses).
+    """
     if optimizers.strip().lower() == "six":
         optimizers = "SGD,Momentum,Nesterov,AdaGrad,RMSprop,Adam"
     names = [name.strip() for name in optimizers.split(",")]

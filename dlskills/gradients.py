@@ -1,7 +1,8 @@
-"""Gradients by differences, to check those by backpropagation."""
+"""Gradients by differences, to check those by backpropagation, and the clipping of gradients."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, namespace, to_host
+from dlskills.backend import Array, backend_of, namespace, to_host
 from dlskills.parameters import Parameters
 
 
@@ -42,11 +43,13 @@ def _by_each_element(f: Callable[[], Any], param: Array, h: float) -> Array:
     gradient = namespace(param).zeros_like(param)
     for index in np.ndindex(*param.shape):
         value = float(param[index])
-        param[index] = value + h
-        above = float(f())
-        param[index] = value - h
-        below = float(f())
-        param[index] = value
+        try:
+            param[index] = value + h
+            above = float(f())
+            param[index] = value - h
+            below = float(f())
+        finally:
+            param[index] = value
         gradient[index] = (above - below) / (2 * h)
     return gradient
 
@@ -85,20 +88,20 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
     float or array, shape ()
         Stays on a GPU, so that nothing waits for it. NaN if a gradient is.
     """
-    if isinstance(grads, Parameters):
-        xp = grads.backend.xp
-        norm = xp.linalg.vector_norm(grads.flat)
-    else:
-        squares = [_sum_of_squares(grad) for grad in grads.values()]
-        norm = functools.reduce(operator.add, squares) ** 0.5
-    # where norm is 0 or NaN the quotient is inf or NaN: no gradient is changed by the one, and
-    # the other must show
-    if hasattr(norm, "shape") and not isinstance(norm, np.ndarray | np.generic):
-        xp = namespace(norm)
-        return xp.minimum(max_norm / (scale * norm), xp.ones_like(norm)) * scale
-    norm = scale * float(norm)
+    arrays = [grads.flat] if isinstance(grads, Parameters) else list(grads.values())
+    place = next((backend_of(grad) for grad in arrays if hasattr(grad, "shape")), None)
+    with place.active() if place else contextlib.nullcontext():
+        squares = [_sum_of_squares(grad) for grad in arrays]
+        norm = abs(scale) * functools.reduce(operator.add, squares or [0.0]) ** 0.5
+        # NaN comes through, to be seen; where the norm is infinite, inf * 0 shows as NaN
+        if hasattr(norm, "shape") and not isinstance(norm, np.ndarray | np.generic):
+            return scale * max_norm / namespace(norm).maximum(norm, max_norm)
+    norm = float(norm)
     return scale if norm <= max_norm else scale * max_norm / norm
 
 
 def _sum_of_squares(grad: Any) -> Any:
-    return namespace(grad).sum(grad * grad) if hasattr(grad, "shape") else grad * grad
+    if not hasattr(grad, "shape"):
+        return grad * grad
+    flat = namespace(grad).reshape(grad, (-1,))
+    return flat @ flat  # unlike the sum of grad * grad, without a temporary of its size

@@ -52,6 +52,8 @@ class MultiLayerNet(Sequential):
         xp: ModuleType | None = None,
     ) -> None:
         self.input_size = check_count("input_size", input_size)
+        if isinstance(hidden_size_list, int):
+            raise TypeError(f"hidden_size_list must be a list, such as [{hidden_size_list}]")
         self.hidden_size_list = [check_count("hidden_size_list", n) for n in hidden_size_list]
         self._output_size = check_count("output_size", output_size)
         self.activation = check_choice("activation", activation, ACTIVATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +15,7 @@ from dlskills.checks import suggestion
 Shape = tuple[int, ...]
 
 
-class Parameters(Mapping[str, Array]):
+class Parameters(MutableMapping[str, Array]):
     """A mapping of names to arrays that are views, shaped, of one flat buffer.
 
     Whatever works on every parameter (an update, a norm, a sum over processes) is one pass over
@@ -47,9 +47,6 @@ class Parameters(Mapping[str, Array]):
     >>> params.flat[6:]
     array([1., 2., 3.])
     """
-
-    flat: Array
-    """The buffer, 1-D: all arrays in the order of their names, each in C order."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         if not arrays:
@@ -105,8 +102,13 @@ class Parameters(Mapping[str, Array]):
         return made
 
     def _lay_out(self, shapes: dict[str, Shape], flat: Array, backend: Backend) -> None:
+        if not backend.xp.isdtype(flat.dtype, "real floating"):
+            raise TypeError(
+                f"parameters must be floating-point numbers, as they take small steps, got "
+                f"{flat.dtype}; convert them to float32 or float64"
+            )
         self.backend = backend
-        self.flat = flat
+        self._flat = flat
         self._shapes = shapes
         self._views = {}
         start = 0
@@ -115,6 +117,19 @@ class Parameters(Mapping[str, Array]):
                 stop = start + math.prod(shape)
                 self._views[name] = backend.xp.reshape(flat[start:stop], shape)
                 start = stop
+
+    @property
+    def flat(self) -> Array:
+        """The buffer, 1-D: all arrays in the order of their names, each in C order.
+
+        Setting it writes the values into it, as the views belong to this memory.
+        """
+        return self._flat
+
+    @flat.setter
+    def flat(self, values: Array) -> None:
+        if values is not self._flat:
+            self._flat[...] = values
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -191,19 +206,39 @@ class Parameters(Mapping[str, Array]):
     def __contains__(self, name: object) -> bool:
         return name in self._views
 
+    # by identity: whether all elements agree is an array's answer, not a bool
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}: {shape}" for name, shape in self._shapes.items())
         return f"Parameters({shapes}; {self.size:,} x {self.dtype} on {self.backend})"
 
     # Views and buffer must stay one memory, which copying attribute by attribute would undo.
     def __getstate__(self) -> dict[str, Any]:
-        return {"shapes": self._shapes, "flat": self.flat, "backend": self.backend}
+        return {"shapes": self._shapes, "flat": self._flat, "backend": self.backend}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._lay_out(state["shapes"], state["flat"], state["backend"])
 
     def _unknown(self, name: str) -> str:
         return f"no parameter {name!r}{suggestion(str(name), self)}; there are: {', '.join(self)}"
+
+
+class Views(dict[str, Array]):
+    """Some of a network's arrays, by the names that a layer knows them by.
+
+    Setting one writes into the network's buffer, as with :class:`Parameters`.
+    """
+
+    def __init__(self, owner: Parameters, names: Mapping[str, str]) -> None:
+        super().__init__({own: owner[name] for own, name in names.items()})
+        self._owner, self._names = owner, names
+
+    def __setitem__(self, own: str, value: Any) -> None:
+        if own not in self._names:
+            raise KeyError(f"the layer declared no parameter {own!r}, only: {', '.join(self)}")
+        self._owner[self._names[own]] = value
 
 
 def _total(shapes: Mapping[str, Shape]) -> int:

@@ -6,15 +6,17 @@ import collections
 import copy
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from dlskills import gradients
 from dlskills.backend import Array, Device, DType, check_array, get_backend
 from dlskills.checks import check_number
-from dlskills.layers import Layer, Loss, SoftmaxWithLoss
-from dlskills.parameters import Parameters
+from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
+from dlskills.parameters import Parameters, Views
 from dlskills.random import resolve_seed, stream
 
 _ROWS = 1000  # of a batch in accuracy(): keeps what the layers compute in the cache
@@ -69,11 +71,9 @@ class Sequential:
         dtype: str | DType = "float32",
         xp: ModuleType | None = None,
     ) -> None:
-        self.layers = list(layers)
-        if not self.layers:
-            raise ValueError("a network needs at least one layer, got none")
-        if len(set(map(id, self.layers))) < len(self.layers):
-            raise ValueError("a layer stands in the network twice; make a new one for each place")
+        self.layers = _check_layers(layers)
+        if loss is not None and not isinstance(loss, Loss):
+            raise TypeError(f"loss must be a Loss, such as MeanSquaredError(), got {loss!r}")
         self.loss_layer = SoftmaxWithLoss() if loss is None else loss
         self.weight_decay_lambda = check_number(
             "weight_decay_lambda", weight_decay_lambda, at_least=0
@@ -82,6 +82,7 @@ class Sequential:
         self.backend = get_backend(device, xp)
         self._names = _parameter_names(self.layers)
         self._shapes = _check_shapes(self.layers)
+        self._weights = [names["W"] for names in self._names if "W" in names]
         self._first = next((i for i, names in enumerate(self._names) if names), len(self.layers))
         self._initialize(self.backend.dtype(dtype))
 
@@ -93,9 +94,7 @@ class Sequential:
         }
         shapes = {name: wanted.shape for name, wanted in declared.items()}
         here = self.backend
-        self.params = Parameters.from_shapes(shapes, dtype=dtype, device=here.device, xp=here.xp)
-        if not here.xp.isdtype(self.params.dtype, "real floating"):
-            raise ValueError(f"dtype must be a floating-point type, got {self.params.dtype}")
+        self._params = Parameters.from_shapes(shapes, dtype=dtype, device=here.device, xp=here.xp)
         for name, wanted in declared.items():
             values = wanted.initializer(wanted.shape, stream(self.seed, "weights", name))
             self.params[name] = here.asarray(values, dtype)
@@ -107,10 +106,7 @@ class Sequential:
     def _bind(self) -> None:
         """Hand each layer its views of the parameters and gradients."""
         for i, (layer, names) in enumerate(zip(self.layers, self._names, strict=True)):
-            layer.bind(
-                {own: self.params[name] for own, name in names.items()},
-                {own: self.grads[name] for own, name in names.items()},
-            )
+            layer.bind(Views(self.params, names), Views(self.grads, names))
             layer.propagates = i > self._first
 
     @property
@@ -120,8 +116,18 @@ class Sequential:
         return None if shape is None else math.prod(shape)
 
     @property
-    def _weights(self) -> list[str]:
-        return [names["W"] for names in self._names if "W" in names]
+    def params(self) -> Parameters:
+        """All parameters. Setting it copies the values in: the layers hold views of this memory."""
+        return self._params
+
+    @params.setter
+    def params(self, values: Mapping[str, Array]) -> None:
+        if set(values) != set(self._params):
+            raise ValueError(
+                f"the network has parameters {', '.join(self._params)}, got {', '.join(values)}"
+            )
+        for name, value in values.items():
+            self._params[name] = value
 
     def predict(self, x: Array, train_flg: bool = False) -> Array:
         """The outputs (scores, before softmax) for inputs.
@@ -167,11 +173,14 @@ class Sequential:
         """
         y = self.predict(x, train_flg)
         check_array("t", t, self.backend)
+        if type(t) is np.ndarray and isinstance(self.loss_layer, SoftmaxWithLoss):
+            check_labels("t", t, y.shape[1])  # on a GPU, the look would wait for it
         with self.backend.active():
-            return self.loss_layer.forward(y, t) + self._penalty()
+            loss = self.loss_layer.forward(y, t)
+            return loss + self._penalty() if self.weight_decay_lambda else loss
 
     def _penalty(self) -> Array | float:
-        if self.weight_decay_lambda == 0 or not self._weights:
+        if not self._weights:
             return 0.0
         xp = self.backend.xp
         squares = [xp.sum(self.params[name] * self.params[name]) for name in self._weights]
@@ -274,7 +283,7 @@ class Sequential:
         """The same network in another dtype."""
         network = copy.deepcopy(self)
         xp = self.backend.xp
-        network.params = Parameters(
+        network._params = Parameters(
             {name: xp.astype(param, dtype) for name, param in self.params.items()}
         )
         network.grads = network.params.zeros_like()
@@ -323,6 +332,22 @@ class Sequential:
         return f"{type(self).__name__}([\n{layers}], {', '.join(self._settings())})"
 
 
+def _check_layers(layers: Any) -> list[Layer]:
+    if not isinstance(layers, Sequence) or not layers or isinstance(layers, str):
+        raise TypeError(f"layers must be a list of at least one layer, got {layers!r}")
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Loss):
+            raise TypeError(f"layers[{i}] is a loss, {layer!r}; give it to the network as loss=...")
+        if not isinstance(layer, Layer):
+            hint = f"; did you mean {layer.__name__}()?" if isinstance(layer, type) else ""
+            raise TypeError(f"layers[{i}] must be a layer, got {layer!r}{hint}")
+        if "params" in vars(layer) or any(layer is other for other in layers[:i]):
+            raise ValueError(
+                f"layers[{i}], {layer!r}, has its place in a network already; make a new one"
+            )
+    return list(layers)
+
+
 def _parameter_names(layers: Sequence[Layer]) -> list[dict[str, str]]:
     """For each layer its parameters' names, and those in the network: W -> W1, W2, ..."""
     seen: collections.Counter[str] = collections.Counter()
@@ -331,12 +356,19 @@ def _parameter_names(layers: Sequence[Layer]) -> list[dict[str, str]]:
         own = list(layer.declare())
         seen.update(own)
         names.append({name: f"{name}{seen[name]}" for name in own})
+    counted = collections.Counter(name for full in names for name in full.values())
+    if repeated := [name for name, count in counted.items() if count > 1]:
+        raise ValueError(
+            f"two parameters of the network would be called {repeated[0]!r}; declare names without "
+            "digits at the end"
+        )
     return names
 
 
 def _check_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...] | None]:
     """The shape of a sample before the first layer and behind each, None where it may be any."""
-    shape = layers[0].input_shape
+    # what stands before the first layer with a size of its own takes, and gives, that size
+    shape = next((layer.input_shape for layer in layers if layer.input_shape is not None), None)
     shapes = [shape]
     for i, layer in enumerate(layers):
         if shape is None:

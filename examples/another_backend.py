@@ -4,8 +4,11 @@ from dlskills import Adam, MultiLayerNet, load_mnist, to_host
 
 try:
     import torch as xp
-except ImportError:  # the strict reference library comes with dlskills[test]
-    import array_api_strict as xp
+except ImportError:
+    try:
+        import array_api_strict as xp
+    except ImportError:
+        raise SystemExit("This needs PyTorch, or: pip install array-api-strict") from None
 
 (x_train, t_train), _ = load_mnist(subset="sample")
 network = MultiLayerNet(784, [50], 10, seed=0, xp=xp)

@@ -10,5 +10,6 @@ print(network.summary())
 trainer = Trainer(
     network, x_train, t_train, x_test, t_test,
     epochs=5, mini_batch_size=100, optimizer="adam", optimizer_param={"lr": 0.001},
+    evaluate="last",  # the page measures after the first step of each epoch
 )  # fmt: skip
 trainer.train()

@@ -85,8 +85,8 @@ def test_a_gpu_that_does_not_exist_is_refused(backend):
 @pytest.mark.parametrize(
     ("device", "hint"),
     [
-        ("gpu", "; did you mean 'cpu'?"),
-        ("CUDA", "; did you mean 'cuda'?"),
+        ("gpu", "; did you mean 'cuda'?"),
+        ("CUDDA", "; did you mean 'cuda'?"),
         ("cuda0", "; did you mean 'cuda'?"),
         ("cuda:", "; did you mean 'cuda'?"),
         ("cuda:-1", "; did you mean 'cuda'?"),

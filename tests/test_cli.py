@@ -110,7 +110,8 @@ def test_info_says_what_is_here(no_cupy):
         "torch": r"(\d+\.\d+|not installed)",
         "device cpu": r"cpu \(NumPy\)",
         "device cuda": "not available: device 'cuda' needs CuPy",
-        "engines": "plain",
+        "engine plain": "ready",
+        "engine blocked": "ready",
         "MNIST, sample": r".*sample",
         "MNIST, full": r"\S",
     }.items():

@@ -18,6 +18,7 @@ from dlskills import (
     ReLU,
     Sequential,
     Sigmoid,
+    SoftmaxWithLoss,
     Tanh,
     backend_of,
     initializers,
@@ -181,14 +182,16 @@ def test_gradients_are_written_into_one_buffer(backend):
 
 
 @pytest.mark.parametrize(
-    ("layers", "computed"),
+    ("make_layers", "computed"),
     [
-        ([Affine(6, 4), Affine(4, 2)], [False, True]),
-        ([ReLU(), Affine(6, 2), Tanh()], [False, False, True]),
+        (lambda: [Affine(6, 4), Affine(4, 2)], [False, True]),
+        (lambda: [ReLU(), Affine(6, 2), Tanh()], [False, False, True]),
     ],
 )
-def test_nothing_before_the_first_parameters_is_computed(backend, layers, computed, monkeypatch):
-    net, (x, t) = network(backend, *layers), batch(backend)
+def test_nothing_before_the_first_parameters_is_computed(
+    backend, make_layers, computed, monkeypatch
+):
+    net, (x, t) = network(backend, *make_layers()), batch(backend)
     assert [layer.propagates for layer in net.layers] == computed
     results = {}
 
@@ -224,9 +227,9 @@ def test_decay_is_of_weights_alone(backend):
         np.testing.assert_allclose(to_host(b[name]), to_host(a[name]) + decay, atol=1e-14)
 
 
-@pytest.mark.parametrize("layers", [[ReLU()], [BatchNormalization(6)]])
-def test_a_network_without_weights(backend, layers):
-    net = network(backend, *layers, weight_decay_lambda=0.1)
+@pytest.mark.parametrize("make_layer", [ReLU, lambda: BatchNormalization(6)])
+def test_a_network_without_weights(backend, make_layer):
+    net = network(backend, make_layer(), weight_decay_lambda=0.1)
     x, _ = batch(backend)
     loss, grads = net.loss_and_gradient(x, backend.asarray(LABELS))
 
@@ -342,10 +345,57 @@ def test_layers_have_to_fit():
         Sequential([Affine(6, 4), Affine(5, 2)])
     with pytest.raises(ValueError, match=r"^layers\[2\] does not fit: BatchNormalization\(5"):
         Sequential([Affine(6, 4), ReLU(), BatchNormalization(5)])
-    with pytest.raises(ValueError, match="needs at least one layer, got none"):
-        Sequential([])
-    with pytest.raises(ValueError, match="a layer stands in the network twice"):
-        Sequential([Affine(6, 6)] * 2)
+    with pytest.raises(ValueError, match=r"^layers\[2\] does not fit: Affine\(5, 2"):
+        Sequential([Dropout(), Affine(5, 4), Affine(5, 2)])
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], r"must be a list of at least one layer, got \[\]"),
+        ("relu", "must be a list of at least one layer, got 'relu'"),
+        ([Affine(3, 2), ReLU], r"layers\[1\] must be a layer, got .*; did you mean ReLU\(\)\?"),
+        ([Affine(3, 2), SoftmaxWithLoss()], r"layers\[1\] is a loss, .* as loss=\.\.\."),
+    ],
+)
+def test_what_is_no_layer_is_refused(layers, message):
+    with pytest.raises(TypeError, match=message):
+        Sequential(layers)
+
+
+def test_a_layer_belongs_to_one_network():
+    layer = Affine(6, 6)
+    with pytest.raises(ValueError, match=r"layers\[1\], Affine.*, has its place in a network"):
+        Sequential([layer, layer])
+    Sequential([layer])
+    with pytest.raises(ValueError, match=r"layers\[0\], Affine.*, has its place in a network"):
+        Sequential([layer])
+
+
+def test_setting_params_copies_them_in(backend):
+    a, b = network(backend, seed=1), network(backend, seed=2)
+    x, _ = batch(backend)
+    a.params = b.params
+
+    np.testing.assert_array_equal(to_host(a.predict(x)), to_host(b.predict(x)))
+    assert a.params is not b.params
+    with pytest.raises(ValueError, match="the network has parameters W1"):
+        a.params = {}
+
+
+def test_labels_out_of_range_are_refused_on_the_host():
+    net = Sequential([Affine(6, 3)], seed=0)
+    x = np.zeros((2, 6), "float32")
+    for labels in ([0, 3], [-1, 0]):
+        with pytest.raises(ValueError, match="t must hold labels from 0 to 2"):
+            net.gradient(x, np.array(labels))
+
+
+def test_a_saved_network_leaves_the_last_batch_behind():
+    net = Sequential([Affine(6, 3), ReLU()], seed=0)
+    before = len(pickle.dumps(net))
+    net.loss(np.zeros((1000, 6), "float32"), np.zeros(1000, "int64"))
+    assert len(pickle.dumps(net)) < before + 1000
 
 
 @pytest.mark.parametrize(
@@ -355,7 +405,7 @@ def test_layers_have_to_fit():
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"seed": 1.5}, TypeError, "seed must be a whole number, got 1.5"),
         ({"dtype": "float23"}, ValueError, "dtype 'float23' is not known to "),
-        ({"dtype": "int32"}, ValueError, "dtype must be a floating-point type, got .*int32"),
+        ({"dtype": "int32"}, TypeError, "parameters must be floating-point numbers, .*int32"),
     ],
 )
 def test_bad_settings_are_refused(backend, settings, error, message):
@@ -429,7 +479,8 @@ def test_summary():
 
 
 def test_summary_of_unknown_shapes():
-    assert "any" in Sequential([ReLU(), Affine(3, 2)]).summary()
+    assert "any" in Sequential([ReLU()]).summary()
+    assert "(N, 3)" in Sequential([ReLU(), Affine(3, 2)]).summary()
 
 
 def test_repr():

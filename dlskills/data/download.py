@@ -79,11 +79,13 @@ def fetch(path: Path, parse: Callable[[bytes, str, str], NDArray[np.uint8]]) -> 
                 content = _get(url)
                 items = parse(content, path.name, "It was not kept.")
             except (OSError, DataError) as error:  # OSError: all that ails a connection.
-                failures[f"{url}: {error}"] = None
+                failures[f"{url}: {str(error)[:160]}"] = None
                 continue
             _keep(content, path)
             return items
-    raise DataError("\n".join((f"{path.name} could not be downloaded.", *failures, by_hand())))
+    raise DataError(
+        "\n".join((f"{path.name} could not be downloaded. {by_hand()}", "Tried:", *failures))
+    ) from None
 
 
 def _get(url: str) -> bytes:

@@ -73,6 +73,11 @@ def load_mnist(
     >>> t_train[:5]
     array([5, 0, 4, 1, 9])
     """
+    if isinstance(normalize, str):
+        raise TypeError(
+            f"normalize must be True or False; got {normalize!r}. A subset has its keyword: "
+            f"load_mnist(subset={normalize!r})."
+        )
     if subset not in SUBSETS:
         near = difflib.get_close_matches(str(subset).lower(), SUBSETS, n=1)
         hint = f' Did you mean "{near[0]}"?' if near else ""

@@ -137,11 +137,11 @@ def _read_cache(cache: Path) -> list[NDArray[np.uint8]]:
         try:
             array = file.read(path, "It is downloaded again.")
         except OSError:  # Most likely it is not there yet.
-            array = download.fetch(path, file.parse)
+            array = None
         except DataError as error:
             warnings.warn(str(error), stacklevel=4)  # Shown at the line that calls load_mnist.
-            array = download.fetch(path, file.parse)
-        arrays.append(array)
+            array = None
+        arrays.append(download.fetch(path, file.parse) if array is None else array)
     return arrays
 
 

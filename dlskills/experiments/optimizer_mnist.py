@@ -95,7 +95,7 @@ def plot(numbers: Numbers) -> Figure:
     axes.set(
         title=f"{TITLE}: 5-layer network, batches of {BATCH_SIZE} of {numbers['digits']:,} digits",
         xlabel="iteration",
-        ylabel="training loss (smoothed over 11 iterations)",
+        ylabel="loss of a batch before its update (smoothed)",
         xlim=(0, count),
         ylim=(0, top),
     )

@@ -86,7 +86,9 @@ def write_results(
     record = {
         "experiment": name,
         "title": experiment.TITLE,
-        "settings": dataclasses.asdict(settings) | options,
+        "settings": dataclasses.asdict(settings)
+        | {"iterations": settings.iterations or experiment.ITERATIONS}
+        | options,
         "backend": str(backend),
         "seconds": round(seconds, 3),
         "numbers": _finite(numbers),

@@ -12,15 +12,14 @@ from dlskills.layers.base import Layer, saved
 class ReLU(Layer):
     """The rectified linear unit, max(x, 0); its derivative at 0 is taken as 0."""
 
-    _y: Array | None = None
-
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self._y = namespace(x).maximum(x, 0.0)
-        return self._y
+        self._saved = namespace(x).maximum(x, 0.0)
+        return self._saved
 
     def backward(self, dout: Array) -> Array:
-        # a product, as NumPy's where() of an array and a number takes seven times as long
-        return dout * namespace(dout).astype(saved(self, self._y) > 0, dout.dtype)
+        # A product, as NumPy's where() of an array and a number takes seven times as long. Where
+        # `dout` is not finite, it is NaN at units that are off: a fault upstream shows.
+        return dout * namespace(dout).astype(saved(self) > 0, dout.dtype)
 
 
 class LeakyReLU(Layer):
@@ -33,17 +32,15 @@ class LeakyReLU(Layer):
     slope : float, default 0.01
     """
 
-    _x: Array | None = None
-
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = check_number("slope", slope)
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self._x = x
+        self._saved = x
         return namespace(x).where(x > 0, x, self.slope * x)
 
     def backward(self, dout: Array) -> Array:
-        return namespace(dout).where(saved(self, self._x) > 0, dout, self.slope * dout)
+        return namespace(dout).where(saved(self) > 0, dout, self.slope * dout)
 
     def __repr__(self) -> str:
         return f"LeakyReLU(slope={self.slope:g})"
@@ -52,30 +49,26 @@ class LeakyReLU(Layer):
 class Sigmoid(Layer):
     """The logistic function 1 / (1 + exp(-x)), without overflow for any x."""
 
-    _y: Array | None = None
-
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         xp = namespace(x)
         small = xp.exp(-xp.abs(x))  # at most 1, where exp(-x) would overflow for large -x
-        self._y = xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
-        return self._y
+        self._saved = xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
+        return self._saved
 
     def backward(self, dout: Array) -> Array:
-        y = saved(self, self._y)
+        y = saved(self)
         return dout * y * (1 - y)
 
 
 class Tanh(Layer):
     """The hyperbolic tangent."""
 
-    _y: Array | None = None
-
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self._y = namespace(x).tanh(x)
-        return self._y
+        self._saved = namespace(x).tanh(x)
+        return self._saved
 
     def backward(self, dout: Array) -> Array:
-        y = saved(self, self._y)
+        y = saved(self)
         return dout * (1 - y * y)
 
 
@@ -87,16 +80,13 @@ class GELU(Layer):
     API standard lacks; the two differ by less than 5e-4.
     """
 
-    _x: Array | None = None
-    _tanh: Array | None = None
-
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self._x = x
-        self._tanh = namespace(x).tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
-        return 0.5 * x * (1 + self._tanh)
+        tanh = namespace(x).tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+        self._saved = x, tanh
+        return 0.5 * x * (1 + tanh)
 
     def backward(self, dout: Array) -> Array:
-        x, tanh = saved(self, self._x), saved(self, self._tanh)
+        x, tanh = saved(self)
         slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
         return dout * 0.5 * (1 + tanh + x * (1 - tanh * tanh) * slope)
 

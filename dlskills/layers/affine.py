@@ -35,8 +35,6 @@ class Affine(Layer):
         self.input_size = check_count("input_size", input_size)
         self.output_size = check_count("output_size", output_size)
         self.weight_init = weight_initializer(weight_init_std)
-        self._x: Array | None = None
-        self._shape: tuple[int, ...] = ()
 
     def declare(self) -> dict[str, Declared]:
         return {
@@ -56,20 +54,20 @@ class Affine(Layer):
         return (self.output_size,)
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self._shape = x.shape
+        shape = x.shape
         if x.ndim != 2:
             x = namespace(x).reshape(x, (x.shape[0], self.input_size))
-        self._x = x
+        self._saved = x, shape
         return x @ self.params["W"] + self.params["b"]
 
     def backward(self, dout: Array) -> Array:
-        x = saved(self, self._x)
+        x, shape = saved(self)
         xp = namespace(dout)
         matmul_into(self.grads["W"], x.T, dout)
         self.grads["b"][...] = xp.sum(dout, axis=0)
         if self.propagates:
             dx = dout @ self.params["W"].T
-            return dx if len(self._shape) == 2 else xp.reshape(dx, self._shape)
+            return dx if len(shape) == 2 else xp.reshape(dx, shape)
         return None
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +35,18 @@ class Layer:
         `backward` need not compute the gradient of its input, and may return None.
     """
 
-    params: Mapping[str, Array] = {}
-    grads: Mapping[str, Array] = {}
+    params: MutableMapping[str, Array]
+    grads: MutableMapping[str, Array]
     propagates: bool = True
+
+    _saved: Any = None
+    """What the last forward pass kept for backward; :func:`saved` reads it."""
 
     def declare(self) -> dict[str, Declared]:
         """The parameters that the layer wants, by name."""
         return {}
 
-    def bind(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    def bind(self, params: MutableMapping[str, Array], grads: MutableMapping[str, Array]) -> None:
         """Take over the views of this layer's parameters and gradients."""
         self.params, self.grads = params, grads
 
@@ -94,18 +97,30 @@ class Layer:
         """Go back to a state of :meth:`get_state`."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # a copy of a view is no view: the copied network hands over its own
-        return {key: value for key, value in vars(self).items() if key not in ("params", "grads")}
+        # a copy of a view is no view: the copied network hands over its own; and a saved network
+        # is no place for the last batch
+        left_out = ("params", "grads", "_saved")
+        return {key: value for key, value in vars(self).items() if key not in left_out}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("params", "grads"):
+            if not self.declare():
+                return {}
+            raise AttributeError(
+                f"this {type(self).__name__} is not part of a network yet, which gives a layer its "
+                "parameters; put it into Sequential([...])"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
-def saved(layer: object, value: Any) -> Any:
+def saved(layer: Any) -> Any:
     """What forward kept for backward, or an error that says it has not run."""
-    if value is None:
+    if layer._saved is None:
         raise RuntimeError(
             f"{type(layer).__name__}.backward needs the values of a forward pass; call forward "
             "before it"
         )
-    return value
+    return layer._saved

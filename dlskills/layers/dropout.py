@@ -7,7 +7,7 @@ from typing import Any
 
 from dlskills.backend import Array
 from dlskills.checks import check_number
-from dlskills.layers.base import Layer
+from dlskills.layers.base import Layer, saved
 from dlskills.random import MaskStream, resolve_seed
 
 
@@ -46,7 +46,6 @@ class Dropout(Layer):
         self.inverted = inverted
         self._seed = seed
         self._masks = MaskStream(resolve_seed(seed), "dropout")
-        self._factor: Array | float | None = None
 
     def seed(self, seed: int, name: str) -> None:
         if self._seed is None:
@@ -55,17 +54,15 @@ class Dropout(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         kept = 1.0 - self.dropout_ratio
         if train_flg and self.dropout_ratio > 0:
-            self._factor = self._masks.draw(x, self.dropout_ratio)
+            self._saved = self._masks.draw(x, self.dropout_ratio)
             if self.inverted:
-                self._factor = self._factor / kept
+                self._saved = self._saved / kept
         else:
-            self._factor = 1.0 if self.inverted else kept
-        return x * self._factor
+            self._saved = 1.0 if self.inverted else kept
+        return x * self._saved
 
     def backward(self, dout: Array) -> Array:
-        if self._factor is None:
-            raise RuntimeError("Dropout.backward needs the mask of a forward pass; call it before")
-        return dout * self._factor
+        return dout * saved(self)
 
     def get_state(self) -> dict[str, Any]:
         return {"masks": self._masks.state}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from dlskills.backend import Array, device_of, namespace
 from dlskills.layers.base import saved
@@ -14,6 +17,8 @@ class Loss:
     A loss of one's own writes `forward` and `backward`.
     """
 
+    _saved: Any = None
+
     def forward(self, x: Array, t: Array) -> Array:
         """The loss, a 0-d array on the device of `x`: reading its value waits for the device."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(x, t)")
@@ -21,6 +26,9 @@ class Loss:
     def backward(self, dout: float = 1.0) -> Array:
         """The gradient by `x` of the last `forward`, times `dout`."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_saved"}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -34,9 +42,6 @@ class SoftmaxWithLoss(Loss):
     added inside a logarithm (the book's 1e-7 caps the loss at 16.1). Its gradient is
     :math:`(\mathrm{softmax}(x) - \text{one-hot}(t)) / N`.
     """
-
-    _y: Array | None = None
-    _t: Array | None = None
 
     def forward(self, x: Array, t: Array) -> Array:
         """The mean cross entropy.
@@ -54,22 +59,20 @@ class SoftmaxWithLoss(Loss):
             The shapes don't fit.
         """
         xp = namespace(x)
-        self._t = one_hot(t, x)
+        t = one_hot(t, x)
         shifted = x - xp.max(x, axis=1, keepdims=True)
         exps = xp.exp(shifted)
         total = xp.sum(exps, axis=1, keepdims=True)
-        self._y = exps / total
-        return (xp.sum(xp.log(total)) - xp.sum(shifted * self._t)) / x.shape[0]
+        self._saved = exps / total, t
+        return (xp.sum(xp.log(total)) - xp.sum(shifted * t)) / x.shape[0]
 
     def backward(self, dout: float = 1.0) -> Array:
-        y = saved(self, self._y)
-        return (y - self._t) * (dout / y.shape[0])
+        y, t = saved(self)
+        return (y - t) * (dout / y.shape[0])
 
 
 class MeanSquaredError(Loss):
     """The mean of (x - t)**2 over all elements."""
-
-    _difference: Array | None = None
 
     def forward(self, x: Array, t: Array) -> Array:
         """The mean squared error.
@@ -89,11 +92,11 @@ class MeanSquaredError(Loss):
                 f"targets must have the outputs' shape {tuple(x.shape)}, got {tuple(t.shape)}"
             )
         xp = namespace(x)
-        self._difference = x - (t if t.dtype == x.dtype else xp.astype(t, x.dtype))
-        return xp.mean(self._difference * self._difference)
+        self._saved = x - (t if t.dtype == x.dtype else xp.astype(t, x.dtype))
+        return xp.mean(self._saved * self._saved)
 
     def backward(self, dout: float = 1.0) -> Array:
-        difference = saved(self, self._difference)
+        difference = saved(self)
         return difference * (2.0 * dout / math.prod(difference.shape))
 
 
@@ -120,5 +123,28 @@ def one_hot(t: Array, like: Array) -> Array:
             f"{tuple(t.shape)}"
         )
     # comparison, as the standard has no assignment at pairs of indices
-    classes = xp.arange(like.shape[1], dtype=t.dtype, device=device_of(like))
-    return xp.astype(t[:, None] == classes, like.dtype)
+    classes = xp.arange(like.shape[1], dtype=xp.int64, device=device_of(like))
+    return xp.astype(xp.astype(t, xp.int64, copy=False)[:, None] == classes, like.dtype)
+
+
+def check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:
+    """Refuse integer labels out of range, which would count as no class.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls them.
+    labels : numpy.ndarray
+        On the host: a look at values elsewhere waits for the device.
+    classes : int
+
+    Raises
+    ------
+    ValueError
+        A label is not from 0 to `classes` - 1.
+    """
+    if labels.ndim == 1 and labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f"{name} must hold labels from 0 to {classes - 1}, as the network has {classes} "
+            f"outputs, got labels from {labels.min()} to {labels.max()}"
+        )

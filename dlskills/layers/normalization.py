@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from dlskills.backend import Array, backend_of, namespace
@@ -62,9 +62,6 @@ class BatchNormalization(Layer):
         self.batches = 0
         self.running_mean: Array | None = None
         self.running_var: Array | None = None
-        self._normalized: Array | None = None
-        self._inverse_std: Array | None = None
-        self._own_statistics = True
 
     def declare(self) -> dict[str, Declared]:
         return {
@@ -72,7 +69,7 @@ class BatchNormalization(Layer):
             "beta": Declared((self.size,), zeros()),
         }
 
-    def bind(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    def bind(self, params: MutableMapping[str, Array], grads: MutableMapping[str, Array]) -> None:
         super().bind(params, grads)
         here, dtype = backend_of(params["gamma"]), params["gamma"].dtype
         if self.running_mean is None:
@@ -96,8 +93,8 @@ class BatchNormalization(Layer):
         xp = namespace(x)
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
         count = math.prod(x.shape) // self.size
-        self._own_statistics = train_flg and count > 1
-        if self._own_statistics:
+        own_statistics = train_flg and count > 1
+        if own_statistics:
             mean = xp.mean(x, axis=axes)
             centred = x - self._spread(mean, x)
             var = xp.mean(centred * centred, axis=axes)
@@ -105,10 +102,11 @@ class BatchNormalization(Layer):
         else:
             mean, var = self.running_mean, self.running_var
             centred = x - self._spread(mean, x)
-        self._inverse_std = self._spread(1 / xp.sqrt(var + self.epsilon), x)
-        self._normalized = centred * self._inverse_std
+        inverse_std = self._spread(1 / xp.sqrt(var + self.epsilon), x)
+        normalized = centred * inverse_std
+        self._saved = normalized, inverse_std, own_statistics
         gamma, beta = self._spread(self.params["gamma"], x), self._spread(self.params["beta"], x)
-        return gamma * self._normalized + beta
+        return gamma * normalized + beta
 
     def _average(self, mean: Array, var: Array, count: int) -> None:
         self.batches += 1
@@ -120,15 +118,15 @@ class BatchNormalization(Layer):
         self.running_var += rate * (unbiased * var - self.running_var)
 
     def backward(self, dout: Array) -> Array:
-        normalized = saved(self, self._normalized)
+        normalized, inverse_std, own_statistics = saved(self)
         xp = namespace(dout)
         axes = (0,) if dout.ndim == 2 else (0, 2, 3)
         dbeta = xp.sum(dout, axis=axes)
         dgamma = xp.sum(dout * normalized, axis=axes)
         self.grads["beta"][...] = dbeta
         self.grads["gamma"][...] = dgamma
-        scale = self._spread(self.params["gamma"], dout) * self._inverse_std
-        if not self._own_statistics:
+        scale = self._spread(self.params["gamma"], dout) * inverse_std
+        if not own_statistics:
             return scale * dout
         # the mean and the variance depend on x too: Ioffe & Szegedy, section 3, simplified
         count = math.prod(dout.shape) // self.size
@@ -158,9 +156,8 @@ class BatchNormalization(Layer):
             own[...] = here.asarray(state[name], own.dtype)
 
     def __repr__(self) -> str:
-        more = "" if self.debias else ", debias=False"
-        more += f", correction={self.correction}" if self.correction else ""
+        more = f", correction={self.correction}" if self.correction else ""
         return (
             f"BatchNormalization({self.size}, momentum={self.momentum:g}, "
-            f"epsilon={self.epsilon:g}{more})"
+            f"epsilon={self.epsilon:g}, debias={self.debias}{more})"
         )

@@ -74,9 +74,10 @@ class AdamW(Adam):
     r"""Adam with decoupled weight decay.
 
     Adam's step, and :math:`W \leftarrow W - \eta \lambda W`: Loshchilov & Hutter (2019),
-    "Decoupled weight decay regularization", algorithm 2. The decay does not go through the
-    division by the root, as that of the loss (`weight_decay_lambda` of a network) does. It
-    applies to every parameter, biases too, as in PyTorch.
+    "Decoupled weight decay regularization", algorithm 2, with the decay multiplied by the
+    learning rate, as in PyTorch (the paper multiplies by its schedule alone). The decay does not
+    go through the division by the root, as that of the loss (`weight_decay_lambda` of a network)
+    does. It applies to every parameter, biases too, as in PyTorch.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ class AdamW(Adam):
 
 
 class AMSGrad(Adam):
-    r"""Adam whose steps never grow again: it divides by the largest `v` so far.
+    r"""Adam that divides by the root of the largest `v` so far, in place of the present one.
 
     Reddi, Kale & Kumar (2018), "On the convergence of Adam and beyond", algorithm 2, with Adam's
     bias correction, as in PyTorch.
@@ -152,7 +153,7 @@ class NAdam(Adam):
     epsilon_mode: str = "paper"
     momentum_decay: float = 0.004
 
-    _product = (0, 1.0)  # a step, and the product of mu_1 ... mu_step
+    _product = ((0.0, 0.0), 0, 1.0)  # settings, a step, and the product of its mu_1 ... mu_step
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         corrected = math.sqrt(1 - self.beta2**step)
@@ -166,18 +167,17 @@ class NAdam(Adam):
             self.epsilon * (corrected if self.epsilon_mode == "paper" else 1.0),
         )
 
-    def reset(self) -> None:
-        super().reset()
-        self._product = (0, 1.0)
-
     def _mu(self, step: int) -> float:
         return self.beta1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))
 
     def _product_of_mu(self, step: int) -> float:
-        done, product = self._product if self._product[0] <= step else (0, 1.0)
+        settings = self.beta1, self.momentum_decay
+        known, done, product = self._product
+        if known != settings or done > step:
+            done, product = 0, 1.0
         for i in range(done + 1, step + 1):
             product *= self._mu(i)
-        self._product = (step, product)
+        self._product = (settings, step, product)
         return product
 
     @staticmethod

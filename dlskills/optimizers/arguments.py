@@ -11,14 +11,24 @@ import numpy as np
 from dlskills.backend import backend_of, namespace
 
 
+def check_mappings(params: Any, grads: Any) -> None:
+    """Refuse anything but two mappings."""
+    if not isinstance(params, Mapping) or not isinstance(grads, Mapping):
+        raise TypeError(
+            "update takes two mappings, of names to parameters and to gradients, got a "
+            f"{type(params).__name__} and a {type(grads).__name__}"
+        )
+
+
 def check_gradients(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
     """Refuse a missing gradient, and one of another shape, kind, device or dtype, by its name."""
     for key, param in params.items():
         try:
             grad = grads[key]
         except KeyError:
+            there = ", ".join(map(str, grads)) or "none"
             raise KeyError(
-                f"grads has no gradient for parameter {key!r}; it has: {', '.join(map(str, grads))}"
+                f"grads has no gradient for parameter {key!r}; it has: {there}"
             ) from None
         if is_number(param) and is_number(grad):
             continue

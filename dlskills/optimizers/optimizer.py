@@ -12,7 +12,7 @@ from dlskills.backend import backend_of
 from dlskills.checks import check_count, check_number
 from dlskills.gradients import clip_factor
 from dlskills.optimizers import engines, modifiers
-from dlskills.optimizers.arguments import check_gradients, is_mutable
+from dlskills.optimizers.arguments import check_gradients, check_mappings, is_mutable
 from dlskills.optimizers.engines.rules import Rule, Update
 from dlskills.optimizers.schedules import LearningRate, rate_at
 from dlskills.optimizers.state import State
@@ -111,6 +111,13 @@ class Optimizer:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if not isinstance(vars(cls).get("rule", Optimizer.__dict__["rule"]), staticmethod):
+            raise TypeError(f"{cls.__name__}.rule must be a @staticmethod: rule(xp)")
+        if isinstance(cls.slots, str):
+            raise TypeError(
+                f"{cls.__name__}.slots must be a tuple of names, such as ({cls.slots!r},), got "
+                f"{cls.slots!r}"
+            )
         dataclasses.dataclass(eq=False, repr=False)(cls)
         if "lr" in vars(cls):  # the default, which the dataclass has taken note of
             cls.lr = Optimizer.lr
@@ -159,32 +166,34 @@ class Optimizer:
         RuntimeError
             The optimizer has state that belongs to other parameters.
         """
+        check_mappings(params, grads)
         paired = isinstance(params, Parameters) and params.pairs_with(grads)
         if not paired:
             check_gradients(params, grads)
         state = self._state_of(params)
         rule, coefficients = self._prepare(grads)
-        self.step += 1
         if paired:  # one pass over the flat buffers does for all parameters
             slots = [state[slot].flat for slot in self.slots]
             with params.backend.active():
                 engines.run(rule, [params.flat, grads.flat, *slots], coefficients)
-            return
-        for key, param in list(params.items()):
-            slots = [state[slot][key] for slot in self.slots]
-            if is_mutable(param):
-                with backend_of(param).active():
-                    engines.run(rule, [param, grads[key], *slots], coefficients)
-            else:
-                values = [param, grads[key], *slots]
-                params[key], *slots = engines.evaluate(rule, values, coefficients)
-                for slot, value in zip(self.slots, slots, strict=True):
-                    state[slot][key] = value
+        else:
+            for key, param in list(params.items()):
+                slots = [state[slot][key] for slot in self.slots]
+                if is_mutable(param):
+                    with backend_of(param).active():
+                        engines.run(rule, [param, grads[key], *slots], coefficients)
+                else:
+                    values = [param, grads[key], *slots]
+                    params[key], *slots = engines.evaluate(rule, values, coefficients)
+                    for slot, value in zip(self.slots, slots, strict=True):
+                        state[slot][key] = value
+        self.step += 1
 
     def _prepare(self, grads: Any) -> tuple[Rule, tuple[Any, ...]]:
         """The rule with all that is to be done in its pass, and the numbers that it takes."""
         rule: Rule = type(self).rule
-        numbers: list[Any] = [float(c) for c in self.coefficients(self.step + 1)]
+        given: Any = self.coefficients(self.step + 1)
+        numbers: list[Any] = [float(c) for c in (given if isinstance(given, tuple) else (given,))]
         if self.weight_decay:
             rule = modifiers.decayed(rule)
             numbers.append(self.lr * self.weight_decay)
@@ -249,10 +258,11 @@ class Optimizer:
                 f"{list(slots)}; {type(self).__name__} has {sorted(names)} and {list(self.slots)}"
             )
         schedules = {name for name, value in self._hyperparameters() if callable(value)}
+        step = check_count("step", state["step"], at_least=0)
         for name, value in state["hyperparameters"].items():
             if name not in schedules:
                 setattr(self, name, value)
-        self.step = check_count("step", state["step"], at_least=0)
+        self.step = step
         self._state = State.loaded(slots) if slots else None
 
     def _hyperparameters(self) -> list[tuple[str, Any]]:

@@ -165,7 +165,7 @@ class OneCycle:
     def __call__(self, step: int) -> float:
         start = self.lr / self.start_divisor
         top = self.rise * self.steps - 1  # counted from 0, as is the last step, steps - 1
-        if step <= top:
+        if step < top:
             return self.lr + 0.5 * (start - self.lr) * (1 + math.cos(math.pi * step / top))
         done = min((step - top) / (self.steps - 1 - top), 1.0)
         end = start / self.end_divisor
@@ -193,9 +193,13 @@ class Chain:
     def __init__(self, *parts: tuple[int, Schedule | float]) -> None:
         if not parts:
             raise ValueError("Chain needs at least one part, (steps, schedule), got none")
-        for steps, _ in parts:
+        for steps, schedule in parts:
             check_count("steps", steps)
+            _check_rate("schedule", schedule)
         object.__setattr__(self, "parts", parts)
+
+    def __repr__(self) -> str:
+        return f"Chain({', '.join(map(repr, self.parts))})"
 
     def __call__(self, step: int) -> float:
         for steps, schedule in self.parts[:-1]:
@@ -207,12 +211,18 @@ class Chain:
 
 def rate_at(schedule: Schedule | float, step: int) -> float:
     """The learning rate after `step` updates; a number is the same at every step."""
-    return float(schedule(step)) if callable(schedule) else float(schedule)
+    rate = schedule(step) if callable(schedule) else schedule
+    return check_number("the learning rate that a schedule gave", rate, at_least=0)
 
 
 def _check(schedule: Any, *counts: str) -> None:
     for name, value in vars(schedule).items():
         if name in counts:
             check_count(name, value)
-        elif name in ("lr", "start", "end", "factor", "rate"):
-            check_number(name, value, at_least=0)
+        elif name in ("lr", "start", "end", "factor", "rate", "schedule"):
+            _check_rate(name, value)
+
+
+def _check_rate(name: str, value: Schedule | float) -> None:
+    if not callable(value):
+        check_number(name, value, at_least=0)

@@ -37,9 +37,13 @@ class State:
             name: {key: _host_copy(value) for key, value in values.items()}
             for name, values in slots.items()
         }
-        first = next(iter(state.slots.values()))
-        state._shapes = {key: shape_of(value) for key, value in first.items()}
-        state._mapping, state._arrays = None, {}
+        state._shapes, *others = [
+            {key: shape_of(value) for key, value in values.items()}
+            for values in state.slots.values()
+        ]
+        if any(shapes != state._shapes for shapes in others):
+            raise ValueError(f"the slots {', '.join(state.slots)} differ in names or shapes")
+        state._mapping, state._arrays, state._is_bound = None, {}, False
         return state
 
     def on_host(self) -> dict[str, dict[str, Any]]:
@@ -52,6 +56,7 @@ class State:
     def _remember(self, params: Mapping[str, Any]) -> None:
         self._shapes = {key: shape_of(param) for key, param in params.items()}
         # weak, as an optimizer should not keep a network alive
+        self._is_bound = isinstance(params, Parameters)
         self._mapping = weakref.ref(params) if isinstance(params, Parameters) else None
         self._arrays = {
             key: weakref.ref(param) for key, param in params.items() if not is_number(param)
@@ -65,9 +70,9 @@ class State:
         known = {key: ref() for key, ref in self._arrays.items()}
         if any(params[key] is array for key, array in known.items()):
             return True
-        # None of the arrays is one we know. If those live on elsewhere, this is another network;
-        # if they are gone, the same one was loaded or built anew.
-        if any(array is not None for array in known.values()):
+        # None of the arrays is one we know. Those of a network don't change: this is another. A
+        # plain dict's may have been built anew, unless those we know live on elsewhere.
+        if self._is_bound or any(array is not None for array in known.values()):
             return False
         self._move_to(params)
         self._remember(params)
@@ -91,7 +96,7 @@ class State:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.slots, self._shapes = state["slots"], state["shapes"]
-        self._mapping, self._arrays = None, {}
+        self._mapping, self._arrays, self._is_bound = None, {}, False
 
 
 def _host_copy(value: Any) -> Any:

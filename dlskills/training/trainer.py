@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from dlskills.backend import Array, to_host
 from dlskills.checks import check_choice, check_count
 from dlskills.data.batches import Batches
-from dlskills.layers import SoftmaxWithLoss
+from dlskills.layers import SoftmaxWithLoss, check_labels
 from dlskills.optimizers import Optimizer, make_optimizer
 from dlskills.random import resolve_seed, stream
 from dlskills.sequential import Sequential
@@ -38,9 +36,10 @@ class Trainer:
     epochs : int, default 20
     mini_batch_size : int, default 100
     optimizer : str or Optimizer, default "SGD"
-        A name in any case, or an optimizer.
+        A name in any case, or an optimizer; any object with ``update(params, grads)`` will do.
     optimizer_param : mapping, default {"lr": 0.01}
-        Hyperparameters for the optimizer named.
+        Hyperparameters for the optimizer named. Mind that the page's default is meant for SGD:
+        for ``"adam"`` give ``{"lr": 0.001}``.
     evaluate_sample_num_per_epoch : int, optional
         Accuracies are of the first so many samples; of all by default.
     verbose : bool, default True
@@ -122,6 +121,7 @@ class Trainer:
 
         self._losses: list[float] = []
         self._unread: list[Array] = []
+        self._checked = 0
         self.train_acc_list: list[float] = []
         self.test_acc_list: list[float] = []
         self.test_acc: float | None = None
@@ -150,7 +150,7 @@ class Trainer:
             self._end_epoch()
 
     def _end_epoch(self) -> None:
-        self._fetch_losses()
+        self._check_losses()
         self.current_epoch += 1
         count = self.evaluate_sample_num_per_epoch
         for acc_list, x, t in (
@@ -183,9 +183,10 @@ class Trainer:
                         note += f", train accuracy {self.train_acc_list[-1]:.4f}"
                         note += f", test accuracy {self.test_acc_list[-1]:.4f}"
                     progress.note(note)
-            self._fetch_losses()
+            self._check_losses()
             self.test_acc = self._accuracy(self.x_test, self.t_test)
-            progress.note(f"final test accuracy {self.test_acc:.4f}")
+            if not math.isnan(self.test_acc):
+                progress.note(f"final test accuracy {self.test_acc:.4f}")
 
     @property
     def train_loss_list(self) -> list[float]:
@@ -197,24 +198,27 @@ class Trainer:
         """Read the losses of the steps since the last time, all in one transfer."""
         if not self._unread:
             return
-        fetched = [float(loss) for loss in to_host(self._unread)]
+        self._losses.extend(to_host(self._unread).tolist())
         self._unread = []
-        first = len(self._losses)
-        self._losses.extend(fetched)
-        for step, loss in enumerate(fetched, start=first):
-            if not math.isfinite(loss):
+
+    def _check_losses(self) -> None:
+        """Stop where the loss is no longer a number to learn from."""
+        self._fetch_losses()
+        for step in range(self._checked, len(self._losses)):
+            if not math.isfinite(self._losses[step]):
                 before = self._losses[step - 1] if step else None
                 raise DivergedError(
-                    f"the loss is {loss} at step {step + 1} (before it: {before}), with "
-                    f"{self.optimizer!r}; try a smaller learning rate, or initial values that "
+                    f"the loss is {self._losses[step]} at step {step + 1} (before it: {before}), "
+                    f"with {self.optimizer!r}; try a smaller learning rate, or initial values that "
                     "suit the activation ('he' for ReLU, 'xavier' for sigmoid and tanh)"
                 )
+        self._checked = len(self._losses)
 
 
 def _optimizer(optimizer: str | Optimizer, param: Mapping[str, Any]) -> Optimizer:
     if isinstance(optimizer, str):
         return make_optimizer(optimizer, **param)
-    if not isinstance(optimizer, Optimizer):
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
         raise TypeError(f"optimizer must be a name or an Optimizer, got {optimizer!r}")
     if param is not _SGD_PARAM:
         raise ValueError(
@@ -237,14 +241,5 @@ def _on_device(network: Sequential, part: str, x: Array, t: Array) -> tuple[Arra
             f"{x.shape[0]} and {t.shape[0]}"
         )
     if isinstance(network.loss_layer, SoftmaxWithLoss) and network.output_size is not None:
-        _check_labels(f"t_{part}", to_host(t), network.output_size)
+        check_labels(f"t_{part}", to_host(t), network.output_size)
     return network.backend.asarray(x, network.params.dtype), network.backend.asarray(t)
-
-
-def _check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:
-    # one-hot rows have no index to go out of range; a label that does would count as no class
-    if labels.ndim == 1 and not (labels.min() >= 0 and labels.max() < classes):
-        raise ValueError(
-            f"{name} must hold labels from 0 to {classes - 1}, as the network has {classes} "
-            f"outputs, got labels from {labels.min()} to {labels.max()}"
-        )

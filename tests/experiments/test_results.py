@@ -21,7 +21,7 @@ def fake_experiment(calls):
         axes.plot(numbers["losses"]["one"])
         return figure
 
-    return SimpleNamespace(TITLE="A fake", run=run, plot=plot)
+    return SimpleNamespace(TITLE="A fake", ITERATIONS=9, run=run, plot=plot)
 
 
 def test_an_experiment_leaves_its_numbers_and_its_figure(tmp_path):

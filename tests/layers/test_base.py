@@ -139,7 +139,7 @@ def test_a_layer_of_ones_own(backend):
         (Affine(3, 2, 0.01), "Affine(3, 2, normal(0.01))"),
         (ReLU(), "ReLU()"),
         (LeakyReLU(0.2), "LeakyReLU(slope=0.2)"),
-        (BatchNormalization(5), "BatchNormalization(5, momentum=0.9, epsilon=1e-06)"),
+        (BatchNormalization(5), "BatchNormalization(5, momentum=0.9, epsilon=1e-06, debias=True)"),
         (
             BatchNormalization(5, debias=False, correction=1),
             "BatchNormalization(5, momentum=0.9, epsilon=1e-06, debias=False, correction=1)",

@@ -332,7 +332,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 
 
 def test_an_unknown_setting_is_refused_with_those_that_exist():
-    message = r"^Momentum got {'decay': 0.9}, but takes: lr, momentum$"
+    message = r"^Momentum got {'decay': 0.9}, but takes: lr, momentum, weight_decay, "
     with pytest.raises(TypeError, match=message):
         make_optimizer("momentum", decay=0.9)
 
@@ -590,3 +590,64 @@ def test_slots_of_a_pure_rule_keep_their_arrays(backend):
     walk(optimizer, params, backend, 1, first=1)
 
     assert all(optimizer._state.slots[slot]["W"] is a for slot, a in arrays_before.items())
+
+
+# Mistakes in a rule of one's own
+
+
+def rule_that(update):
+    """An optimizer whose rule is this function."""
+
+    class Own(Optimizer):
+        lr: float = 0.5
+
+        def coefficients(self, step):
+            return self.lr  # a number alone will do
+
+        @staticmethod
+        def rule(xp):
+            return lambda param, grad, lr: update(xp, param, grad, lr)
+
+    return Own()
+
+
+def test_a_rule_has_to_return_what_it_updates():
+    def forgetful(xp, param, grad, lr):
+        param -= lr * grad
+
+    for params in ({"w": np.ones(3)}, {"w": 1.0}):
+        with pytest.raises(TypeError, match=r"must return \(param, \*slots\), 1 in all.* nothing"):
+            rule_that(forgetful).update(params, {"w": params["w"]})
+
+
+def test_a_rule_over_all_elements_gives_the_same_on_every_engine():
+    def normalized(xp, param, grad, lr):
+        return param - lr * grad / xp.sqrt(xp.sum(grad * grad))
+
+    optimizer, params = rule_that(normalized), {"w": np.ones(10_000)}
+    with pytest.warns(UserWarning, match=r"can't use xp.sum over all of them"):
+        optimizer.update(params, {"w": np.ones(10_000)})
+    np.testing.assert_allclose(params["w"], 1 - 0.5 / 100)
+
+
+def test_rules_are_static_and_slots_are_a_tuple():
+    with pytest.raises(TypeError, match=r"Bad.rule must be a @staticmethod"):
+
+        class Bad(Optimizer):
+            def rule(self, xp): ...
+
+    with pytest.raises(TypeError, match=r"slots must be a tuple of names, such as \('v',\)"):
+
+        class AlsoBad(Optimizer):
+            slots = "v"
+
+
+def test_state_is_not_adopted_by_the_next_network():
+    optimizer = Adam()
+    for seed in range(2):  # the first network is gone when the second comes
+        params = Parameters({"w": np.full(3, float(seed))})
+        if seed == 0:
+            optimizer.update(params, params.zeros_like())
+            continue
+        with pytest.raises(RuntimeError, match="holds m and v of other parameters"):
+            optimizer.update(params, params.zeros_like())

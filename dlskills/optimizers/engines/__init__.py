@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from dlskills.backend import Array, library_of
 from dlskills.checks import check_choice
 from dlskills.optimizers.engines import blocked, compiled, fused, plain
 from dlskills.optimizers.engines.plain import evaluate
-from dlskills.optimizers.engines.rules import Rule, UnsuitedRuleError
+from dlskills.optimizers.engines.rules import NotElementwiseError, Rule, UnsuitedRuleError
 
 __all__ = ["ENGINES", "Engine", "Rule", "engine", "engine_for", "evaluate", "run"]
 
@@ -63,7 +64,7 @@ ENGINES: Mapping[str, Engine] = {
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
 SMALL = 4096
 
-_unsuited: set[tuple[Rule, str]] = set()  # what was warned of
+_unsuited: set[tuple[Rule, str, Any]] = set()  # what was warned of: rule, engine and dtype
 
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("engine", default=None)
 
@@ -79,16 +80,29 @@ def run(rule: Rule, arrays: Sequence[Array], coefficients: Sequence[Any]) -> Non
     coefficients : sequence of float
     """
     chosen = engine_for(arrays[0])
-    if (rule, chosen.name) in _unsuited:
+    pair = rule, chosen.name, arrays[0].dtype
+    if pair in _unsuited and _forced.get() is None:
         chosen = ENGINES["plain"]
     try:
+        if chosen.name in ("blocked", "numba"):  # which would go through parts, and not notice
+            _check_elementwise(rule, len(arrays), len(coefficients))
         chosen.run(rule, arrays, coefficients)
     except UnsuitedRuleError as error:
         if _forced.get() is not None:
             raise
-        _unsuited.add((rule, chosen.name))
+        _unsuited.add(pair)
         warnings.warn(f"{error}; the rule runs on the engine 'plain'", stacklevel=3)
         plain.run(rule, arrays, coefficients)
+
+
+@functools.cache
+def _check_elementwise(rule: Rule, arrays: int, numbers: int) -> None:
+    try:
+        fused.kernel_text(rule, arrays, numbers)
+    except NotElementwiseError:
+        raise
+    except UnsuitedRuleError:  # of functions that symbols don't know; Numba and NumPy may
+        pass
 
 
 def engine_for(array: Array) -> Engine:

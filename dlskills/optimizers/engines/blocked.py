@@ -21,7 +21,11 @@ def run(rule: Rule, arrays: Sequence[Array], coefficients: Sequence[Any]) -> Non
     if flat := flattened(arrays):
         arrays, rows = flat, BLOCK
     else:  # blocks of whole rows; the views keep whatever strides there are
-        rows = max(1, BLOCK * arrays[0].shape[0] // arrays[0].size)
+        rows = BLOCK * arrays[0].shape[0] // arrays[0].size
+    if not rows:  # even one of them is larger
+        for row in zip(*arrays, strict=True):
+            run(rule, row, coefficients)
+        return
     for start in range(0, arrays[0].shape[0], rows):
         plain.run(rule, [array[start : start + rows] for array in arrays], coefficients)
 

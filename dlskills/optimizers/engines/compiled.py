@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CellType, CodeType, FunctionType
@@ -19,12 +18,15 @@ import numpy as np
 from dlskills.backend import Array
 from dlskills.optimizers.engines import blocked
 from dlskills.optimizers.engines.rules import Rule, UnsuitedRuleError, update_of
+from dlskills.optimizers.engines.threads import share_out
 
-# Below, one thread is done before others have started (measured: benchmarks/README.md).
+# From here on the elements are shared out to threads, so many at a time. On fewer, one thread is
+# done before others have woken up (measured: benchmarks/README.md).
 PARALLEL_FROM = 250_000
+SHARE = 125_000
 
-_launching = threading.Lock()
-_state = {"launched": False, "forked": False}
+# No fastmath: NaN and inf stay visible.
+OPTIONS = {"error_model": "numpy", "nogil": True}
 
 
 def missing() -> str | None:
@@ -47,33 +49,43 @@ def run(rule: Rule, arrays: Sequence[Array], coefficients: Sequence[Any]) -> Non
     if flat is None:  # memory with gaps, which one pass over a line does not cover
         blocked.run(rule, arrays, coefficients)
         return
-    size = flat[0].size
-    if not size:
-        return
     numbers = [flat[0].dtype.type(c) for c in coefficients]
-    # Numba's simplest threading layer dies of two launches at once: the second goes alone.
-    if size >= PARALLEL_FROM and not _state["forked"] and _launching.acquire(blocking=False):
-        try:
-            _state["launched"] = True
-            _call(kernel(rule, len(arrays), len(numbers), True), flat, numbers)
-        finally:
-            _launching.release()
-    else:
-        _call(kernel(rule, len(arrays), len(numbers), False), flat, numbers)
+    compiled = kernel(rule, len(arrays), len(numbers))
+    size = flat[0].size
+    if size < PARALLEL_FROM:
+        _call(compiled, flat, numbers)
+        return
+    starts = iter(range(0, size, SHARE))  # whoever is done takes the next; next() is atomic
+
+    def work() -> None:
+        for start in starts:
+            _call(compiled, [array[start : start + SHARE] for array in flat], numbers)
+
+    share_out(work)
 
 
 def _call(compiled: Callable[..., None], arrays: list[Array], numbers: list[Any]) -> None:
     try:
         compiled(*arrays, *numbers)
-    except Exception as error:  # Numba's own, which can't be named before it is imported
-        if not type(error).__module__.startswith("numba."):
+    except Exception as error:
+        # Numba's own, which can't be named before it is imported; the other is for float16
+        if not isinstance(error, NotImplementedError) and not _is_from_numba(error):
             raise
-        reason = str(error).strip().splitlines()[-1]
-        raise UnsuitedRuleError(f"Numba can't compile the rule: {reason}") from error
+        raise UnsuitedRuleError(f"Numba can't compile the rule: {_reason(error)}") from error
+
+
+def _is_from_numba(error: Exception) -> bool:
+    return type(error).__module__.startswith("numba.")
+
+
+def _reason(error: Exception) -> str:
+    """The one line of Numba's long messages that says what it is about."""
+    lines = [line for line in str(error).splitlines() if line and not line.startswith("Failed in")]
+    return next((line for line in lines if line.startswith("- argument")), lines[0])
 
 
 @functools.cache
-def kernel(rule: Rule, arrays: int, numbers: int, parallel: bool) -> Any:
+def kernel(rule: Rule, arrays: int, numbers: int) -> Any:
     """The compiled loop over a rule's elements, for so many arrays and coefficients.
 
     Numba compiles it at the first call with each dtype, and keeps it on disk where the rule is
@@ -82,24 +94,27 @@ def kernel(rule: Rule, arrays: int, numbers: int, parallel: bool) -> Any:
     import numba
 
     update = update_of(rule, np)
-    source = _source(arrays, numbers, parallel)
+    source = _source(arrays, numbers)
     file = _cache_file(update, source)
-    options = {"error_model": "numpy", "nogil": True}  # no fastmath: NaN and inf stay visible
     code = compile(source, str(file or "<dlskills kernel>"), "exec")
     # code that Numba keeps on disk names the module that it belongs to
-    names = {"__name__": __name__, "update": _jitted(update, options), "prange": numba.prange}
+    names = {"__name__": __name__, "update": _jitted(update)}
     exec(code, names)
-    return numba.njit(parallel=parallel, cache=file is not None, **options)(names["kernel"])
+    jit = functools.partial(numba.njit, **OPTIONS)
+    try:
+        return jit(cache=file is not None)(names["kernel"])
+    except RuntimeError:  # Numba finds no folder to write to
+        return jit()(names["kernel"])
 
 
-def _source(arrays: int, numbers: int, parallel: bool) -> str:
+def _source(arrays: int, numbers: int) -> str:
     names = ["param", "grad", *(f"slot{i}" for i in range(arrays - 2))]
     coefficients = [f"c{i}" for i in range(numbers)]
     loads = ", ".join([f"{name}[i]" for name in names] + coefficients)
     stores = ", ".join(f"{name}[i]" for name in names if name != "grad")
     return (
         f"def kernel({', '.join(names + coefficients)}):\n"
-        f"    for i in {'prange' if parallel else 'range'}(param.size):\n"
+        f"    for i in range(param.size):\n"
         f"        {stores} = update({loads})\n"
     )
 
@@ -115,15 +130,15 @@ def _cache_file(update: Callable[..., Any], source: str) -> Path | None:
     what = _fingerprint(update)
     if what is None:
         return None
-    text = f"{source}\n{what}\n{numba.__version__} {np.__version__} {sys.version}"
-    file = _folder() / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:24]}.py"
+    text = f"{source}\n{what}\n{OPTIONS}\n{numba.__version__} {np.__version__} {sys.version}"
     try:
+        file = _folder() / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:24]}.py"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(f".{os.getpid()}")
             part.write_text(source, encoding="utf-8")
             part.replace(file)  # never half a file, whoever else is writing it
-    except OSError:
+    except (OSError, RuntimeError):  # the latter of Path.home(), where there is none
         return None
     return file
 
@@ -134,12 +149,12 @@ def _folder() -> Path:
     return Path(configured or cache) / "dlskills" / "kernels"
 
 
-def _jitted(function: Any, options: dict[str, Any]) -> Any:
+def _jitted(function: Any) -> Any:
     """The function compiled, with the functions that it closes over: Numba wants all of them so."""
     import numba
 
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    inner = [_jitted(cell, options) if isinstance(cell, FunctionType) else cell for cell in cells]
+    inner = [_jitted(cell) if isinstance(cell, FunctionType) else cell for cell in cells]
     copy = FunctionType(
         function.__code__,
         function.__globals__,
@@ -147,16 +162,19 @@ def _jitted(function: Any, options: dict[str, Any]) -> Any:
         function.__defaults__,
         tuple(map(CellType, inner)),
     )
-    return numba.njit(**options)(copy)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return numba.njit(**OPTIONS)(copy)
 
 
 def _fingerprint(value: Any) -> str | None:
     """A text that differs for whatever computes differently; None where that is not known."""
     if isinstance(value, FunctionType):
-        if value.__code__.co_names and not _reads_attributes_only(value.__code__):
-            return None
-        return _joined([value.__code__, *(c.cell_contents for c in value.__closure__ or ())])
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return _joined([value.__code__, *defaults, *cells])
     if isinstance(value, CodeType):
+        if not _reads_attributes_only(value):
+            return None
         return _joined([value.co_code.hex(), repr(value.co_names), *value.co_consts])
     if value is np:
         return "numpy"
@@ -173,13 +191,3 @@ def _joined(parts: Sequence[Any]) -> str | None:
 def _reads_attributes_only(code: CodeType) -> bool:
     """Whether the code reads no global names: what they stand for may differ another day."""
     return all(i.opname not in ("LOAD_GLOBAL", "LOAD_NAME") for i in dis.get_instructions(code))
-
-
-def _after_fork() -> None:
-    # threads do not survive a fork, and OpenMP's pool then ends the process: go on with one
-    global _launching
-    _launching = threading.Lock()
-    _state["forked"] = _state["launched"]
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -15,7 +15,7 @@ def run(rule: Rule, arrays: Sequence[Array], coefficients: Sequence[Any]) -> Non
     """Update ``[param, grad, *slots]`` in place."""
     results = update_of(rule, namespace(arrays[0]))(*arrays, *coefficients)
     param, _, *slots = arrays
-    for array, result in zip((param, *slots), as_tuple(results), strict=True):
+    for array, result in zip((param, *slots), as_tuple(results, 1 + len(slots)), strict=True):
         if result is not array:  # a rule may compute a new value in place of changing the old
             array[...] = result
 
@@ -30,8 +30,9 @@ def evaluate(rule: Rule, values: Sequence[Any], coefficients: Sequence[Any]) -> 
         ``[param, grad, *slots]``: Python or NumPy scalars, or immutable arrays (JAX's).
     coefficients : sequence of float
     """
+    count = len(values) - 1  # all but the gradient
     if isinstance(values[0], int | float):
         # NumPy's scalars follow IEEE 754 (1 / 0 is inf) and have every function; Python's do not
         results = update_of(rule, np)(*map(np.float64, values), *coefficients)
-        return tuple(map(float, as_tuple(results)))
-    return as_tuple(update_of(rule, namespace(values[0]))(*values, *coefficients))
+        return tuple(map(float, as_tuple(results, count)))
+    return as_tuple(update_of(rule, namespace(values[0]))(*values, *coefficients), count)

@@ -18,12 +18,28 @@ class UnsuitedRuleError(TypeError):
     """An engine can't run a rule; the message says what in the rule it can't."""
 
 
+class NotElementwiseError(UnsuitedRuleError):
+    """A rule looks at other elements than the one it updates."""
+
+
 @functools.cache
 def update_of(rule: Rule, xp: ModuleType) -> Update:
     """The rule's update in a namespace, made once."""
     return rule(xp)
 
 
-def as_tuple(results: Any) -> tuple[Any, ...]:
-    """What an update gave, (param, *slots), also where it is `param` alone."""
-    return results if isinstance(results, tuple) else (results,)
+def as_tuple(results: Any, count: int) -> tuple[Any, ...]:
+    """What an update gave, (param, *slots), also where it is `param` alone.
+
+    Raises
+    ------
+    TypeError
+        It is not `count` values.
+    """
+    updated = results if isinstance(results, tuple) else (results,)
+    if len(updated) != count or any(value is None for value in updated):
+        raise TypeError(
+            f"a rule's update must return (param, *slots), {count} in all, in this order; got "
+            f"{'nothing' if results is None else f'{len(updated)} of them'}"
+        )
+    return updated

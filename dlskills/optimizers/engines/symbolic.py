@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from dlskills.optimizers.engines.rules import UnsuitedRuleError
+from dlskills.optimizers.engines.rules import NotElementwiseError, UnsuitedRuleError
 
 # NaN comes through all of them, as it does in NumPy's functions of these names.
 _FUNCTIONS: dict[str, str] = {
@@ -82,8 +82,18 @@ class Trace:
         return call
 
 
+_OVER_ELEMENTS = {
+    "all", "any", "argmax", "argmin", "cumulative_sum", "linalg", "matmul", "max", "mean", "min",
+    "prod", "sort", "std", "sum", "tensordot", "var", "vecdot",
+}  # fmt: skip
+
+
 class _Namespace(SimpleNamespace):
     def __getattr__(self, name: str) -> Any:
+        if name in _OVER_ELEMENTS:
+            raise NotElementwiseError(
+                f"a rule updates each element by itself, and can't use xp.{name} over all of them"
+            )
         raise UnsuitedRuleError(
             f"xp.{name} is not a function of single elements that a kernel can be made of"
         )

@@ -1,0 +1,49 @@
+"""The real CuPy on a machine without an NVIDIA driver: installed, imported, and of no use."""
+
+import re
+import warnings
+
+import pytest
+from typer.testing import CliRunner
+
+from dlskills import DeviceError, cli, engine, get_backend
+
+MESSAGE = (
+    r"device 'cuda': CuPy finds no GPU to use \(cudaErrorInsufficientDriver: .+\); install or "
+    r"update the NVIDIA driver \(nvidia-smi shows it\), or use device='cpu'"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_driver():
+    with warnings.catch_warnings(action="ignore"):  # they are not about our code
+        cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    if cupy.cuda.runtime.is_hip:
+        pytest.skip("this CuPy is made for ROCm")
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if "cudaErrorInsufficientDriver" in str(error):
+            return
+    pytest.skip("a driver is installed")
+
+
+def test_the_device_is_refused_with_the_reason():
+    with pytest.raises(DeviceError, match=f"^{MESSAGE}$"):
+        get_backend("cuda")
+
+
+def test_the_engine_is_refused_with_the_reason():
+    message = f"^engine 'fused' is not available: {MESSAGE}$"
+    with pytest.raises(RuntimeError, match=message), engine("fused"):
+        pass
+
+
+def test_info_says_so(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # no line is wrapped
+    result = CliRunner().invoke(cli.app, ["info"])
+
+    assert result.exit_code == 0, result.output
+    assert re.search(r"cupy +│ 1\d\.\S+ \(cupy-cuda1\dx\)", result.stdout)
+    assert re.search(f"device cuda +│ not available: {MESSAGE}", result.stdout)
+    assert re.search(f"engine fused +│ not available: {MESSAGE}", result.stdout)
