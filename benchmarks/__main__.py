@@ -1,114 +1,189 @@
-"""``python -m benchmarks``: all contenders in turns, as a table and as JSON. See README.md."""
+"""All contenders in turns: a table, and JSON. See README.md."""
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import importlib.metadata
 import json
 import os
 import platform
+import re
+import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import imports, turns
+from benchmarks import imports, report, turns
 from benchmarks.contenders import CONTENDERS
-from benchmarks.tasks import TASKS
+from benchmarks.tasks import TASKS, Task
 
-REFERENCES = ("torch-fused", "book")
 RESULTS = Path(__file__).resolve().parent / "results"
+SCRATCH = RESULTS / "scratch"  # what git ignores
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+ROUNDS = 30
+QUICK = 85  # seconds after which a quick run begins nothing new, to end within two minutes
 
 
 def main() -> None:
     options = _options()
     if options.threads:
         os.environ |= dict.fromkeys(THREADS, str(options.threads))
-    rounds = options.rounds or (5 if options.quick else 30)
-    report: dict[str, Any] = {"machine": _machine(), "rounds": rounds, "tasks": {}}
-    there = [name for name in options.contenders if not CONTENDERS[name].missing()]
-    for name in options.contenders:
-        if name not in there:
-            print(f"skipped: {name}, as {CONTENDERS[name].needs} is not installed")
-    for task in TASKS.values():
-        if not any(word in task.name for word in options.tasks):
-            continue
-        taking_part = [name for name in there if task.kind in CONTENDERS[name].does]
-        measured = turns.take_turns(task, taking_part, rounds)
-        report["tasks"][task.name] = _compare(task.name, measured, task.bars)
-    if any(word in "import" for word in options.tasks):
-        report["tasks"]["import"] = _compare_imports(imports.take_turns(max(rounds, 5)))
-    path = options.json or RESULTS / f"{dt.datetime.now():%Y-%m-%d_%H%M%S}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1))
-    print(f"written: {path}")
+    if options.tasks[:1] == ["report"]:
+        found = [Path(name) for name in options.tasks[1:]] or sorted(RESULTS.glob("*.json"))
+        for path in [written for file in found for written in report.write(file)]:
+            print(f"written: {path}")
+    elif options.tasks[:1] == ["parallel"]:
+        from benchmarks import parallel
+
+        parallel.main(3 if options.quick else options.rounds or ROUNDS)
+    elif problem := _obstacle(options.device):
+        print(f"skipped: {problem}")
+    else:
+        _measure(options)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("tasks", nargs="*", default=[""], help="parts of names: train, import")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog="Instead of tasks: `report [file.json ...]` writes a Markdown page and a picture of "
+        "results; `parallel` measures from how many elements on several threads are quicker.",
+    )
+    parser.add_argument("tasks", nargs="*", help="parts of names, such as adam, 'width 100', relu")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that all runs")
-    parser.add_argument("--rounds", type=int, help="turns of each contender; default 30")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--quick", action="store_true", help="2 short rounds: to see that all runs")
+    parser.add_argument("--rounds", type=int, help=f"turns of each contender; default {ROUNDS}")
     parser.add_argument("--threads", type=int, help="of every library; default as it chooses")
     parser.add_argument("--json", type=Path, help="where to write; default benchmarks/results/")
     return parser.parse_args()
 
 
-def _compare(title: str, measured: dict[str, turns.Measured], bars: dict[str, float]) -> Any:
-    references = [name for name in REFERENCES if name in measured]
-    print(f"\n{title:<16}{'median ms':>10}{'low ms':>9}", end="")
-    print("".join(f"{'/ ' + name:>14}{'(quartiles)':>16}{'low':>6}" for name in references))
-    rows = {}
-    for name, times in measured.items():
-        print(f"{name:<16}{1e3 * times.median:>10.3f}{1e3 * times.low:>9.3f}", end="")
-        ratios = {}
-        for reference in references:
-            first, median, third = times.ratio(measured[reference])
-            low = times.low / measured[reference].low
-            ratios[reference] = {"quartiles": [first, median, third], "low": low}
-            print(f"{median:>14.2f}{f'({first:.2f}, {third:.2f})':>16}{low:>6.2f}", end="")
-        print()
-        rows[name] = {"median": times.median, "low": times.low, "turns": times.medians,
-                      "ratios": ratios}  # fmt: skip
-    for reference, bar in bars.items():
-        if "dlskills" in rows and reference in rows:
-            ratio = rows["dlskills"]["ratios"][reference]["quartiles"][1]
-            verdict = "reached" if ratio <= bar else "missed"
-            print(f"bar: dlskills at most {bar:g} x {reference}: {ratio:.2f}, {verdict}")
-    return rows
+def _measure(options: argparse.Namespace) -> None:
+    tasks = [task for task in TASKS.values() if _asked(task.name, options.tasks)]
+    wanted = {name for task in tasks for name in task.contenders} & set(options.contenders)
+    workers: dict[str, turns.Worker] = {}
+    begin = time.monotonic()
+    left_out = []
+    rounds = options.rounds or (2 if options.quick else ROUNDS)
+    results: Any = {
+        "machine": _machine(options.device),
+        "device": options.device,
+        "rounds": rounds,
+        "tasks": {},
+    }
+    if _asked("import", options.tasks) and options.device == "cpu":
+        measured = imports.take_turns(rounds)
+        results["tasks"]["import"] = _shown("import", "import", measured, {})
+    try:
+        for name in CONTENDERS:
+            if name in wanted and _takes_part(name, options):
+                workers[name] = turns.Worker(name, options.device)
+        for task in tasks:
+            if options.quick and time.monotonic() - begin > QUICK:
+                left_out.append(task.name)
+                continue
+            results["tasks"][task.name] = _turns(task, workers, rounds, options.quick)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    if left_out:
+        print(f"\nleft out, for a quick run to end within two minutes: {'; '.join(left_out)}")
+    print(*["", *report.bar_lines(results)], sep="\n")
+    _write(results, options)
 
 
-def _compare_imports(measured: dict[str, turns.Measured]) -> Any:
-    print(f"\n{'import':<16}{'median s':>10}{'low s':>9}{'more than numpy':>18}")
-    rows = {}
-    for name, times in measured.items():
-        more = times.median - measured["numpy"].median
-        rows[name] = {"median": times.median, "low": times.low, "more than numpy": more}
-        print(f"{name:<16}{times.median:>10.3f}{times.low:>9.3f}{more:>18.3f}")
-    if "dlskills" in rows:
-        more = rows["dlskills"]["more than numpy"]
-        verdict = "reached" if more <= imports.BAR else "missed"
-        print(f"bar: dlskills at most {imports.BAR:g} s more than numpy: {more:.3f}, {verdict}")
-    return rows
+def _turns(task: Task, workers: dict[str, turns.Worker], rounds: int, quick: bool) -> Any:
+    there = {name: workers[name] for name in task.contenders if name in workers}
+    measured, failed = turns.take_turns(task, there, rounds, quick)
+    return _shown(task.name, task.group, measured, failed)
 
 
-def _machine() -> dict[str, Any]:
+def _shown(
+    name: str, group: str, measured: dict[str, turns.Measured], failed: dict[str, str]
+) -> Any:
+    rows = {
+        contender: {"median": times.median, "low": times.low, "turns": times.medians}
+        for contender, times in measured.items()
+    }
+    task = {"group": group, "contenders": rows, "failed": failed}
+    print(*["", *report.task_lines(name, task)], sep="\n", flush=True)
+    return task
+
+
+def _asked(name: str, words: Sequence[str]) -> bool:
+    return not words or any(word.lower() in name.lower() for word in words)
+
+
+def _takes_part(name: str, options: argparse.Namespace) -> bool:
+    contender = CONTENDERS[name]
+    if options.device == "cuda" and contender.cuda is None:
+        return False
+    if options.device == "cuda" and contender.cuda == "torch" and not _torch_has_cuda():
+        print(f"skipped: {name}, as torch is not installed or finds no GPU")
+        return False
+    if options.quick and name == "torch-compile":
+        print(f"skipped: {name}, which compiles for a minute, in a quick run")
+        return False
+    if missing := contender.missing():
+        print(f"skipped: {name}, as {' and '.join(missing)} is not installed")
+        return False
+    return True
+
+
+def _torch_has_cuda() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def _obstacle(device: str) -> str | None:
+    from dlskills import DeviceError, get_backend
+
+    try:
+        get_backend(device)
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
+def _write(results: Any, options: argparse.Namespace) -> None:
+    """A full run is written to results/, what is partial or quick to results/scratch/."""
+    machine = results["machine"]
+    words = f"{machine['device'] or machine['processor']} {machine['cores']} cores"
+    name = re.sub("[^a-z0-9]+", "-", words.lower()).strip("-")
+    partial = options.quick or options.tasks or set(options.contenders) < set(CONTENDERS)
+    path = options.json or (SCRATCH if partial else RESULTS) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {path}")
+
+
+def _machine(device: str) -> dict[str, Any]:
     versions = {}
-    for name in ("numpy", "dlskills", "numba", "torch"):
+    for name in ("numpy", "dlskills", "numba", "torch", "jax", "optax", "cupy-cuda12x"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
-    prefixes = ("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "NUMBA_")
+    if versions["dlskills"] is None:  # from the working folder
+        import dlskills
+
+        versions["dlskills"] = dlskills.__version__
+    prefixes = ("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "NUMBA_", "XLA_")
     settings = {key: value for key, value in os.environ.items() if key.startswith(prefixes)}
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "device": _gpu() if device == "cuda" else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": versions,
         "environment": settings,
+        "commit": _commit(),
     }
 
 
@@ -118,6 +193,29 @@ def _processor() -> str:
         return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):
         return platform.processor()
+
+
+def _gpu() -> str:
+    import cupy
+
+    name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _commit() -> str | None:
+    """The commit that was measured; with a + where files of it have been changed since."""
+    git = ["git", "-C", str(RESULTS.parent)]
+    try:
+        commit, changes = (
+            subprocess.run(git + words, check=True, capture_output=True, text=True).stdout.strip()
+            for words in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit[:12] + ("+" if changes else "")
 
 
 if __name__ == "__main__":

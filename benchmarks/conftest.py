@@ -16,10 +16,12 @@ def time_work(benchmark):
     from benchmarks.turns import Worker
 
     def time_work(task, contender):
-        if CONTENDERS[contender].missing():
-            pytest.skip(f"{contender}: {CONTENDERS[contender].needs} is not installed")
+        if missing := CONTENDERS[contender].missing():
+            pytest.skip(f"{contender}: {' and '.join(missing)} is not installed")
         benchmark.group = task.name
-        with Worker(task, contender) as worker:
+        with Worker(contender) as worker:
+            worker.prepare(task)
+            worker.result()
             worker.run(task.steps)
             benchmark.pedantic(worker.run, args=(1,), rounds=20 * task.steps)
 

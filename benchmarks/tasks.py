@@ -1,42 +1,50 @@
 """What is measured: the work, and the numbers that every contender starts from.
 
 A task says nothing about libraries. It hands out NumPy arrays that are the same in every process,
-and names in `kind` the function of a contender's module that does the work.
+names in `kind` the function of a contender's module that does the work, and in `contenders` who
+takes part.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-SIZES = [784, 100, 100, 100, 100, 10]  # the tutorial's network: 110,610 parameters
 BATCH = 128
 
-
-def shapes_of_network() -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for i, (rows, columns) in enumerate(itertools.pairwise(SIZES), start=1):
-        shapes |= {f"W{i}": (rows, columns), f"b{i}": (columns,)}
-    return shapes
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class TrainStep:
     """Gather a batch, loss, gradients, Adam: one step of the tutorial's comparison of optimizers.
 
-    The indices of the batches are drawn beforehand, 128 of all samples with replacement for each
-    step, as ``np.random.choice(train_size, 128)`` does on the page; looking up the samples is
-    part of the step.
+    The network has four hidden layers of one width; with 100 it is the tutorial's. The indices of
+    the batches are drawn beforehand, 128 of all samples with replacement for each step, as
+    ``np.random.choice(train_size, 128)`` does on the page; looking up the samples is part of the
+    step.
     """
 
-    name: str = "train step"
-    bars: dict[str, float] = field(default_factory=lambda: {"torch-fused": 1.0, "book": 0.35})
-    steps: int = 50  # in a turn
+    width: int
+    contenders: tuple[str, ...]
+    steps: int  # in a turn
+    wake: int = 3  # untimed steps at the start of a turn: caches and thread pools are cold
+    checked: int = 10  # steps after which the contenders' results are compared
     kind: ClassVar[str] = "train_step"
+    group: ClassVar[str] = "train steps"
     tolerance: ClassVar[float] = 0.02  # of the loss: single precision, and where epsilon stands
+
+    @property
+    def name(self) -> str:
+        return f"train step, width {self.width}"
+
+    @property
+    def sizes(self) -> list[int]:
+        return [784, *[self.width] * 4, 10]
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         try:
@@ -58,25 +66,36 @@ class TrainStep:
             name: np.sqrt(2 / shape[0]) * rng.standard_normal(shape)
             if name.startswith("W")
             else np.zeros(shape)
-            for name, shape in shapes_of_network().items()
+            for name, shape in shapes_of_network(self.sizes).items()
         }
 
 
 @dataclass(frozen=True)
 class Update:
-    """One update by Adam of parameters of given shapes; the gradients stay the same."""
+    """One update of parameters of given shapes by an optimizer; the gradients stay the same."""
 
-    name: str
-    shapes: dict[str, tuple[int, ...]]
-    bars: dict[str, float] = field(default_factory=dict)
-    steps: int = 50
+    optimizer: str  # as dlskills.make_optimizer has it, with its defaults
+    layout: str
+    shapes: Shapes = field(repr=False)
+    contenders: tuple[str, ...]
+    steps: int
+    wake: int = 3
+    checked: int = 10
     kind: ClassVar[str] = "update"
     tolerance: ClassVar[float] = 1e-3
+
+    @property
+    def name(self) -> str:
+        return f"{self.optimizer}, {self.layout}"
+
+    @property
+    def group(self) -> str:
+        return "updates by Adam" if self.optimizer == "Adam" else "updates by other optimizers"
 
     def _values(self, seed: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(seed)
         return {
-            name: rng.standard_normal(shape, dtype=np.float32)
+            name: np.resize(rng.standard_normal(min(math.prod(shape), 100_000), np.float32), shape)
             for name, shape in self.shapes.items()
         }
 
@@ -87,19 +106,126 @@ class Update:
         return self._values(2)
 
 
-def _equal(count: int, size: int) -> dict[str, tuple[int, ...]]:
+@dataclass(frozen=True)
+class LayerPass:
+    """A batch through a layer, forward or forward and backward, in float32."""
+
+    layer: str
+    width: int
+    backward: bool
+    contenders: tuple[str, ...] = ("dlskills", "torch-fused")
+    wake: int = 3
+    checked: int = 1
+    kind: ClassVar[str] = "layer"
+    group: ClassVar[str] = "layers"
+    tolerance: ClassVar[float] = 1e-4
+
+    @property
+    def name(self) -> str:
+        direction = "forward and backward" if self.backward else "forward"
+        return f"{self.layer}, width {self.width}, {direction}"
+
+    @property
+    def steps(self) -> int:
+        return 100 if self.width < 1000 else 20
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """The input, and the gradient by the output."""
+        rng = np.random.default_rng(3)
+        x, dout = rng.standard_normal((2, BATCH, self.width), dtype=np.float32)
+        return x, dout
+
+    def labels(self) -> np.ndarray:
+        return np.random.default_rng(4).integers(self.width, size=BATCH)
+
+    def params(self) -> dict[str, np.ndarray]:
+        """Of those layers that have some, under dlskills' names."""
+        rng = np.random.default_rng(5)
+        draw = lambda *shape: rng.standard_normal(shape, dtype=np.float32)  # noqa: E731
+        if self.layer == "Affine":
+            scale = np.float32(self.width**-0.5)
+            return {"W": scale * draw(self.width, self.width), "b": draw(self.width)}
+        if self.layer == "BatchNormalization":
+            return {"gamma": draw(self.width), "beta": draw(self.width)}
+        return {}
+
+
+def shapes_of_network(sizes: list[int]) -> Shapes:
+    shapes: Shapes = {}
+    for i, (rows, columns) in enumerate(itertools.pairwise(sizes), start=1):
+        shapes |= {f"W{i}": (rows, columns), f"b{i}": (columns,)}
+    return shapes
+
+
+def _equal(count: int, size: int) -> Shapes:
     return {f"W{i}": (size,) for i in range(1, count + 1)}
 
 
-Task = TrainStep | Update
+Task = TrainStep | Update | LayerPass
+
+ADAM = (
+    "dlskills", "dlskills-dict", "dlskills-blocked", "dlskills-plain",
+    "torch-default", "torch-foreach", "torch-fused", "optax", "book", "memory-floor",
+)  # fmt: skip
+TRAIN = ("dlskills", "torch-fused", "torch-compile", "optax", "blas-floor")
+
+# Everyone's other optimizers, beside the quickest form that torch has of them on a CPU.
+OTHERS = {
+    "SGD": "torch-fused", "Momentum": "torch-fused", "Nesterov": "torch-fused",
+    "AdaGrad": "torch-fused", "RMSprop": "torch-foreach", "AdaDelta": "torch-foreach",
+    "AdamW": "torch-fused", "AMSGrad": "torch-fused", "NAdam": "torch-foreach", "Lion": None,
+}  # fmt: skip
+LAYERS = (
+    "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization", "Dropout",
+    "SoftmaxWithLoss",
+)  # fmt: skip
+TEN_MILLION = {"shapes": _equal(1, 10_000_000), "steps": 3, "wake": 1, "checked": 3}
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        TrainStep(),
-        Update("adam 1 x 10M", _equal(1, 10_000_000), steps=3),
-        Update("adam 100 x 10k", _equal(100, 10_000), steps=10),
-        Update("adam 1000 x 1k", _equal(1000, 1000), steps=10),
-        Update("adam network", shapes_of_network(), steps=50),
+        Update("Adam", "1 x 10M", contenders=ADAM, **TEN_MILLION),
+        Update("Adam", "100 x 10k", _equal(100, 10_000), ADAM, steps=10),
+        Update("Adam", "1,000 x 1,000", _equal(1000, 1000), ADAM, steps=10),
+        Update("Adam", "network", shapes_of_network([784, 100, 100, 100, 100, 10]), ADAM, 50),
+        TrainStep(100, (*TRAIN, "book", "book-decay"), steps=50),
+        TrainStep(1024, TRAIN, steps=3, wake=2),
+        *(
+            Update(name, "1 x 10M", contenders=contenders, **TEN_MILLION)
+            for name, peer in OTHERS.items()
+            for contenders in [("dlskills", *([peer] if peer else []), "memory-floor")]
+        ),
+        *(
+            LayerPass(layer, width, backward)
+            for layer in LAYERS
+            for width in (100, 1024)
+            for backward in (False, True)
+        ),
     )
 }
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A contender's time on a task is to be at most so many times another's."""
+
+    task: str
+    contender: str
+    at_most: float
+    other: str
+
+
+BARS = (
+    Bar("Adam, 1 x 10M", "dlskills", 1.10, "memory-floor"),
+    Bar("Adam, 1 x 10M", "dlskills", 1.05, "torch-fused"),
+    Bar("Adam, 1 x 10M", "dlskills", 0.20, "torch-default"),
+    Bar("Adam, 1,000 x 1,000", "dlskills", 0.05, "torch-fused"),
+    Bar("Adam, 100 x 10k", "dlskills", 0.25, "torch-fused"),
+    *(Bar(f"{name}, 1 x 10M", "dlskills", 1.15, "memory-floor") for name in OTHERS),
+    Bar("Adam, 1 x 10M", "dlskills-blocked", 0.55, "book"),
+    Bar("train step, width 100", "dlskills", 0.60, "torch-fused"),
+    Bar("train step, width 100", "dlskills", 0.75, "optax"),
+    Bar("train step, width 100", "dlskills", 1.50, "blas-floor"),
+    Bar("train step, width 1024", "dlskills", 0.90, "torch-fused"),
+    Bar("train step, width 1024", "dlskills", 1.20, "blas-floor"),
+)

@@ -7,10 +7,12 @@ one of them runs at a time: the others wait at a pipe.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,46 +22,55 @@ import numpy as np
 from benchmarks.contenders import CONTENDERS
 from benchmarks.tasks import Task
 
-CHECKED = 10  # steps after which the contenders' results are compared
-WAKE = 3  # untimed steps at the start of a turn: caches and thread pools are cold
 PAUSE = 0.15  # seconds between turns: idle threads of OpenBLAS and OpenMP spin for up to 0.1 s
 
 
-class Worker:
-    """A contender at work on a task, in a process of its own.
+class ContenderError(RuntimeError):
+    """A contender can't do a task."""
 
-    Attributes
-    ----------
-    result : array
-        What the contender computed in its first steps.
-    """
+
+class Worker:
+    """A contender in a process of its own, at work on one task after the other."""
 
     seconds = 0.0  # that the timed steps of all workers have taken
 
-    def __init__(self, task: Task, contender: str) -> None:
+    def __init__(self, contender: str, device: str = "cpu") -> None:
         spawn = multiprocessing.get_context("spawn")
+        self.name = contender
         self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, task, contender), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(theirs, contender, device), daemon=True)
         self._process.start()
         theirs.close()
-        try:
-            self.result = self._answer()
-        except RuntimeError:
-            self.close()
-            raise
+
+    def prepare(self, task: Task | None) -> None:
+        """Give up the task before and set up this one; :meth:`result` says when that is done."""
+        self._pipe.send((_prepare, task))
+
+    def result(self) -> np.ndarray | None:
+        """What the contender computed in the first steps of the task; None for a floor.
+
+        Raises
+        ------
+        ContenderError
+            It failed.
+        """
+        return self._answer()
 
     def run(self, steps: int, wake: int = 0) -> list[float]:
         """The seconds that each step took, after `wake` steps that do not count."""
-        self._pipe.send((steps, wake))
+        self._pipe.send((_run, steps, wake))
         times = self._answer()
         Worker.seconds += sum(times)
         return times
 
     def _answer(self) -> Any:
         try:
-            return self._pipe.recv()
+            answer, error = self._pipe.recv()
         except EOFError:
-            raise RuntimeError("a contender's process has died; its error stands above") from None
+            raise ContenderError("its process has died") from None
+        if error:
+            raise ContenderError(error)
+        return answer
 
     def close(self) -> None:
         self._pipe.close()
@@ -78,25 +89,82 @@ def worked() -> float:
     return Worker.seconds
 
 
-def _serve(pipe: Connection, task: Task, contender: str) -> None:
-    step, result = CONTENDERS[contender].work(task)
-    for _ in range(CHECKED):
-        step()
-    pipe.send(np.array(result()))
-    clock = time.perf_counter
+# What follows runs in the worker's process.
+
+
+@dataclass
+class _At:
+    """What a worker is at."""
+
+    contender: str
+    device: str
+    step: Callable[[], Any] | None = None
+
+
+def _serve(pipe: Connection, contender: str, device: str) -> None:
+    at = _At(contender, device)
     while True:
         try:
-            steps, wake = pipe.recv()
+            do, *arguments = pipe.recv()
         except EOFError:
             return
-        for _ in range(wake):
-            step()
-        times = []
-        for _ in range(steps):
-            start = clock()
-            step()
-            times.append(clock() - start)
-        pipe.send(times)
+        try:
+            pipe.send((do(at, *arguments), None))
+        except Exception as error:
+            traceback.print_exc()
+            reason = (str(error).strip().splitlines() or [""])[0]
+            pipe.send((None, f"{type(error).__name__}: {reason}"))
+
+
+def _prepare(at: _At, task: Task | None) -> np.ndarray | None:
+    at.step = None
+    gc.collect()
+    if task is None:
+        return None
+    at.step, result = CONTENDERS[at.contender].work(task, at.device)
+    for _ in range(task.checked):
+        at.step()
+    values = result()
+    return None if values is None else np.array(values)
+
+
+def _run(at: _At, steps: int, wake: int) -> list[float]:
+    step = at.step
+    assert step is not None
+    for _ in range(wake):
+        step()
+    if at.device == "cuda":
+        return _time_by_events(step, steps, CONTENDERS[at.contender].cuda)
+    clock = time.perf_counter
+    times = []
+    for _ in range(steps):
+        start = clock()
+        step()
+        times.append(clock() - start)
+    return times
+
+
+def _time_by_events(step: Callable[[], Any], steps: int, library: str | None) -> list[float]:
+    """As the GPU has it, from the event before a step to the one behind it."""
+    if library == "torch":
+        import torch
+
+        pairs = [[torch.cuda.Event(enable_timing=True) for _ in "ab"] for _ in range(steps)]
+        elapsed = torch.cuda.Event.elapsed_time
+    else:
+        import cupy
+
+        pairs = [[cupy.cuda.Event() for _ in "ab"] for _ in range(steps)]
+        elapsed = cupy.cuda.get_elapsed_time
+    for before, after in pairs:
+        before.record()
+        step()
+        after.record()
+        after.synchronize()
+    return [elapsed(before, after) / 1e3 for before, after in pairs]
+
+
+# And this in the process that lets them take turns.
 
 
 @dataclass
@@ -119,46 +187,49 @@ class Measured:
         times = sorted(time for turn in self.turns for time in turn)
         return times[len(times) // 10]
 
-    def ratio(self, other: Measured) -> list[float]:
-        """Lower quartile, median and upper quartile of the ratios of neighbouring turns."""
-        ratios = [a / b for a, b in zip(self.medians, other.medians, strict=True)]
-        if len(ratios) < 2:
-            return ratios * 3
-        return statistics.quantiles(ratios, n=4, method="inclusive")
 
-
-def take_turns(task: Task, contenders: Sequence[str], rounds: int) -> dict[str, Measured]:
-    """Let contenders work in turns.
+def take_turns(
+    task: Task, workers: Mapping[str, Worker], rounds: int, quick: bool = False
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Let contenders work in turns: their times, and the errors of those that failed.
 
     Raises
     ------
     RuntimeError
         They do not compute the same, and a comparison would mean nothing.
     """
-    workers: dict[str, Worker] = {}
-    try:
-        for name in contenders:
-            workers[name] = Worker(task, name)
-        _check(task, {name: worker.result for name, worker in workers.items()})
-        turns: dict[str, list[list[float]]] = {name: [] for name in workers}
-        for i in range(rounds):
-            order = list(workers)
-            for name in order[i % len(order) :] + order[: i % len(order)]:
-                time.sleep(PAUSE)
-                turns[name].append(workers[name].run(task.steps, WAKE))
-    finally:
-        for worker in workers.values():
-            worker.close()
-    return {name: Measured(of_worker) for name, of_worker in turns.items()}
+    steps, pause = (-(-task.steps // 5), PAUSE / 5) if quick else (task.steps, PAUSE)
+    results, failed = {}, {}
+    for worker in workers.values():
+        worker.prepare(task)
+    for name, worker in workers.items():
+        try:
+            results[name] = worker.result()
+        except ContenderError as error:
+            failed[name] = str(error)
+    _check(task, {name: result for name, result in results.items() if result is not None})
+    turns: dict[str, list[list[float]]] = {name: [] for name in results}
+    order = list(results)
+    for i in range(rounds):
+        start = i % len(order) if order else 0
+        for name in order[start:] + order[:start]:
+            time.sleep(pause)
+            turns[name].append(workers[name].run(steps, task.wake))
+    for name in order:
+        workers[name].prepare(None)  # memory for the next task
+        workers[name].result()
+    return {name: Measured(of_worker) for name, of_worker in turns.items()}, failed
 
 
-def _check(task: Task, results: dict[str, Any]) -> None:
+def _check(task: Task, results: dict[str, np.ndarray]) -> None:
+    if not results:
+        return
     reference = "book" if "book" in results else next(iter(results))
     expected = results[reference]
     for name, result in results.items():
         error = np.max(np.abs(result - expected)) / np.max(np.abs(expected))
         if not error <= task.tolerance:
             raise RuntimeError(
-                f"{task.name}: after {CHECKED} steps {name} and {reference} differ by {error:.2g}, "
-                "relative; they do not compute the same"
+                f"{task.name}: after {task.checked} steps {name} and {reference} differ by "
+                f"{error:.2g}, relative; they do not compute the same"
             )

@@ -104,4 +104,8 @@ def _sum_of_squares(grad: Any) -> Any:
     if not hasattr(grad, "shape"):
         return grad * grad
     flat = namespace(grad).reshape(grad, (-1,))
-    return flat @ flat  # unlike the sum of grad * grad, without a temporary of its size
+    if not isinstance(flat, np.ndarray):
+        return flat @ flat  # unlike the sum of grad * grad, without a temporary of its size
+    # BLAS adds up one element after another: with millions of them in float32, that would show
+    parts = [flat[start : start + 65_536] for start in range(0, flat.size, 65_536)]
+    return sum(float(part @ part) for part in parts)

@@ -1,9 +1,11 @@
 """Who takes part: each a module of this folder, with options.
 
-A module has a function for each kind of task that it takes part in, ``train_step(task, ...)`` or
-``update(task, ...)``. It sets the work up and returns two functions: ``step()``, which is timed,
-and ``result()``, numbers to check that all contenders compute the same: the loss of the last
-step, or the first thousand parameters. A new peer is a new module and a line here.
+A module has a function for each kind of task that it takes part in: ``update(task, device)``,
+``train_step(task, device)``, ``layer(task, device)``, with the options by keyword. It sets the
+work up and returns two functions: ``step()``, which is timed, and ``result()``, numbers to check
+that all contenders compute the same: the loss of the last step, or the first thousand parameters;
+None for a floor, which computes something else. A new peer is a new module, a line here, and its
+name in the tasks that it does.
 """
 
 from __future__ import annotations
@@ -20,23 +22,31 @@ Work = tuple[Callable[[], Any], Callable[[], Any]]
 @dataclass(frozen=True)
 class Contender:
     module: str
-    needs: str
+    needs: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
-    does: tuple[str, ...] = ("train_step", "update")
+    cuda: str | None = None  # whose events time it on a GPU, None where it has none to run on
 
-    def missing(self) -> bool:
-        return importlib.util.find_spec(self.needs) is None
+    def missing(self) -> list[str]:
+        """The packages that it needs and that are not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
-    def work(self, task: Any) -> Work:
+    def work(self, task: Any, device: str) -> Work:
         module = importlib.import_module(f"{__name__}.{self.module}")
-        return getattr(module, task.kind)(task, **self.options)
+        return getattr(module, task.kind)(task, device, **self.options)
 
 
 CONTENDERS = {
-    "dlskills": Contender("ours", "dlskills", {"engine": "plain"}),
-    "dlskills-dict": Contender("ours_dict", "dlskills", {"engine": "plain"}, does=("update",)),
-    "torch-fused": Contender("torch_eager", "torch", {"fused": True}),
-    "torch-foreach": Contender("torch_eager", "torch", {"foreach": True}),
-    "book": Contender("book", "numpy"),
-    "book-decay": Contender("book", "numpy", {"decay": True}, does=("train_step",)),
+    "dlskills": Contender("ours", cuda="cupy"),
+    "dlskills-dict": Contender("ours", ("numba",), {"engine": "numba", "container": dict}),
+    "dlskills-blocked": Contender("ours", (), {"engine": "blocked"}),
+    "dlskills-plain": Contender("ours", (), {"engine": "plain"}, cuda="cupy"),
+    "torch-default": Contender("torch_eager", ("torch",)),
+    "torch-foreach": Contender("torch_eager", ("torch",), {"foreach": True}, cuda="torch"),
+    "torch-fused": Contender("torch_eager", ("torch",), {"fused": True}, cuda="torch"),
+    "torch-compile": Contender("torch_eager", ("torch",), {"fused": True, "compiled": True}),
+    "optax": Contender("jax_optax", ("jax", "optax")),
+    "book": Contender("book"),
+    "book-decay": Contender("book", (), {"decay": True}),
+    "memory-floor": Contender("floors", ("numba",), cuda="cupy"),
+    "blas-floor": Contender("floors"),
 }

@@ -1,16 +1,47 @@
-"""dlskills, with all parameters in one buffer."""
+"""dlskills, with all parameters in one buffer or in a dict, on the engine it chooses or on one."""
 
+import contextlib
 import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
 
 import dlskills
 from benchmarks.contenders import Work
-from benchmarks.tasks import SIZES, TrainStep, Update
+from benchmarks.tasks import LayerPass, TrainStep, Update
 
 
-def train_step(task: TrainStep, engine: str) -> Work:
-    network = dlskills.MultiLayerNet(SIZES[0], SIZES[1:-1], SIZES[-1], seed=0)
+def update(
+    task: Update,
+    device: str,
+    engine: str | None = None,
+    container: Callable[..., Any] = dlskills.Parameters,
+) -> Work:
+    backend = dlskills.get_backend(device)
+    params, grads = (
+        container({name: backend.asarray(array) for name, array in arrays.items()})
+        for arrays in (task.params(), task.grads())
+    )
+    optimizer = dlskills.make_optimizer(task.optimizer)
+
+    def step() -> None:
+        with _on(engine):
+            optimizer.update(params, grads)
+
+    def result() -> np.ndarray:
+        starts = [dlskills.to_host(p).ravel()[:1000] for p in params.values()]
+        return np.concatenate(starts)[:1000]
+
+    return step, result
+
+
+def train_step(task: TrainStep, device: str) -> Work:
+    sizes = task.sizes
+    network = dlskills.MultiLayerNet(sizes[0], sizes[1:-1], sizes[-1], device=device, seed=0)
     for name, values in task.weights().items():
-        network.params[name] = values
+        network.params[name] = network.backend.asarray(values)
     optimizer = dlskills.Adam()
     xp = network.backend.xp
     x_train, t_train = map(network.backend.asarray, task.data())
@@ -22,18 +53,49 @@ def train_step(task: TrainStep, engine: str) -> Work:
         indices = next(batches)
         x, t = xp.take(x_train, indices, axis=0), xp.take(t_train, indices, axis=0)
         last, grads = network.loss_and_gradient(x, t)
-        with dlskills.engine(engine):
-            optimizer.update(network.params, grads)
+        optimizer.update(network.params, grads)
 
     return step, lambda: dlskills.to_host(last)
 
 
-def update(task: Update, engine: str) -> Work:
-    params, grads = dlskills.Parameters(task.params()), dlskills.Parameters(task.grads())
-    optimizer = dlskills.Adam()
+def layer(task: LayerPass, device: str) -> Work:
+    made = _layer(task)
+    backend = dlskills.get_backend(device)
+    x, dout = map(backend.asarray, task.arrays())
+    grads: Any = {}
+    if values := task.params():
+        params = dlskills.Parameters({k: backend.asarray(v) for k, v in values.items()})
+        grads = params.zeros_like()
+        made.bind(params, grads)
+    inputs = (x, backend.asarray(task.labels())) if task.layer == "SoftmaxWithLoss" else (x,)
+    backward_inputs = () if task.layer == "SoftmaxWithLoss" else (dout,)
+    outputs = []
 
-    def step() -> None:
-        with dlskills.engine(engine):
-            optimizer.update(params, grads)
+    def forward() -> None:
+        outputs[:] = [made.forward(*inputs)]
 
-    return step, lambda: params.flat[:1000]
+    def both() -> None:
+        y = made.forward(*inputs)
+        outputs[:] = [y, made.backward(*backward_inputs)]
+
+    def result() -> np.ndarray | None:
+        if task.layer == "Dropout":
+            return None  # everyone draws other masks
+        arrays = [*outputs, *(grads.values() if task.backward else ())]
+        return np.concatenate([dlskills.to_host(a).ravel()[:1000] for a in arrays])
+
+    return both if task.backward else forward, result
+
+
+def _layer(task: LayerPass) -> Any:
+    if task.layer == "Affine":
+        return dlskills.Affine(task.width, task.width)
+    if task.layer == "BatchNormalization":
+        return dlskills.BatchNormalization(task.width)
+    if task.layer == "Dropout":
+        return dlskills.Dropout(0.5, inverted=True, seed=0)
+    return getattr(dlskills, task.layer)()
+
+
+def _on(engine: str | None) -> AbstractContextManager[None]:
+    return dlskills.engine(engine) if engine else contextlib.nullcontext()

@@ -1,16 +1,45 @@
-"""PyTorch in eager mode, with one of the forms of its Adam."""
+"""PyTorch in eager mode, with one of the forms of its optimizers; or its network compiled."""
 
 import itertools
+from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.contenders import Work
-from benchmarks.tasks import SIZES, TrainStep, Update
+from benchmarks.tasks import LayerPass, TrainStep, Update
+
+# With the defaults that dlskills has where torch's are others.
+OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+    "SGD": (torch.optim.SGD, {"lr": 0.01}),
+    "Momentum": (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
+    "Nesterov": (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
+    "AdaGrad": (torch.optim.Adagrad, {"lr": 0.01, "eps": 1e-7}),
+    "RMSprop": (torch.optim.RMSprop, {"lr": 0.01, "alpha": 0.99, "eps": 1e-7}),
+    "AdaDelta": (torch.optim.Adadelta, {"lr": 1.0, "rho": 0.95, "eps": 1e-6}),
+    "Adam": (torch.optim.Adam, {"lr": 0.001, "eps": 1e-7}),
+    "AdamW": (torch.optim.AdamW, {"lr": 0.001, "weight_decay": 0.01}),
+    "AMSGrad": (torch.optim.Adam, {"lr": 0.001, "amsgrad": True}),
+    "NAdam": (torch.optim.NAdam, {"lr": 0.002}),
+}
 
 
-def train_step(task: TrainStep, **form: bool) -> Work:
+def update(task: Update, device: str, **form: bool) -> Work:
+    params = [torch.tensor(p, device=device, requires_grad=True) for p in task.params().values()]
+    for param, grad in zip(params, task.grads().values(), strict=True):
+        param.grad = torch.tensor(grad, device=device)
+    kind, settings = OPTIMIZERS[task.optimizer]
+    optimizer = kind(params, **settings, **form)
+
+    def result() -> np.ndarray:
+        return torch.cat([p.detach().ravel()[:1000] for p in params])[:1000].cpu().numpy()
+
+    return optimizer.step, result
+
+
+def train_step(task: TrainStep, device: str, compiled: bool = False, **form: bool) -> Work:
     layers: list[torch.nn.Module] = []
-    for rows, columns in itertools.pairwise(SIZES):
+    for rows, columns in itertools.pairwise(task.sizes):
         layers += [torch.nn.Linear(rows, columns), torch.nn.ReLU()]
     network = torch.nn.Sequential(*layers[:-1])
     weights = {name: torch.from_numpy(w).float() for name, w in task.weights().items()}
@@ -18,10 +47,18 @@ def train_step(task: TrainStep, **form: bool) -> Work:
         for i, layer in enumerate(network[::2], start=1):
             layer.weight.copy_(weights[f"W{i}"].T)
             layer.bias.copy_(weights[f"b{i}"])
+    network.to(device)
     cross_entropy = torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.001, eps=1e-7, **form)
-    x_train, t_train = map(torch.from_numpy, task.data())
-    batches = itertools.cycle(list(torch.from_numpy(task.batches())))
+
+    def loss_of(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(network(x), t)
+
+    if compiled:
+        loss_of = torch.compile(loss_of)
+    kind, settings = OPTIMIZERS["Adam"]
+    optimizer = kind(network.parameters(), **settings, **form)
+    x_train, t_train = (torch.from_numpy(array).to(device) for array in task.data())
+    batches = itertools.cycle(list(torch.from_numpy(task.batches()).to(device)))
     last = None
 
     def step() -> None:
@@ -29,20 +66,61 @@ def train_step(task: TrainStep, **form: bool) -> Work:
         indices = next(batches)
         x, t = torch.index_select(x_train, 0, indices), torch.index_select(t_train, 0, indices)
         optimizer.zero_grad()
-        last = cross_entropy(network(x), t)
+        last = loss_of(x, t)
         last.backward()
         optimizer.step()
 
-    return step, lambda: last.detach().numpy()
+    return step, lambda: last.detach().cpu().numpy()
 
 
-def update(task: Update, **form: bool) -> Work:
-    params = [torch.from_numpy(p).requires_grad_() for p in task.params().values()]
-    for param, grad in zip(params, task.grads().values(), strict=True):
-        param.grad = torch.from_numpy(grad)
-    optimizer = torch.optim.Adam(params, lr=0.001, eps=1e-7, **form)
+def layer(task: LayerPass, device: str, **form: bool) -> Work:
+    made = _layer(task).to(device)
+    x, dout = (torch.from_numpy(array).to(device) for array in task.arrays())
+    x.requires_grad_()
+    inputs, backward_inputs = (x,), (dout,)
+    if task.layer == "SoftmaxWithLoss":
+        inputs, backward_inputs = (x, torch.from_numpy(task.labels()).to(device)), ()
+    params = list(made.parameters())
+    y: Any = None
 
-    def result() -> object:
-        return torch.cat([p.detach().ravel()[:1000] for p in params])[:1000].numpy()
+    def forward() -> None:
+        nonlocal y
+        y = made(*inputs)
 
-    return optimizer.step, result
+    def both() -> None:
+        nonlocal y
+        x.grad = None
+        for param in params:
+            param.grad = None
+        y = made(*inputs)
+        y.backward(*backward_inputs)
+
+    def result() -> np.ndarray | None:
+        if task.layer == "Dropout":
+            return None
+        tensors = [y]
+        if task.backward:
+            tensors += [x.grad, *(p.grad.T if p.ndim == 2 else p.grad for p in params)]
+        starts = [tensor.detach().reshape(-1)[:1000] for tensor in tensors]
+        return torch.cat(starts).cpu().numpy()
+
+    return both if task.backward else forward, result
+
+
+def _layer(task: LayerPass) -> torch.nn.Module:
+    values = [torch.from_numpy(array) for array in task.params().values()]
+    made = {
+        "Affine": lambda: torch.nn.Linear(task.width, task.width),
+        "ReLU": torch.nn.ReLU,
+        "LeakyReLU": torch.nn.LeakyReLU,
+        "Sigmoid": torch.nn.Sigmoid,
+        "Tanh": torch.nn.Tanh,
+        "GELU": lambda: torch.nn.GELU(approximate="tanh"),
+        "BatchNormalization": lambda: torch.nn.BatchNorm1d(task.width, eps=1e-6),
+        "Dropout": lambda: torch.nn.Dropout(0.5),
+        "SoftmaxWithLoss": torch.nn.CrossEntropyLoss,
+    }[task.layer]()
+    with torch.no_grad():
+        for param, value in zip(made.parameters(), values, strict=True):
+            param.copy_(value.T if value.ndim == 2 else value)
+    return made

@@ -125,7 +125,8 @@ class Optimizer:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "lr" and value is not None and "float" in str(field.type):
+            kind, optional = str(field.type), value is None and "None" in str(field.type)
+            if field.name != "lr" and "float" in kind and not optional:
                 setattr(self, field.name, check_number(field.name, value, **_RANGES[field.name]))
 
     def coefficients(self, step: int) -> tuple[float, ...]:
@@ -257,19 +258,19 @@ class Optimizer:
                 f"the state has hyperparameters {list(state['hyperparameters'])} and slots "
                 f"{list(slots)}; {type(self).__name__} has {sorted(names)} and {list(self.slots)}"
             )
+        loaded = State.loaded(slots) if slots else None
         schedules = {name for name, value in self._hyperparameters() if callable(value)}
         step = check_count("step", state["step"], at_least=0)
         for name, value in state["hyperparameters"].items():
             if name not in schedules:
                 setattr(self, name, value)
-        self.step = step
-        self._state = State.loaded(slots) if slots else None
+        self.step, self._state = step, loaded
 
     def _hyperparameters(self) -> list[tuple[str, Any]]:
         """Names and values as they were given: a schedule, not its number of now."""
         return [
             (field.name, vars(self).get(f"_{field.name}", getattr(self, field.name)))
-            for field in dataclasses.fields(self)
+            for field in sorted(dataclasses.fields(self), key=lambda field: bool(field.kw_only))
         ]
 
     def __repr__(self) -> str:

@@ -21,9 +21,9 @@ from dlskills.optimizers.engines.rules import Rule, UnsuitedRuleError, update_of
 from dlskills.optimizers.engines.threads import share_out
 
 # From here on the elements are shared out to threads, so many at a time. On fewer, one thread is
-# done before others have woken up (measured: benchmarks/README.md).
-PARALLEL_FROM = 250_000
-SHARE = 125_000
+# done before others have woken up (python -m benchmarks parallel).
+PARALLEL_FROM = 1_000_000
+SHARE = 250_000
 
 # No fastmath: NaN and inf stay visible.
 OPTIONS = {"error_model": "numpy", "nogil": True}

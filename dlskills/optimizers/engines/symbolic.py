@@ -83,8 +83,9 @@ class Trace:
 
 
 _OVER_ELEMENTS = {
-    "all", "any", "argmax", "argmin", "cumulative_sum", "linalg", "matmul", "max", "mean", "min",
-    "prod", "sort", "std", "sum", "tensordot", "var", "vecdot",
+    "all", "any", "argmax", "argmin", "argsort", "cumulative_prod", "cumulative_sum", "diff",
+    "flip", "linalg", "matmul", "max", "mean", "min", "prod", "roll", "sort", "std", "sum", "take",
+    "tensordot", "var", "vecdot",
 }  # fmt: skip
 
 

@@ -1,0 +1,50 @@
+"""What no implementation gets under: the memory traffic of an update, the products of a step."""
+
+import functools
+import itertools
+import math
+
+import numpy as np
+
+import dlskills
+from benchmarks.contenders import Work
+from benchmarks.tasks import BATCH, TrainStep, Update
+from dlskills.optimizers import engines
+
+# Rules that read and write as many arrays as an optimizer with so many slots, and only add.
+RULES = (
+    lambda xp: lambda param, grad: param + grad,
+    lambda xp: lambda param, grad, a: (param + grad, a + grad),
+    lambda xp: lambda param, grad, a, b: (param + grad, a + grad, b + grad),
+    lambda xp: lambda param, grad, a, b, c: (param + grad, a + grad, b + grad, c + grad),
+)
+
+
+def update(task: Update, device: str) -> Work:
+    """As little arithmetic as can be, on the engine that dlskills takes: Numba's, or CuPy's."""
+    backend = dlskills.get_backend(device)
+    size = sum(math.prod(shape) for shape in task.shapes.values())
+    slots = len(dlskills.make_optimizer(task.optimizer).slots)
+    arrays = [backend.empty((size,), "float32") for _ in range(slots + 2)]
+    for array in arrays:
+        array[...] = 1  # what was never written is no memory of its own yet
+    return lambda: engines.run(RULES[slots], arrays, ()), lambda: None
+
+
+def train_step(task: TrainStep, device: str) -> Work:
+    """The products alone, forward and backward, into memory that is there already."""
+    rng = np.random.default_rng(0)
+    draw = functools.partial(rng.standard_normal, dtype=np.float32)
+    calls: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for i, (rows, columns) in enumerate(itertools.pairwise(task.sizes)):
+        x, w, dout = draw((BATCH, rows)), draw((rows, columns)), draw((BATCH, columns))
+        calls.append((x, w, np.empty_like(dout)))
+        calls.append((x.T, dout, np.empty_like(w)))
+        if i:  # nobody needs the gradient of the images
+            calls.append((dout, w.T, np.empty_like(x)))
+
+    def step() -> None:
+        for a, b, out in calls:
+            np.matmul(a, b, out=out)
+
+    return step, lambda: None

@@ -1,0 +1,324 @@
+"""Every engine computes what the formula says: as the engine `plain` does in float64 on NumPy."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from textbook import RULES
+
+from dlskills import Optimizer, Parameters, engine, get_backend, make_optimizer, to_host
+from dlskills.optimizers.engines import blocked, compiled
+
+NUMPY = get_backend("cpu")
+MODIFIERS = {
+    "weight_decay": 0.1, "grad_scale": -0.5, "clip_value": 0.6, "clip_norm": 2.0,
+}  # fmt: skip
+every_rule = pytest.mark.parametrize("name", RULES)
+with_numba = pytest.mark.skipif(
+    importlib.util.find_spec("numba") is None, reason="numba is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def small_blocks():
+    """Arrays of a few elements are cut into blocks and shared out to threads, like large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocked, "BLOCK", 16)
+        patch.setattr(compiled, "PARALLEL_FROM", 32)
+        patch.setattr(compiled, "SHARE", 24)
+        yield
+
+
+def settings_of(name, seed):
+    """Hyperparameters of any size, and without coincidences, for which sign() could round to 0."""
+    rng = np.random.default_rng(seed)
+    ranges = {
+        "lr": lambda: 10 ** rng.uniform(-3, 0),
+        "epsilon": lambda: 10 ** rng.uniform(-8, -1),
+        "momentum_decay": lambda: rng.uniform(0, 0.1),
+        "epsilon_mode": lambda: str(rng.choice(["page", "paper"])),
+    }
+
+    def share():  # less forgets so much at once that rounding shows: 1 + 1e-8 - 1
+        return rng.choice([rng.uniform(0.5, 1), 1 - 10 ** rng.uniform(-3, -1)])
+
+    fields = {field for settings in RULES[name][1] for field in settings}
+    return {field: ranges.get(field, share)() for field in sorted(fields)}
+
+
+def values_of(seed, shape, steps):
+    """A start and gradients in float32, each of few values, so that no two differ by a rounding."""
+    rng = np.random.default_rng(seed)
+    table = np.float32(rng.standard_normal((steps + 1, 8)))
+    return [np.asarray(row[rng.integers(0, 8, shape)], "float64") for row in table]
+
+
+def as_they_are(array):
+    return array
+
+
+def fortran(array):
+    return np.asfortranarray(array)
+
+
+def transposed(array):
+    return np.ascontiguousarray(array.T).T
+
+
+def strided(array):
+    wide = np.zeros((*array.shape, 2), array.dtype)
+    wide[..., 1] = array
+    return wide[..., 1]
+
+
+def backwards(array):
+    turn = (..., *[slice(None, None, -1)] * array.ndim)
+    return array[turn].copy()[turn]
+
+
+LAYOUTS = [as_they_are, fortran, transposed, strided, backwards]
+
+
+def walk(optimizer, start, gradients, backend, dtype="float64", layout=as_they_are, kind=dict):
+    """Where the updates lead: the parameter and the slots, and the size of the largest step."""
+
+    def place(values):
+        placed = backend.asarray(values.copy(), dtype)
+        return kind({"w": layout(placed) if backend.name == "numpy" else placed})
+
+    params, steps = place(start), [0.0]
+    array = params["w"]
+    for gradient in gradients:
+        before = to_host(array).copy()
+        optimizer.update(params, place(gradient))
+        steps.append(np.max(abs(to_host(array) - before), initial=0))
+    assert params["w"] is array
+    assert array.dtype == backend.dtype(dtype)
+    slots = {slot: to_host(optimizer._state.slots[slot]["w"]) for slot in optimizer.slots}
+    return SimpleNamespace(w=to_host(array), slots=slots, step=max(steps))
+
+
+def assert_follows(actual, expected, dtype, steps, allowed=0.0):
+    """Equal to the rounding of a dtype, in each of the steps; `allowed` is an error beyond it."""
+    unit = 32 * np.finfo(dtype).eps
+    size = np.max(abs(expected.w), initial=0) + steps * expected.step
+    np.testing.assert_allclose(actual.w, expected.w, rtol=unit, atol=unit * size + allowed)
+    for slot, value in expected.slots.items():
+        size = np.max(abs(value), initial=0) * steps**0.5
+        np.testing.assert_allclose(actual.slots[slot], value, rtol=unit, atol=unit * size)
+
+
+def compare(name, modifiers, backend, names, shape, dtype, seed, layout=as_they_are):
+    settings = settings_of(name, seed) | modifiers
+    start, *gradients = values_of(seed + 1, shape, 3)
+    with engine("plain"):
+        expected = walk(make_optimizer(name, **settings), start, gradients, NUMPY)
+    for engine_name in names:
+        with engine(engine_name):
+            optimizer = make_optimizer(name, **settings)
+            actual = walk(optimizer, start, gradients, backend, dtype, layout)
+        assert_follows(actual, expected, dtype, 3)
+
+
+shapes = st.sampled_from([(), (0,), (1,), (15,), (16,), (17,), (31,), (32,), (33,), (100,)]) | (
+    hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9)
+)
+dtypes = st.sampled_from(["float32", "float64"])
+seeds = st.integers(0, 2**32 - 1)
+
+
+@every_rule
+@pytest.mark.parametrize("modifiers", [{}, MODIFIERS], ids=["as it is", "all modifiers"])
+@pytest.mark.usefixtures("small_blocks")
+@given(shape=shapes, dtype=dtypes, seed=seeds, layout=st.sampled_from(LAYOUTS))
+def test_every_engine_agrees(
+    backend, engine_names, name, modifiers, shape, dtype, seed, layout
+):  # fmt: skip
+    compare(name, modifiers, backend, engine_names(backend), shape, dtype, seed, layout)
+
+
+@pytest.mark.slow  # compiles a kernel for each
+@every_rule
+@pytest.mark.parametrize("modifier", MODIFIERS)
+@pytest.mark.usefixtures("small_blocks")
+@given(shape=shapes, dtype=dtypes, seed=seeds)
+def test_every_engine_agrees_with_each_modifier(
+    backend, engine_names, name, modifier, shape, dtype, seed
+):  # fmt: skip
+    modifiers = {modifier: MODIFIERS[modifier]}
+    compare(name, modifiers, backend, engine_names(backend), shape, dtype, seed)
+
+
+@pytest.mark.parametrize("name", ["sgd", "amsgrad"])
+@pytest.mark.parametrize("limit", [blocked.BLOCK, compiled.PARALLEL_FROM])
+@pytest.mark.parametrize("more", [-1, 0, 1])
+@pytest.mark.backends("numpy", "cupy")
+def test_sizes_about_the_limits(backend, engine_names, name, limit, more):
+    names, shape = engine_names(backend), (limit + more,)
+    compare(name, {"clip_value": 0.3}, backend, names, shape, "float32", 0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(40_000,), (2, 20_000), (2000, 20)], ids=str)
+@pytest.mark.backends("numpy")
+def test_large_arrays_of_any_layout(backend, engine_names, layout, shape):
+    compare("adam", {}, backend, engine_names(backend), shape, "float32", 1, layout)
+
+
+@pytest.mark.backends("numpy")
+def test_layouts_may_differ_from_array_to_array(backend, engine_names):
+    start, gradient = values_of(0, (300, 200), 1)
+    expected = walk(make_optimizer("momentum"), start, [gradient], backend)
+    for name in engine_names(backend):
+        params, optimizer = {"w": fortran(start)}, make_optimizer("momentum")
+        with engine(name):
+            optimizer.update(params, {"w": strided(gradient)})
+        np.testing.assert_array_equal(params["w"], expected.w)
+
+
+@every_rule
+@pytest.mark.parametrize(("dtype", "kind"), [("float32", dict), ("float64", Parameters)])
+@pytest.mark.backends("numpy", "cupy")
+@pytest.mark.usefixtures("small_blocks")
+def test_a_thousand_steps(backend, engine_names, name, dtype, kind):
+    steps, settings = 1000, RULES[name][1][-1] | {"lr": 0.01}
+    start, *gradients = values_of(3, (40,), steps)
+    with engine("plain"):
+        expected = walk(make_optimizer(name, **settings), start, gradients, NUMPY)
+    for engine_name in engine_names(backend):
+        with engine(engine_name):
+            optimizer = make_optimizer(name, **settings)
+            actual = walk(optimizer, start, gradients, backend, dtype, kind=kind)
+        # where Lion's mean rounds to 0, or to the other side of it, it is two steps off
+        allowed = 2 * settings["lr"] if name == "lion" and dtype == "float32" else 0.0
+        assert_follows(actual, expected, dtype, steps, allowed)
+
+
+# What is not finite stays visible
+
+
+@every_rule
+@pytest.mark.parametrize("clip_value", [None, 0.5])
+@pytest.mark.usefixtures("small_blocks")
+def test_what_is_not_finite_stays_visible(backend, engine_names, name, clip_value):
+    settings = RULES[name][1][-1] | {"clip_value": clip_value}
+    start, first, second = values_of(4, (50,), 2)
+    first[[3, 20, 45]] = np.nan, np.inf, -np.inf
+    with engine("plain"), np.errstate(all="ignore"):
+        expected = walk(make_optimizer(name, **settings), start, [first, second], NUMPY)
+    touched = np.flatnonzero(~np.isfinite([expected.w, *expected.slots.values()]).all(axis=0))
+    assert touched.tolist() == ([3] if clip_value else [3, 20, 45])
+    for engine_name in engine_names(backend):
+        with engine(engine_name), np.errstate(all="ignore"):
+            optimizer = make_optimizer(name, **settings)
+            actual = walk(optimizer, start, [first, second], backend)
+        np.testing.assert_allclose(actual.w, expected.w, rtol=1e-9, atol=1e-12)
+        for slot, value in expected.slots.items():
+            np.testing.assert_allclose(actual.slots[slot], value, rtol=1e-9, atol=1e-12)
+
+
+# Rules of one's own
+
+
+def softened(xp, limit):
+    def soft(x, by):
+        return xp.sign(x) * xp.maximum(xp.abs(x) - by * limit, 0.0)
+
+    return soft
+
+
+class InPlace(Optimizer):
+    """A rule with all that one may write: a helper of its own, literals, conditions."""
+
+    lr: float = 0.1
+    slots = ("v", "m")
+
+    def coefficients(self, step):
+        return self.lr, 1 / step
+
+    @staticmethod
+    def rule(xp):
+        soft = softened(xp, 0.25)
+
+        def update(param, grad, v, m, lr, share):
+            v += share * (0.5 * grad * grad - v) + 1e-3
+            m = xp.where(grad * m < 0, 0.0, m)
+            m += xp.minimum(grad, 1) - m / 4
+            rate = 2 * lr / (1 + xp.sqrt(v))
+            param -= rate * m
+            param = soft(param, rate)
+            return param, v, m
+
+        return update
+
+
+class Pure(InPlace):
+    @staticmethod
+    def rule(xp):
+        soft = softened(xp, 0.25)
+
+        def update(param, grad, v, m, lr, share):
+            new_v = v + (share * (0.5 * grad * grad - v) + 1e-3)
+            kept = xp.where(grad * m < 0, 0.0, m)
+            new_m = kept + (xp.minimum(grad, 1) - kept / 4)
+            rate = 2 * lr / (1 + xp.sqrt(new_v))
+            return soft(param - rate * new_m, rate), new_v, new_m
+
+        return update
+
+
+def by_hand(start, gradients, lr):
+    """The same, element by element, in Python."""
+    params, states = list(start), [(0.0, 0.0)] * len(start)
+    for step, gradient in enumerate(gradients, start=1):
+        for i, g in enumerate(gradient):
+            v, m = states[i]
+            v += (0.5 * g * g - v) / step + 1e-3
+            m = 0.0 if g * m < 0 else m
+            m += min(g, 1) - m / 4
+            rate = 2 * lr / (1 + v**0.5)
+            w = params[i] - rate * m
+            params[i] = np.sign(w) * max(abs(w) - rate / 4, 0.0)
+            states[i] = v, m
+    return np.asarray(params)
+
+
+@pytest.mark.parametrize("rule", [InPlace, Pure])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [dict, Parameters])
+@pytest.mark.usefixtures("small_blocks")
+def test_rules_of_ones_own(backend, engine_names, rule, dtype, kind):
+    start, *gradients = values_of(5, (50,), 6)
+    expected = by_hand(start, gradients, 0.1)
+    for name in engine_names(backend):
+        with engine(name):
+            actual = walk(rule(), start, gradients, backend, dtype, kind=kind)
+        np.testing.assert_allclose(actual.w, expected, rtol=0, atol=64 * np.finfo(dtype).eps)
+
+
+@with_numba
+@pytest.mark.usefixtures("small_blocks")
+def test_compiled_code_may_branch():
+    class Branching(Optimizer):
+        lr: float = 1.0
+
+        def coefficients(self, step):
+            return (self.lr,)
+
+        @staticmethod
+        def rule(xp):
+            def update(param, grad, lr):
+                if grad > 0:
+                    return param - lr * grad
+                return param
+
+            return update
+
+    start, gradient = values_of(6, (50,), 1)
+    with engine("numba"):
+        actual = walk(Branching(), start, [gradient], NUMPY)
+    np.testing.assert_array_equal(actual.w, start - np.maximum(gradient, 0))

@@ -1,0 +1,237 @@
+"""Learning-rate schedules against their formulas and PyTorch's, and how optimizers take them."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+from textbook import RULES
+
+from dlskills import SGD, make_optimizer
+from dlskills.optimizers.schedules import (
+    Chain,
+    CosineDecay,
+    ExponentialDecay,
+    InverseTimeDecay,
+    Linear,
+    OneCycle,
+    StepDecay,
+    Warmup,
+)
+
+ALL = [
+    StepDecay(0.1, every=10, factor=0.5),
+    ExponentialDecay(0.1, rate=0.9, every=4),
+    InverseTimeDecay(0.1, rate=0.25),
+    Linear(0.1, 0.02, steps=20),
+    CosineDecay(0.1, steps=20, end=0.01),
+    Warmup(5, CosineDecay(0.1, steps=20)),
+    Warmup(5, 0.1),
+    OneCycle(0.1, steps=20),
+    Chain((5, 0.1), (10, StepDecay(0.1, every=2)), (1, 0.001)),
+]
+every_schedule = pytest.mark.parametrize("schedule", ALL, ids=repr)
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        (StepDecay(0.8, every=3), {0: 0.8, 2: 0.8, 3: 0.08, 5: 0.08, 6: 0.008, 30: 0.8e-10}),
+        (StepDecay(0.8, every=1, factor=0.5), {0: 0.8, 1: 0.4, 3: 0.1}),
+        (StepDecay(0.8, every=2, factor=0), {0: 0.8, 1: 0.8, 2: 0, 9: 0}),
+        (ExponentialDecay(0.8, rate=0.25), {0: 0.8, 1: 0.2, 2: 0.05}),
+        (ExponentialDecay(0.8, rate=0.25, every=2), {0: 0.8, 1: 0.4, 2: 0.2, 3: 0.1}),
+        (InverseTimeDecay(0.8, rate=0.5), {0: 0.8, 1: 0.8 / 1.5, 2: 0.4, 6: 0.2, 1998: 8e-4}),
+        (Linear(0.2, 0.6, steps=4), {0: 0.2, 1: 0.3, 2: 0.4, 3: 0.5, 4: 0.6, 5: 0.6, 99: 0.6}),
+        (Linear(0.6, 0, steps=3), {0: 0.6, 1: 0.4, 2: 0.2, 3: 0, 4: 0}),
+        (CosineDecay(0.8, steps=4), {0: 0.8, 2: 0.4, 4: 0, 5: 0, 8: 0}),
+        (CosineDecay(0.8, 6, end=0.2), {0: 0.8, 2: 0.65, 3: 0.5, 4: 0.35, 6: 0.2, 9: 0.2}),
+        (Warmup(4, 0.8), {0: 0.2, 1: 0.4, 3: 0.8, 4: 0.8, 100: 0.8}),
+        (Warmup(1, 0.8), {0: 0.8, 1: 0.8}),
+        (Warmup(4, Linear(0.8, 0, 2)), {0: 0.2, 3: 0.8, 4: 0.8, 5: 0.4, 6: 0}),
+        (Warmup(2, Warmup(2, 0.8)), {0: 0.2, 1: 0.4, 2: 0.4, 3: 0.8, 4: 0.8}),
+        (OneCycle(0.5, 11, rise=0.5, start_divisor=5, end_divisor=2), {4.5: 0.5, 10: 0.05}),
+        (OneCycle(0.5, 10, rise=0.5), {0: 0.02, 2: 0.26, 4: 0.5, 9: 2e-6, 10: 2e-6, 99: 2e-6}),
+        (OneCycle(0.5, 10, rise=0.1), {0: 0.5, 9: 2e-6}),
+        (OneCycle(0.5, 3), {2: 2e-6}),  # the top lies before the first step
+        (OneCycle(0.5, 1), {0: 2e-6, 1: 2e-6}),
+        (Chain((2, 0.4), (3, Linear(0.2, 0, 2)), (1, 0.1)), {0: 0.4, 1: 0.4, 2: 0.2, 4: 0, 5: 0.1}),
+        (Chain((2, Chain((1, 0.4), (9, 0.3))), (1, 0.2)), {0: 0.4, 1: 0.3, 2: 0.2, 99: 0.2}),
+        (Chain((3, lambda step: step / 10)), {0: 0, 2: 0.2, 50: 5}),
+    ],
+    ids=lambda value: repr(value) if callable(value) else "",
+)
+def test_values(schedule, values):
+    for step, value in values.items():
+        rate = schedule(step)
+        assert type(rate) is float
+        assert rate == pytest.approx(value, rel=1e-12), step
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (StepDecay(0.1, 7, 0.3), lambda s, o: s.StepLR(o, 7, 0.3)),
+        (ExponentialDecay(0.1, 0.9), lambda s, o: s.ExponentialLR(o, 0.9)),
+        (CosineDecay(0.1, 40, 0.01), lambda s, o: s.CosineAnnealingLR(o, 40, 0.01)),
+        (Linear(0.02, 0.08, 25), lambda s, o: s.LinearLR(o, 0.2, 0.8, 25)),
+        (OneCycle(0.1, 40), lambda s, o: s.OneCycleLR(o, 0.1, 40)),
+        (
+            OneCycle(0.1, 40, 0.4, 10, 100),
+            lambda s, o: s.OneCycleLR(
+                o, 0.1, 40, pct_start=0.4, div_factor=10, final_div_factor=100
+            ),
+        ),
+        (
+            Chain((8, 0.1), (30, ExponentialDecay(0.1, 0.9))),
+            lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 1), s.ExponentialLR(o, 0.9)], [8]),
+        ),
+    ],
+    ids=lambda value: repr(value) if not callable(value) or not hasattr(value, "__code__") else "",
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_they_agree_with_torch(ours, theirs):
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    scheduler = theirs(torch.optim.lr_scheduler, optimizer)
+    for step in range(40):
+        assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9), step
+        optimizer.step()
+        if step < 39:
+            scheduler.step()
+
+
+@every_schedule
+def test_they_are_values(schedule):
+    pickled = pickle.loads(pickle.dumps(schedule))
+    for twin in (copy.deepcopy(schedule), pickled, eval(repr(schedule))):
+        assert twin == schedule
+        assert hash(twin) == hash(schedule)
+        assert [twin(step) for step in range(40)] == [schedule(step) for step in range(40)]
+    with pytest.raises(AttributeError):
+        schedule.lr = 1.0
+
+
+@every_schedule
+def test_they_are_finite_and_not_negative_for_ever(schedule):
+    rates = [schedule(step) for step in [*range(50), 10**6, 10**9]]
+
+    assert all(math.isfinite(rate) and rate >= 0 for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: StepDecay(0.1, every=0), ValueError, "every must be at least 1, got 0"),
+        (lambda: StepDecay(0.1, every=2.5), TypeError, "every must be a whole number, got 2.5"),
+        (lambda: StepDecay(-0.1, every=1), ValueError, "lr must be at least 0, got -0.1"),
+        (lambda: StepDecay(0.1, 1, factor=-1), ValueError, "factor must be at least 0, got -1"),
+        (lambda: StepDecay("0.1", 1), TypeError, "lr must be a number, got '0.1'"),
+        (lambda: ExponentialDecay(0.1, float("nan")), ValueError, "rate must be finite"),
+        (lambda: ExponentialDecay(0.1, 0.9, every=-1), ValueError, "every must be at least 1"),
+        (lambda: InverseTimeDecay(0.1, -0.1), ValueError, "rate must be at least 0"),
+        (lambda: Linear(0.1, -0.1, 5), ValueError, "end must be at least 0, got -0.1"),
+        (lambda: Linear(float("inf"), 0, 5), ValueError, "start must be finite"),
+        (lambda: Linear(0.1, 0.2, True), TypeError, "steps must be a whole number, got True"),
+        (lambda: CosineDecay(0.1, 0), ValueError, "steps must be at least 1, got 0"),
+        (lambda: Warmup(0, 0.1), ValueError, "steps must be at least 1, got 0"),
+        (lambda: Warmup(5, -0.1), ValueError, "schedule must be at least 0, got -0.1"),
+        (lambda: Warmup(5, "fast"), TypeError, "schedule must be a number, got 'fast'"),
+        (lambda: OneCycle(0.1, 10, rise=0), ValueError, "rise must be .*greater than 0"),
+        (lambda: OneCycle(0.1, 10, rise=1), ValueError, "rise must be .*less than 1, got 1"),
+        (lambda: OneCycle(0.1, 10, start_divisor=0), ValueError, "start_divisor must be greater"),
+        (lambda: OneCycle(0.1, 10, end_divisor=-1), ValueError, "end_divisor must be greater"),
+        (lambda: Chain(), ValueError, "Chain needs at least one part, .* got none"),
+        (lambda: Chain((0, 0.1)), ValueError, "steps must be at least 1, got 0"),
+        (lambda: Chain((1, None)), TypeError, "schedule must be a number, got None"),
+    ],
+)
+def test_bad_arguments_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+# In an optimizer
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("decoupled", [0.0, 0.1])
+def test_every_optimizer_takes_a_schedule(name, decoupled):
+    schedule, settings = CosineDecay(0.1, steps=6), RULES[name][1][-1] | {"weight_decay": decoupled}
+    scheduled = make_optimizer(name, **settings | {"lr": schedule})
+    by_hand = make_optimizer(name, **settings)
+    params, twin = {"w": np.arange(5.0)}, {"w": np.arange(5.0)}
+    for step in range(8):
+        assert scheduled.lr == schedule(step)
+        by_hand.lr = 0.05 * (1 + math.cos(math.pi * min(step, 6) / 6))
+        grads = {"w": np.sin(np.arange(5.0) + step)}
+        scheduled.update(params, grads)
+        by_hand.update(twin, grads)
+
+    np.testing.assert_allclose(params["w"], twin["w"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [lambda step: 1 / (step + 1), StepDecay(1.0, every=2)])
+def test_it_is_asked_for_the_number_of_updates_done(schedule):
+    asked = []
+
+    def spy(step):
+        asked.append(step)
+        return schedule(step)
+
+    params, optimizer = {"x": 0.0}, SGD(spy)
+    assert optimizer.lr == schedule(0)
+    assert optimizer.lr == schedule(0)  # asking changes nothing
+    positions = [0.0]
+    for step in range(5):
+        asked.clear()
+        optimizer.update(params, {"x": -1.0})
+        assert set(asked) == {step}
+        positions.append(params["x"])
+    assert optimizer.lr == schedule(5)
+    np.testing.assert_allclose(np.diff(positions), [schedule(step) for step in range(5)])
+    optimizer.reset()
+    assert optimizer.lr == schedule(0)
+
+
+def test_lr_may_be_set_to_either_at_any_time():
+    params, optimizer = {"x": 0.0}, SGD(0.5)
+    optimizer.update(params, {"x": -1.0})
+    optimizer.lr = Linear(1.0, 0.0, steps=4)
+    assert optimizer.lr == 0.75  # an update is done already
+    optimizer.update(params, {"x": -1.0})
+    assert optimizer.lr == 0.5
+    optimizer.lr = np.float32(0.25)
+    assert type(optimizer.lr) is float
+    optimizer.lr *= 2
+    optimizer.update(params, {"x": -1.0})
+
+    assert params == {"x": 0.5 + 0.75 + 0.5}
+    for wrong in ("fast", None, -1.0):
+        with pytest.raises((TypeError, ValueError), match="lr must be"):
+            optimizer.lr = wrong
+    assert optimizer.lr == 0.5
+
+
+@pytest.mark.parametrize("wrong", [-0.1, float("nan"), None, "fast"])
+def test_a_schedule_that_gives_no_rate_is_refused(wrong):
+    params, optimizer = {"x": 1.0}, SGD(1.0)
+    optimizer.lr = lambda step: wrong
+    with pytest.raises((TypeError, ValueError), match="rate that a schedule gave must be"):
+        optimizer.update(params, {"x": 1.0})
+    assert params == {"x": 1.0}
+    assert optimizer.step == 0
+
+
+def test_an_optimizer_shows_its_schedule():
+    optimizer = SGD(Warmup(10, StepDecay(0.1, every=5)))
+
+    inner = "StepDecay(lr=0.1, every=5, factor=0.1)"
+    assert repr(optimizer) == f"SGD(lr=Warmup(steps=10, schedule={inner}))"
+    optimizer.lr = 0.5
+    assert repr(optimizer) == "SGD(lr=0.5)"
+    assert repr(ALL[-1]).startswith("Chain((5, 0.1), (10, StepDecay(")

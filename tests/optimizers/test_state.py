@@ -1,0 +1,319 @@
+"""What an optimizer saves and loads: after it, training goes on as if nothing had happened."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from textbook import RULES
+
+from dlskills import (
+    Adam,
+    AMSGrad,
+    Momentum,
+    NAdam,
+    Parameters,
+    backend_of,
+    get_backend,
+    make_optimizer,
+    to_host,
+)
+from dlskills.optimizers import OPTIMIZERS
+from dlskills.optimizers.schedules import CosineDecay, Warmup
+
+every_rule = pytest.mark.parametrize("name", RULES)
+SHAPES = {"W": (3, 4), "b": (4,), "scale": (), "none": (0,)}
+NUMPY = get_backend("cpu")
+WITH_SLOTS = [name for name, rule in OPTIMIZERS.items() if rule.slots]
+
+
+def make(name, **more):
+    return make_optimizer(name, **RULES[name][1][-1] | {"clip_norm": 3.0} | more)
+
+
+def as_arrays(backend, seed, dtype="float64"):
+    rng = np.random.default_rng(seed)
+    return {key: backend.asarray(rng.standard_normal(s), dtype) for key, s in SHAPES.items()}
+
+
+def as_parameters(backend, seed, dtype="float64"):
+    return Parameters(as_arrays(backend, seed, dtype))
+
+
+def as_numbers(backend, seed, dtype="float64"):
+    return {key: float(value) for key, value in zip("xyz", np.sin([seed, 2.0 * seed, 7.0]))}  # noqa: B905
+
+
+def as_fortran(backend, seed, dtype="float64"):
+    return {"W": np.asfortranarray(np.random.default_rng(seed).standard_normal((3, 4)))}
+
+
+KINDS = {"arrays": as_arrays, "Parameters": as_parameters, "numbers": as_numbers}
+
+
+def walk(optimizer, params, kind, backend, steps, dtype="float64"):
+    for step in steps:
+        optimizer.update(params, kind(backend, 100 + step, dtype))
+    return params
+
+
+def moved(params, kind, backend, dtype="float64"):
+    """Parameters of their own with the same values, on a backend."""
+    if kind is as_numbers:
+        return dict(params)
+    kind = Parameters if kind is as_parameters else dict
+    return kind({key: backend.asarray(to_host(v).copy(), dtype) for key, v in params.items()})
+
+
+def assert_equal(actual, expected, **tolerance):
+    assert list(actual) == list(expected)
+    for key, value in actual.items():
+        compare = np.testing.assert_allclose if tolerance else np.testing.assert_array_equal
+        compare(to_host(value), to_host(expected[key]), **tolerance)
+
+
+@every_rule
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_goes_on_to_the_last_bit(backend, name, kind, dtype):
+    first = make(name)
+    params = walk(first, kind(backend, 0, dtype), kind, backend, range(4), dtype)
+    state, later = first.state_dict(), moved(params, kind, backend, dtype)
+    walk(first, params, kind, backend, range(4, 8), dtype)
+    second = make(name)
+    second.load_state_dict(state)
+    assert second.step == 4
+    walk(second, later, kind, backend, range(4, 8), dtype)
+
+    assert_equal(later, params)
+    assert second.step == first.step == 8
+    assert_equal_states(second.state_dict(), first.state_dict())
+
+
+def assert_equal_states(actual, expected):
+    assert actual.keys() == expected.keys()
+    assert {**actual, "slots": None} == {**expected, "slots": None}
+    assert actual["slots"].keys() == expected["slots"].keys()
+    for slot, values in actual["slots"].items():
+        assert_equal(values, expected["slots"][slot])
+
+
+@every_rule
+@pytest.mark.backends("numpy")
+def test_fortran_order_too(backend, name):
+    first, second = make(name), make(name)
+    params = walk(first, as_fortran(backend, 0), as_fortran, backend, range(3))
+    second.load_state_dict(first.state_dict())
+    later = {"W": params["W"].copy(order="K")}
+    for optimizer, values in ((first, params), (second, later)):
+        walk(optimizer, values, as_fortran, backend, range(3, 6))
+
+    assert_equal(later, params)
+
+
+@every_rule
+@pytest.mark.parametrize("kind", [as_arrays, as_parameters])
+@pytest.mark.parametrize("there", [True, False], ids=["there", "and back"])
+@pytest.mark.backends("strict", "torch", "cupy")
+def test_a_state_moves_to_another_backend(backend, name, kind, there):
+    old, new = (NUMPY, backend) if there else (backend, NUMPY)
+    first, second = make(name), make(name)
+    params = walk(first, kind(old, 0), kind, old, range(3))
+    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    later = walk(second, moved(params, kind, new), kind, new, range(3, 6))
+    walk(first, params, kind, old, range(3, 6))
+
+    assert_equal(later, params, rtol=1e-12, atol=1e-14)
+    for slot in second.slots:
+        assert {backend_of(value) for value in second._state.slots[slot].values()} == {new}
+
+
+@pytest.mark.parametrize("name", WITH_SLOTS)
+@pytest.mark.parametrize(("old", "new"), [(as_arrays, as_parameters), (as_parameters, as_arrays)])
+def test_a_state_moves_between_arrays_and_parameters(backend, name, old, new):
+    first, second = make(name), make(name)
+    params = walk(first, old(backend, 0, "float32"), old, backend, range(3), "float32")
+    second.load_state_dict(first.state_dict())
+    later = moved(params, new, backend, "float32")
+    walk(second, later, new, backend, range(3, 6), "float32")
+    walk(first, params, old, backend, range(3, 6), "float32")
+
+    assert_equal(later, params, rtol=1e-5, atol=1e-6)
+
+
+def test_a_state_in_another_dtype(backend):
+    first, second = Adam(0.1), Adam(0.1)
+    params = walk(first, as_arrays(backend, 0), as_arrays, backend, range(3))
+    second.load_state_dict(first.state_dict())
+    later = moved(params, as_arrays, backend, "float32")
+    walk(second, later, as_arrays, backend, range(3, 6), "float32")
+    walk(first, params, as_arrays, backend, range(3, 6))
+
+    assert all(value.dtype == backend.dtype("float32") for value in later.values())
+    assert_equal(later, params, rtol=1e-5, atol=1e-5)
+
+
+# What is in it
+
+
+@every_rule
+def test_a_state_is_plain_data_on_the_host(backend, name):
+    optimizer = make(name)
+    assert optimizer.state_dict()["slots"] == {}
+    walk(optimizer, as_parameters(backend, 0), as_parameters, backend, range(2))
+    state = optimizer.state_dict()
+
+    assert list(state) == ["optimizer", "step", "hyperparameters", "slots"]
+    assert state["optimizer"] == type(optimizer).__name__
+    assert state["step"] == 2
+    for setting, value in RULES[name][1][-1].items():
+        assert state["hyperparameters"][setting] == value
+    assert state["hyperparameters"]["clip_norm"] == 3.0
+    assert set(state["slots"]) == set(optimizer.slots)
+    for values in state["slots"].values():
+        assert {key: value.shape for key, value in values.items()} == SHAPES
+        assert {type(value) for value in values.values()} == {np.ndarray}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_state_is_a_copy_when_saved_and_when_loaded(backend, kind):
+    first, second = Adam(0.1), Adam(0.1)
+    params = walk(first, kind(backend, 0), kind, backend, range(2))
+    state = first.state_dict()
+    kept = copy.deepcopy(state)
+    walk(first, params, kind, backend, range(2, 4))
+    second.load_state_dict(state)
+    walk(second, moved(params, kind, backend), kind, backend, range(2, 4))
+    assert_equal_states(state, kept)
+    state["hyperparameters"]["lr"] = 7.0
+    for values in state["slots"].values():
+        for key in values:
+            values[key] = values[key] * 0 + 9.0
+    assert first.lr == second.lr == 0.1
+    assert not any((to_host(v) == 9).any() for v in first.state_dict()["slots"]["m"].values())
+
+
+def test_before_the_first_update_there_is_a_state_too():
+    optimizer = Adam(0.5)
+    optimizer.load_state_dict(Adam(0.25, clip_value=1.0).state_dict())
+
+    assert repr(optimizer) == repr(Adam(0.25, clip_value=1.0))
+    params = {"x": 1.0}
+    optimizer.update(params, {"x": 1.0})
+    assert optimizer.step == 1
+
+
+def test_loading_replaces_what_was_there():
+    used, fresh = Adam(0.5, beta1=0.5), Adam()
+    walk(used, as_numbers(NUMPY, 0), as_numbers, NUMPY, range(5))
+    used.load_state_dict(fresh.state_dict())
+    assert (used.step, repr(used)) == (0, repr(fresh))
+    ends = [walk(o, as_numbers(NUMPY, 3), as_numbers, NUMPY, range(3)) for o in (used, fresh)]
+    assert ends[0] == ends[1]
+
+
+# Schedules, and what is computed along with the steps
+
+
+def test_a_schedule_stays_the_optimizers_own():
+    schedule = Warmup(3, CosineDecay(0.1, steps=9))
+    first, second = Momentum(schedule), Momentum(schedule)
+    params = walk(first, as_arrays(NUMPY, 0), as_arrays, NUMPY, range(4))
+    state = first.state_dict()
+    assert "lr" not in state["hyperparameters"]
+    later = moved(params, as_arrays, NUMPY)
+    second.load_state_dict(pickle.loads(pickle.dumps(state)))
+    assert second.lr == schedule(4)
+    for optimizer, values in ((first, params), (second, later)):
+        walk(optimizer, values, as_arrays, NUMPY, range(4, 8))
+    assert_equal(later, params)
+
+
+def test_a_number_does_not_take_a_schedules_place_nor_a_schedule_a_numbers():
+    scheduled, fixed = Momentum(lambda step: 1 / (step + 1)), Momentum(0.25)
+    scheduled.load_state_dict({**fixed.state_dict(), "step": 3})
+    assert scheduled.lr == 0.25 == 1 / 4
+    scheduled.step = 0
+    assert scheduled.lr == 1.0
+    fixed.load_state_dict(scheduled.state_dict())
+    assert fixed.lr == 0.25
+
+
+@pytest.mark.parametrize("steps_before", [0, 2, 9])
+def test_nadams_product_goes_on_whatever_was_done_before(steps_before):
+    first = NAdam(0.1, beta1=0.8)
+    params = walk(first, as_numbers(NUMPY, 0), as_numbers, NUMPY, range(5))
+    second = NAdam(0.1, beta1=0.3)
+    walk(second, as_numbers(NUMPY, 5), as_numbers, NUMPY, range(steps_before))
+    second.load_state_dict(first.state_dict())
+    later = dict(params)
+    walk(second, later, as_numbers, NUMPY, range(5, 8))
+    walk(first, params, as_numbers, NUMPY, range(5, 8))
+
+    assert later == params
+
+
+def test_settings_that_changed_on_the_way_are_part_of_it():
+    first = NAdam(0.1)
+    params = walk(first, as_numbers(NUMPY, 0), as_numbers, NUMPY, range(3))
+    first.beta1, first.momentum_decay, first.lr = 0.5, 0.1, 0.05
+    walk(first, params, as_numbers, NUMPY, range(3, 5))
+    second, later = NAdam(), dict(params)
+    second.load_state_dict(first.state_dict())
+    for optimizer, values in ((first, params), (second, later)):
+        walk(optimizer, values, as_numbers, NUMPY, range(5, 8))
+
+    assert later == params
+
+
+# What is refused
+
+
+def used(optimizer):
+    walk(optimizer, as_arrays(NUMPY, 0), as_arrays, NUMPY, range(2))
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update(optimizer="AMSGrad"), "the state is of AMSGrad, this .* is Adam"),
+        (lambda s: s.pop("step"), "the state lacks step; got"),
+        (lambda s: (s.pop("slots"), s.pop("optimizer")), "the state lacks optimizer, slots"),
+        (lambda s: s["slots"].pop("v"), r"slots \['m'\]; Adam has .* \['m', 'v'\]"),
+        (lambda s: s["slots"].update(u={}), r"slots \['m', 'v', 'u'\]; Adam has"),
+        (lambda s: s["slots"]["v"].pop("b"), "slots m, v differ in names or shapes"),
+        (lambda s: s["slots"]["v"].update(b=np.zeros(3)), "slots m, v differ in names or shapes"),
+        (lambda s: s["hyperparameters"].update(rho=1), r"hyperparameters \[.*'rho'\].*; Adam has"),
+        (lambda s: s.update(step=-1), "step must be at least 0, got -1"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, message):
+    state = used(Adam(0.5)).state_dict()
+    optimizer = used(Adam(0.1))
+    before = optimizer.state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+
+    assert_equal_states(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"W": np.zeros((3, 4))},
+        {"W": np.zeros((4, 3)), "b": np.zeros(4), "scale": np.zeros(()), "none": np.zeros(0)},
+        {"U": np.zeros((3, 4)), "b": np.zeros(4), "scale": np.zeros(()), "none": np.zeros(0)},
+    ],
+    ids=["too few", "another shape", "another name"],
+)
+@pytest.mark.parametrize("kind", [dict, Parameters])
+def test_parameters_that_do_not_fit_are_refused_at_the_update(params, kind):
+    optimizer = AMSGrad()
+    optimizer.load_state_dict(used(AMSGrad()).state_dict())
+    with pytest.raises(RuntimeError, match="holds m and v and v_max of other parameters"):
+        optimizer.update(kind(params), kind(params))
+    assert optimizer.step == 2
+    walk(optimizer, as_arrays(NUMPY, 0), as_arrays, NUMPY, [2])
+    assert optimizer.step == 3
