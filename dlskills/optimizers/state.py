@@ -107,6 +107,10 @@ def _zeros_like(params: Mapping[str, Any]) -> Any:
     if isinstance(params, Parameters):
         return params.zeros_like()
     return {
-        key: 0.0 if is_number(param) else namespace(param).zeros_like(param)
-        for key, param in params.items()
+        key: 0.0 if is_number(param) else _zeros_beside(param) for key, param in params.items()
     }
+
+
+def _zeros_beside(param: Any) -> Any:
+    with backend_of(param).active():
+        return namespace(param).zeros_like(param)

@@ -1,6 +1,8 @@
 """What is done in the pass of an update, decay, scaling and clipping: by hand and by PyTorch."""
 
 import inspect
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,6 +210,35 @@ def test_gradients_of_0_are_left_alone(backend):
     SGD(1.0, clip_norm=1.0).update(params, {"w": backend.asarray([0.0, 0.0])})
 
     assert to_host(params["w"]).tolist() == [1, 2]
+
+
+# On a second GPU
+
+
+ON_THE_SECOND = """
+    import sys
+    sys.path.insert(0, {tests!r})
+    import cupy_stand_in
+    cupy_stand_in.activate({build!r})
+    from dlskills import Adam, MultiLayerNet
+
+    network = MultiLayerNet(3, [4], 2, device="cuda:1")
+    with network.backend.active():
+        network.grads.flat[...] = 1
+    for settings in {{}}, {{"clip_norm": 0.5}}:
+        Adam(**settings).update(network.params, network.grads)
+        Adam(**settings).update(dict(network.params), dict(network.grads))
+    print("done")
+"""
+
+
+@pytest.mark.backends("cupy")
+def test_an_update_stays_on_the_second_gpu(backend, device_counters, run_python):
+    """Work given to another than the current device would be warned of, which is an error here."""
+    tests, build = (str(Path(__file__).parent.parent), os.environ["DLSKILLS_HIPEMU_BUILD"])
+    code = ON_THE_SECOND.format(tests=tests, build=build)
+
+    assert run_python(code, HIPEMU_DEVICES="2") == ["done"]
 
 
 # As rules
