@@ -106,9 +106,7 @@ def _host_copy(value: Any) -> Any:
 def _zeros_like(params: Mapping[str, Any]) -> Any:
     if isinstance(params, Parameters):
         return params.zeros_like()
-    return {
-        key: 0.0 if is_number(param) else _zeros_beside(param) for key, param in params.items()
-    }
+    return {key: 0.0 if is_number(param) else _zeros_beside(param) for key, param in params.items()}
 
 
 def _zeros_beside(param: Any) -> Any:

@@ -169,14 +169,18 @@ def test_large_arrays_of_any_layout(backend, engine_names, layout, shape):
     compare("adam", {}, backend, engine_names(backend), shape, "float32", 1, layout)
 
 
+@pytest.mark.parametrize(
+    ("of_param", "of_grad"),
+    [(fortran, strided), (strided, fortran), (as_they_are, fortran), (fortran, as_they_are)],
+)
 @pytest.mark.backends("numpy")
-def test_layouts_may_differ_from_array_to_array(backend, engine_names):
+def test_layouts_may_differ_from_array_to_array(backend, engine_names, of_param, of_grad):
     start, gradient = values_of(0, (300, 200), 1)
     expected = walk(make_optimizer("momentum"), start, [gradient], backend)
     for name in engine_names(backend):
-        params, optimizer = {"w": fortran(start)}, make_optimizer("momentum")
+        params, optimizer = {"w": of_param(start.copy())}, make_optimizer("momentum")
         with engine(name):
-            optimizer.update(params, {"w": strided(gradient)})
+            optimizer.update(params, {"w": of_grad(gradient)})
         np.testing.assert_array_equal(params["w"], expected.w)
 
 
@@ -219,6 +223,16 @@ def test_what_is_not_finite_stays_visible(backend, engine_names, name, clip_valu
         np.testing.assert_allclose(actual.w, expected.w, rtol=1e-9, atol=1e-12)
         for slot, value in expected.slots.items():
             np.testing.assert_allclose(actual.slots[slot], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_division_by_0_is_no_error(backend, engine_names):
+    start = np.arange(-20.0, 20.0)
+    for name in engine_names(backend):
+        with engine(name), np.errstate(all="ignore"):
+            # h = 0, and no epsilon: 0 / 0
+            actual = walk(make_optimizer("adagrad", epsilon=0.0), start, [0 * start], backend)
+        assert np.isnan(actual.w).all()
 
 
 # Rules of one's own
