@@ -1,5 +1,6 @@
 """Every engine computes what the formula says: as the engine `plain` does in float64 on NumPy."""
 
+import contextlib
 import importlib.util
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ with_numba = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
+@contextlib.contextmanager
 def small_blocks():
     """Arrays of a few elements are cut into blocks and shared out to threads, like large ones."""
     with pytest.MonkeyPatch.context() as patch:
@@ -133,8 +134,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 @every_rule
 @pytest.mark.parametrize("modifiers", [{}, MODIFIERS], ids=["as it is", "all modifiers"])
-@pytest.mark.usefixtures("small_blocks")
 @given(shape=shapes, dtype=dtypes, seed=seeds, layout=st.sampled_from(LAYOUTS))
+@small_blocks()
 def test_every_engine_agrees(
     backend, engine_names, name, modifiers, shape, dtype, seed, layout
 ):  # fmt: skip
@@ -144,8 +145,8 @@ def test_every_engine_agrees(
 @pytest.mark.slow  # compiles a kernel for each
 @every_rule
 @pytest.mark.parametrize("modifier", MODIFIERS)
-@pytest.mark.usefixtures("small_blocks")
 @given(shape=shapes, dtype=dtypes, seed=seeds)
+@small_blocks()
 def test_every_engine_agrees_with_each_modifier(
     backend, engine_names, name, modifier, shape, dtype, seed
 ):  # fmt: skip
@@ -185,9 +186,12 @@ def test_layouts_may_differ_from_array_to_array(backend, engine_names, of_param,
 
 
 @every_rule
-@pytest.mark.parametrize(("dtype", "kind"), [("float32", dict), ("float64", Parameters)])
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [("float32", Parameters), pytest.param("float64", dict, marks=pytest.mark.slow)],
+)
 @pytest.mark.backends("numpy", "cupy")
-@pytest.mark.usefixtures("small_blocks")
+@small_blocks()
 def test_a_thousand_steps(backend, engine_names, name, dtype, kind):
     steps, settings = 1000, RULES[name][1][-1] | {"lr": 0.01}
     start, *gradients = values_of(3, (40,), steps)
@@ -207,7 +211,7 @@ def test_a_thousand_steps(backend, engine_names, name, dtype, kind):
 
 @every_rule
 @pytest.mark.parametrize("clip_value", [None, 0.5])
-@pytest.mark.usefixtures("small_blocks")
+@small_blocks()
 def test_what_is_not_finite_stays_visible(backend, engine_names, name, clip_value):
     settings = RULES[name][1][-1] | {"clip_value": clip_value}
     start, first, second = values_of(4, (50,), 2)
@@ -225,7 +229,7 @@ def test_what_is_not_finite_stays_visible(backend, engine_names, name, clip_valu
             np.testing.assert_allclose(actual.slots[slot], value, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@small_blocks()
 def test_a_division_by_0_is_no_error(backend, engine_names):
     start = np.arange(-20.0, 20.0)
     for name in engine_names(backend):
@@ -304,7 +308,7 @@ def by_hand(start, gradients, lr):
 @pytest.mark.parametrize("rule", [InPlace, Pure])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", [dict, Parameters])
-@pytest.mark.usefixtures("small_blocks")
+@small_blocks()
 def test_rules_of_ones_own(backend, engine_names, rule, dtype, kind):
     start, *gradients = values_of(5, (50,), 6)
     expected = by_hand(start, gradients, 0.1)
@@ -315,7 +319,7 @@ def test_rules_of_ones_own(backend, engine_names, rule, dtype, kind):
 
 
 @with_numba
-@pytest.mark.usefixtures("small_blocks")
+@small_blocks()
 def test_compiled_code_may_branch():
     class Branching(Optimizer):
         lr: float = 1.0

@@ -241,10 +241,11 @@ def test_a_number_does_not_take_a_schedules_place_nor_a_schedule_a_numbers():
 
 
 @pytest.mark.parametrize("steps_before", [0, 2, 9])
-def test_nadams_product_goes_on_whatever_was_done_before(steps_before):
+@pytest.mark.parametrize("beta1_before", [0.3, 0.8])
+def test_nadams_product_goes_on_whatever_was_done_before(steps_before, beta1_before):
     first = NAdam(0.1, beta1=0.8)
     params = walk(first, as_numbers(NUMPY, 0), as_numbers, NUMPY, range(5))
-    second = NAdam(0.1, beta1=0.3)
+    second = NAdam(0.1, beta1=beta1_before)
     walk(second, as_numbers(NUMPY, 5), as_numbers, NUMPY, range(steps_before))
     second.load_state_dict(first.state_dict())
     later = dict(params)
