@@ -70,7 +70,8 @@ def new_figure(
     size : tuple of float, default (8, 5)
         Width and height in inches, at 100 pixels each.
     **options
-        For ``Figure.subplots``, such as ``sharex=True``.
+        For ``Figure.subplots``, such as ``sharex=True``, or with `mosaic`, a text such as
+        ``"ab"``, for ``Figure.subplot_mosaic``.
 
     Returns
     -------
@@ -80,6 +81,8 @@ def new_figure(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
+    if "mosaic" in options:
+        return figure, list(figure.subplot_mosaic(**options).values())
     return figure, figure.subplots(rows, columns, **options)
 
 
@@ -106,6 +109,14 @@ def plot_curves(
             label=name,
         )
     axes.legend()
+
+
+def mark(figure: Figure, text: str) -> None:
+    """Write a note along the lower edge of a figure, where it hides nothing."""
+    height = 0.28 / figure.get_figheight()  # of a line of text, in parts of the figure's
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, height, 1, 1 - height))
+    figure.text(0.99, 0.01, text, ha="right", va="bottom", fontsize=9, color="#D55E00")
 
 
 @styled

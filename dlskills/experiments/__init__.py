@@ -2,16 +2,39 @@
 
 An experiment is a module with
 
-- ``TITLE`` and ``run(settings, ...)``, which gives its numbers: a dict that JSON can hold;
-- ``plot(numbers)``, which draws them, and ``table(numbers)``, the few that matter.
+- ``TITLE`` and ``ABOUT``, what it shows and how, in the report's languages;
+- ``run(settings, *, ...)``, which gives its numbers for one seed: a dict that JSON can hold. Its
+  keyword arguments are the command's options (``OPTIONS`` describes them), their defaults are the
+  page's, and ``QUICK`` has those of a shortened run. ``RANDOM`` says whether the seed matters.
+  ``SPLIT``, if it is there, names an option that is a list: a run of each item alone, the dicts
+  joined, gives the same numbers, so that parallel processes can share them out;
+- ``plot(numbers)``, the figures by the names of their files, and ``ALT``, each one in words;
+- ``table(numbers)``, the few numbers that matter;
+- ``CLAIMS``, what the tutorial says, to be held against the numbers.
 """
 
 from dlskills.experiments import optimizer_mnist, optimizer_paths
-from dlskills.experiments.results import Settings, write_results
+from dlskills.experiments.claims import Check, Claim, Measured, Verdict, judge
+from dlskills.experiments.results import write_results
+from dlskills.experiments.runner import Record, run
+from dlskills.experiments.settings import Settings
+from dlskills.experiments.text import Text
 
 EXPERIMENTS = {
     "optimizer-paths": optimizer_paths,
     "optimizer-mnist": optimizer_mnist,
 }
 
-__all__ = ["EXPERIMENTS", "Settings", "write_results"]
+__all__ = [
+    "EXPERIMENTS",
+    "Check",
+    "Claim",
+    "Measured",
+    "Record",
+    "Settings",
+    "Text",
+    "Verdict",
+    "judge",
+    "run",
+    "write_results",
+]

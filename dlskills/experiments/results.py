@@ -1,101 +1,82 @@
-"""What every experiment is told, and what it leaves: its numbers and its figure in files."""
+"""What an experiment leaves: its numbers and the verdicts on its claims, and its figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from dlskills.backend import get_backend
-from dlskills.checks import check_count
-from dlskills.plotting import save_figure
-from dlskills.random import resolve_seed
+from dlskills.experiments.claims import Verdict, judge
+from dlskills.experiments.runner import Record
+from dlskills.plotting import mark, save_figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Numbers: TypeAlias = dict[str, Any]
-"""An experiment's outcome, in plain Python numbers, strings, lists and dicts."""
-
-Table: TypeAlias = tuple[list[str], list[list[str]]]
-"""The names of the columns, and the rows."""
+QUICK = "quick run: too short to show what the page shows"
 
 
-@dataclasses.dataclass
-class Settings:
-    """What every experiment may be told.
-
-    Attributes
-    ----------
-    iterations : int or None
-        Steps of training; None for as many as on the page.
-    seed : int
-        Of initial values and batches; a fresh one if made with None.
-    device : str
-        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-    subset : str
-        Of MNIST: ``"sample"``, bundled, or ``"full"``.
-    verbose : bool
-        Whether to show progress.
-    """
-
-    iterations: int | None = None
-    seed: int | None = 0
-    device: str = "cpu"
-    subset: str = "sample"
-    verbose: bool = True
-
-    def __post_init__(self) -> None:
-        if self.iterations is not None:
-            check_count("iterations", self.iterations)
-        self.seed = resolve_seed(self.seed)
-
-
-def write_results(
-    name: str, experiment: ModuleType, settings: Settings, folder: Path, **options: Any
-) -> tuple[Numbers, list[Path]]:
-    """Run an experiment, and write ``name.json``, ``name.png`` and ``name.svg``.
+def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict], list[Path]]:
+    """Write ``NAME.json`` and a PNG and an SVG of each figure, and judge the claims.
 
     Parameters
     ----------
-    name : str
-        Of the files.
-    experiment : module
-        See :mod:`dlskills.experiments`.
-    settings : Settings
+    records : sequence of Record
+        Of one experiment. The figures are those of the first.
     folder : pathlib.Path
         Made if it is not there.
-    **options
-        For the experiment's ``run``.
 
     Returns
     -------
-    numbers : dict
+    verdicts : list of Verdict
     paths : list of pathlib.Path
     """
-    backend = get_backend(settings.device)
-    folder.mkdir(parents=True, exist_ok=True)  # before the work: a bad folder shows at once
-    start = time.perf_counter()
-    numbers = experiment.run(settings, **options)
-    seconds = time.perf_counter() - start
-    figure: Figure = experiment.plot(numbers)
-    record = {
-        "experiment": name,
-        "title": experiment.TITLE,
-        "settings": dataclasses.asdict(settings)
-        | {"iterations": settings.iterations or experiment.ITERATIONS}
-        | options,
-        "backend": str(backend),
-        "seconds": round(seconds, 3),
-        "numbers": _finite(numbers),
+    from dlskills.experiments import EXPERIMENTS  # which imports this module
+
+    first = records[0]
+    experiment = EXPERIMENTS[first.experiment]
+    folder.mkdir(parents=True, exist_ok=True)
+    verdicts = judge(experiment.CLAIMS, [record.numbers for record in records])
+    paths = []
+    for name, figure in experiment.plot(first.numbers).items():
+        if first.quick:
+            mark(figure, QUICK)
+        paths += save_figure(figure, folder, name)
+    document = {
+        "experiment": first.experiment,
+        "title": str(experiment.TITLE),
+        "quick": first.quick,
+        "claims": [_summary(verdict) for verdict in verdicts],
+        "runs": [_plain(record) for record in records],
     }
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return numbers, [*save_figure(figure, folder, name), path]
+    path = folder / f"{first.experiment}.json"
+    path.write_text(
+        json.dumps(_finite(document), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        encoding="utf-8",
+    )
+    return verdicts, [*paths, path]
+
+
+def _summary(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "claim": str(verdict.claim.says),
+        "confirmed": verdict.confirmed,
+        "measured": [
+            {
+                "what": str(measured.check.what),
+                "expected": measured.check.bounds,
+                "value": measured.value,
+                "values": list(measured.values),
+                "holds": measured.holds,
+            }
+            for measured in verdict.measured
+        ],
+    }
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    fields = dataclasses.asdict(record)
+    return {name: fields[name] for name in fields if name not in ("experiment", "quick")}
 
 
 def _finite(value: Any) -> Any:

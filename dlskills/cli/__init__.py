@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,9 +14,9 @@ from rich.table import Table
 
 import dlskills
 from dlskills.backend import DeviceError, get_backend
+from dlskills.cli import run
 from dlskills.data.mnist_files import SAMPLE_FOLDER, find_full
-from dlskills.experiments import EXPERIMENTS, Settings, write_results
-from dlskills.experiments.optimizer_mnist import OPTIMIZERS
+from dlskills.experiments import EXPERIMENTS
 from dlskills.optimizers import ENGINES
 from dlskills.training import DivergedError
 
@@ -45,69 +44,7 @@ def _options(
     """The skills of learning: optimizers, initial weights, Batch Norm, regularization."""
 
 
-experiment = typer.Typer(no_args_is_help=True, help="Run an experiment of the tutorial.")
-app.add_typer(experiment, name="run")
-
-Device = Annotated[str, typer.Option(help="cpu (NumPy), or cuda or cuda:N (CuPy).")]
-Seed = Annotated[int, typer.Option(help="Of initial weights and batches.", min=0)]
-Iterations = Annotated[
-    int | None, typer.Option(help="Steps of each method.", show_default="as on the page", min=1)
-]
-Subset = Annotated[
-    str, typer.Option(help="Of MNIST: sample (bundled, 10,000 + 10,000 digits) or full.")
-]
-Out = Annotated[Path, typer.Option(help="Folder for the PNG, SVG and JSON.", file_okay=False)]
-
-
-@experiment.command("optimizer-paths")
-def optimizer_paths(
-    out: Out = Path("results"),
-    device: Device = "cpu",
-    seed: Seed = 0,
-    iterations: Iterations = None,
-    subset: Subset = "sample",
-) -> None:
-    """Four optimizers on the surface x²/20 + y², 30 points each from (-7, 2).
-
-    Nothing here is random and no data is read: --seed and --subset are taken, and change nothing.
-    """
-    _run("optimizer-paths", out, Settings(iterations, seed, device, subset))
-
-
-@experiment.command("optimizer-mnist")
-def optimizer_mnist(
-    out: Out = Path("results"),
-    device: Device = "cpu",
-    seed: Seed = 0,
-    iterations: Iterations = None,
-    subset: Subset = "sample",
-    optimizers: Annotated[
-        str, typer.Option(help="Names, separated by commas; 'six' for the page's six.")
-    ] = ",".join(OPTIMIZERS),
-) -> None:
-    """The optimizers on MNIST: a 5-layer network, batches of 128, 2000 iterations.
-
-    All methods start from the same weights and see the same batches; the loss of a batch is that
-    before its update. Learning rates are the tutorial's (0.01 is high for RMSprop: it starts with
-    large losses).
-    """
-    if optimizers.strip().lower() == "six":
-        optimizers = "SGD,Momentum,Nesterov,AdaGrad,RMSprop,Adam"
-    names = [name.strip() for name in optimizers.split(",")]
-    _run("optimizer-mnist", out, Settings(iterations, seed, device, subset), optimizers=names)
-
-
-def _run(name: str, out: Path, settings: Settings, **options: Any) -> None:
-    module = EXPERIMENTS[name]
-    numbers, paths = write_results(name, module, settings, out, **options)
-    columns, rows = module.table(numbers)
-    table = Table(*columns, title=module.TITLE)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    console.print(table)
-    for path in paths:
-        console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
+app.add_typer(run.app, name="run")
 
 
 @app.command("list")
@@ -115,7 +52,7 @@ def list_experiments() -> None:
     """List the experiments."""
     table = Table("experiment", "what it shows")
     for name, module in EXPERIMENTS.items():
-        table.add_row(name, module.TITLE)
+        table.add_row(name, str(module.TITLE))
     console = Console()
     console.print(table)
     console.print("Run one with: dlskills run NAME (--help shows its options)", highlight=False)
@@ -163,7 +100,3 @@ def main() -> None:
             f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()

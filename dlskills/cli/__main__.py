@@ -1,0 +1,5 @@
+"""`python -m dlskills.cli`."""
+
+from dlskills.cli import main
+
+main()

@@ -1,0 +1,277 @@
+"""Runs experiments: several seeds, in parallel processes, and none twice."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import inspect
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dlskills
+from dlskills.backend import get_backend
+from dlskills.checks import check_choice, check_count, suggestion
+from dlskills.experiments.settings import Numbers, Settings
+from dlskills.optimizers.engines import engine_for
+from dlskills.training.progress import Progress
+
+# What the libraries below us read when they are loaded, to know how many threads to start.
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of an experiment: what it was told, where it ran, and its numbers.
+
+    Attributes
+    ----------
+    experiment : str
+    settings : Settings
+    options : dict
+        All keyword arguments of the experiment's ``run``.
+    quick : bool
+        Whether the run was shortened, so that its numbers prove nothing.
+    backend, engine : str
+        Where the arrays were, and the engine of updates too large to be called small.
+    seconds : float
+        Of work, added up over processes.
+    numbers : dict
+    """
+
+    experiment: str
+    settings: Settings
+    options: dict[str, Any]
+    quick: bool
+    backend: str
+    engine: str
+    seconds: float
+    numbers: Numbers
+
+
+def options_of(experiment: ModuleType) -> dict[str, inspect.Parameter]:
+    """The keyword arguments of an experiment's ``run``, whose defaults are the page's."""
+    parameters = inspect.signature(experiment.run).parameters
+    return {n: p for n, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def run(
+    names: Sequence[str],
+    settings: Settings,
+    *,
+    seeds: int = 1,
+    quick: bool = False,
+    options: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+    cache: Path | None = None,
+) -> dict[str, list[Record]]:
+    """Run experiments with each of several seeds.
+
+    Parameters
+    ----------
+    names : sequence of str
+        See :data:`dlskills.experiments.EXPERIMENTS`.
+    settings : Settings
+        `seed` is the first one.
+    seeds : int, default 1
+        How many: `seed`, `seed` + 1, ... An experiment in which nothing is random runs once.
+    quick : bool, default False
+        Shortened, as each module's ``QUICK`` says.
+    options : mapping, optional
+        Keyword arguments for the experiments' ``run``; they come before those of ``QUICK``.
+    jobs : int, default 1
+        Processes. What one experiment can do in parts is shared out, too, and each process gets
+        its share of the threads.
+    cache : pathlib.Path, optional
+        A folder of earlier runs: what is there from the same settings and the same source code is
+        taken from there.
+
+    Returns
+    -------
+    dict of str to list of Record
+        For each name a record a seed.
+    """
+    from dlskills.experiments import EXPERIMENTS  # which imports this module
+
+    check_count("seeds", seeds)
+    check_count("jobs", jobs)
+    get_backend(settings.device)  # a missing device shows before the work
+    records: dict[tuple[str, int], Record] = {}
+    wanted: list[Record] = []
+    for name in names:
+        experiment = EXPERIMENTS[check_choice("experiment", name, EXPERIMENTS)]
+        every = _options(name, experiment, quick, options or {})
+        for seed in range(settings.seed, settings.seed + (seeds if experiment.RANDOM else 1)):
+            own = dataclasses.replace(settings, seed=seed)
+            record = Record(name, own, every, quick, *_place(settings.device), 0.0, {})
+            found = _read(cache, record)
+            if found is None:
+                wanted.append(record)
+            else:
+                records[name, seed] = found
+    for record in _work(wanted, jobs, settings.verbose):
+        records[record.experiment, record.settings.seed] = record
+        _write(cache, record)
+    return {name: [records[key] for key in sorted(records) if key[0] == name] for name in names}
+
+
+def _options(
+    name: str, experiment: ModuleType, quick: bool, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    known = options_of(experiment)
+    for option in given:
+        if option not in known:
+            raise ValueError(
+                f"{name} has no option {option!r}{suggestion(option, known)}; it has: "
+                f"{', '.join(known) or 'none'}"
+            )
+    defaults = {option: parameter.default for option, parameter in known.items()}
+    chosen = defaults | (experiment.QUICK if quick else {}) | dict(given)
+    plain: dict[str, Any] = json.loads(json.dumps(chosen))
+    return plain
+
+
+def _place(device: str) -> tuple[str, str]:
+    """The names of the backend and of the engine that runs large updates there."""
+    backend = get_backend(device)
+    return str(backend), engine_for(backend.empty((1_000_000,), "float32")).name
+
+
+def _work(records: Sequence[Record], jobs: int, verbose: bool) -> Iterator[Record]:
+    if jobs == 1 or not records:
+        for record in records:
+            yield _run_one(record)
+        return
+    parts = [(whole, _split(record)) for whole, record in enumerate(records)]
+    progress = Progress(sum(len(own) for _, own in parts), "experiments", show=verbose)
+    with progress, _processes(jobs) as pool:
+        futures = {
+            pool.submit(_run_one, _silent(part)): (whole, place)
+            for whole, own in parts
+            for place, part in enumerate(own)
+        }
+        found: list[dict[int, Record]] = [{} for _ in records]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                whole, place = futures[future]
+                found[whole][place] = future.result()
+                progress.advance()
+                if len(found[whole]) == len(parts[whole][1]):
+                    record = _merge(records[whole], [found[whole][i] for i in sorted(found[whole])])
+                    seconds = f"{record.seconds:.1f} s"
+                    progress.note(f"{record.experiment}, seed {record.settings.seed}: {seconds}")
+                    yield record
+        except BaseException:  # also what interrupts: no part is begun any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run_one(record: Record) -> Record:
+    from dlskills.experiments import EXPERIMENTS
+
+    start = time.perf_counter()
+    numbers = EXPERIMENTS[record.experiment].run(record.settings, **record.options)
+    seconds = round(time.perf_counter() - start, 3)
+    # as it will come back from the cache, so that a fresh run and a cached one are the same
+    return dataclasses.replace(record, seconds=seconds, numbers=json.loads(json.dumps(numbers)))
+
+
+def _silent(record: Record) -> Record:
+    settings = dataclasses.replace(record.settings, verbose=False)
+    return dataclasses.replace(record, settings=settings)
+
+
+def _split(record: Record) -> list[Record]:
+    """The run in parts: one for each item of the option that the experiment names in SPLIT."""
+    from dlskills.experiments import EXPERIMENTS
+
+    option = getattr(EXPERIMENTS[record.experiment], "SPLIT", None)
+    if option is None:
+        return [record]
+    return [
+        dataclasses.replace(record, options=record.options | {option: [item]})
+        for item in record.options[option]
+    ]
+
+
+def _merge(whole: Record, parts: Sequence[Record]) -> Record:
+    numbers = functools.reduce(_union, (part.numbers for part in parts))
+    seconds = round(sum(part.seconds for part in parts), 3)
+    return dataclasses.replace(whole, numbers=numbers, seconds=seconds)
+
+
+def _union(a: Any, b: Any) -> Any:
+    """Dicts joined, and their dicts joined in turn; what both have must be the same."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a | {key: _union(a[key], value) if key in a else value for key, value in b.items()}
+    if a != b:
+        raise RuntimeError(f"parts of one experiment disagree: {a!r} and {b!r}")
+    return a
+
+
+@contextlib.contextmanager
+def _processes(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Processes that share the cores: as many threads in each as there are cores for it."""
+    threads = str(max((os.cpu_count() or 1) // jobs, 1))
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update({name: threads for name in _THREADS if name not in os.environ})
+    try:
+        # spawned, not forked: threads and a GPU's context do not survive a fork
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            yield pool
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+# Earlier runs
+
+
+def _cache_path(folder: Path, record: Record) -> Path:
+    told = dataclasses.asdict(record)
+    for result in ("seconds", "numbers"):
+        del told[result]
+    del told["settings"]["verbose"]
+    key = hashlib.sha256(json.dumps([told, _source_code()], sort_keys=True).encode()).hexdigest()
+    return folder / f"{record.experiment}-{record.settings.seed}-{key[:16]}.json"
+
+
+@functools.cache
+def _source_code() -> str:
+    """A fingerprint of the package: a run of other code is another run."""
+    digest = hashlib.sha256(dlskills.__version__.encode())
+    for path in sorted(Path(dlskills.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(folder: Path | None, record: Record) -> Record | None:
+    if folder is None:
+        return None
+    try:
+        kept = json.loads(_cache_path(folder, record).read_text(encoding="utf-8"))
+        return dataclasses.replace(record, seconds=kept["seconds"], numbers=kept["numbers"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or cut short: run it again
+        return None
+
+
+def _write(folder: Path | None, record: Record) -> None:
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"seconds": record.seconds, "numbers": record.numbers})
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+        file.write(text)
+    Path(file.name).replace(_cache_path(folder, record))
