@@ -1,5 +1,6 @@
 """The command line: what a newcomer types, rightly and wrongly."""
 
+import inspect
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 import dlskills
 from dlskills import cli
-from dlskills.experiments import EXPERIMENTS, results
+from dlskills.experiments import EXPERIMENTS, results, runner
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -71,7 +72,7 @@ def undrawn(monkeypatch):
 def test_list_names_every_experiment_with_its_title():
     out = invoke("list")
     for name, module in EXPERIMENTS.items():
-        assert re.search(rf"{name}\W+{re.escape(module.TITLE)}", out)
+        assert re.search(rf"{name}\W+{re.escape(str(module.TITLE))}", out)
     assert "dlskills run NAME" in out
 
 
@@ -80,9 +81,10 @@ COMMANDS = {
     ("list",): ["List the experiments"],
     ("info",): ["versions, devices, engines"],
     ("run",): list(EXPERIMENTS),
-    ("run", "optimizer-paths"): ["--out", "--device", "--iterations", "--seed", "-7, 2"],
-    ("run", "optimizer-mnist"): ["--out", "--device", "--iterations", "--seed", "--subset",
-                                 "--optimizers", "SGD,Momentum,AdaGrad,Adam", "six"],
+    ("run", "optimizer-paths"): ["--out", "--device", "--points", "--seed", "(-7, 2)"],
+    ("run", "optimizer-mnist"): ["--out", "--device", "--iterations", "--seeds", "--subset",
+                                 "--quick", "--jobs", "--fresh", "--optimizers",
+                                 "SGD,Momentum,AdaGrad,Adam", "six"],
 }  # fmt: skip
 
 
@@ -158,7 +160,8 @@ def test_the_tables_fit_80_columns(tmp_path, monkeypatch, undrawn):
     assert "│ (-0.387, -0.094) │" in paths  # in one piece
     mnist = invoke("run", "optimizer-mnist", "--iterations", 1, "--out", tmp_path)
     for out, methods in ((paths, 4), (mnist, 4)):
-        lines = [line for line in out.splitlines() if line[:1] in "┏┃┡│└"]
+        table = out[: out.index("└")] + "└"
+        lines = [line for line in table.splitlines() if line[:1] in "┏┃┡│└"]
         assert len(lines) == methods + 4
         assert max(map(len, lines)) <= 80
 
@@ -168,13 +171,14 @@ def test_mnist_is_run_and_written(tmp_path):
         "run", "optimizer-mnist", "--iterations", 5, "--seed", 3, "--out", tmp_path,
         "--optimizers", "adam, NESTEROV",
     )  # fmt: skip
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png", ".svg"]
+    suffixes = sorted(path.suffix for path in tmp_path.iterdir() if path.is_file())
+    assert suffixes == [".json", ".png", ".svg"]
     record = json.loads((tmp_path / "optimizer-mnist.json").read_text(encoding="utf-8"))
-    assert record["settings"]["iterations"] == 5
-    assert record["settings"]["seed"] == 3
-    assert record["settings"]["optimizers"] == ["adam", "NESTEROV"]
-    assert {len(losses) for losses in record["numbers"]["train_loss"].values()} == {5}
-    assert list(record["numbers"]["lr"]) == ["Adam", "Nesterov"]
+    (run,) = record["runs"]
+    assert run["options"] == {"iterations": 5, "optimizers": "adam, NESTEROV"}
+    assert run["settings"]["seed"] == 3
+    assert {len(losses) for losses in run["numbers"]["train_loss"].values()} == {5}
+    assert list(run["numbers"]["lr"]) == ["Adam", "Nesterov"]
     assert re.search(r"Adam +│ 0.001 ", out)
     assert "iteration 0, loss: Adam 2." in out
 
@@ -191,7 +195,57 @@ def test_the_pages_six(tmp_path, undrawn):
 def test_an_experiment_on_a_gpu(backend, tmp_path, undrawn):
     invoke("run", "optimizer-paths", "--device", "cuda", "--out", tmp_path)
     record = json.loads((tmp_path / "optimizer-paths.json").read_text(encoding="utf-8"))
-    assert record["backend"] == "cuda:0 (CuPy)"
+    assert record["runs"][0]["backend"] == "cuda:0 (CuPy)"
+
+
+def test_verdicts_are_shown_with_what_was_measured(tmp_path, undrawn):
+    out = invoke("run", "optimizer-paths", "--out", tmp_path)
+    assert re.search(
+        r"SGD zig-zags .*y changes its sign: 100% \[expected = 100%\] +│ confirmed", out
+    )
+    assert re.search(r"faster along x .*-1.77 \[expected ≥ 0\] +│ not confirmed", out)
+    assert "an indication" not in out  # nothing is random there
+
+
+def test_few_seeds_are_called_an_indication(tmp_path, undrawn):
+    few = ["run", "optimizer-mnist", "--iterations", 2, "--optimizers", "sgd", "--out", tmp_path]
+    assert "Of 1 seed: an indication" in invoke(*few)
+    assert "Of 2 seeds: an indication" in invoke(*few, "--seeds", 2)
+    assert "an indication" not in invoke(*few, "--seeds", 3)
+
+
+def test_a_quick_run_is_short_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(EXPERIMENTS["optimizer-mnist"], "QUICK", {"iterations": 4})
+    out = invoke("run", "optimizer-mnist", "--quick", "--out", tmp_path)
+    assert "A quick run" in out
+    assert "quick run" in (tmp_path / "optimizer-mnist.svg").read_text(encoding="utf-8")
+    record = json.loads((tmp_path / "optimizer-mnist.json").read_text(encoding="utf-8"))
+    assert record["quick"] is True
+    assert record["runs"][0]["options"]["iterations"] == 4
+
+
+def test_a_second_run_is_read_from_the_cache_unless_it_is_to_be_fresh(
+    tmp_path, monkeypatch, undrawn
+):
+    again = ["run", "optimizer-paths", "--out", tmp_path]
+    first = invoke(*again)
+
+    def not_wanted(*args, **options):
+        raise RuntimeError("run again")
+
+    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", not_wanted)
+    monkeypatch.setattr(runner, "options_of", lambda experiment: options)
+    options = {"points": inspect.Parameter("points", inspect.Parameter.KEYWORD_ONLY, default=30)}
+    assert invoke(*again) == first
+    result = CliRunner().invoke(cli.app, [*map(str, again), "--fresh"])
+    assert str(result.exception) == "run again"
+
+
+def test_all_experiments(tmp_path, monkeypatch, undrawn):
+    few = {"optimizer-paths": EXPERIMENTS["optimizer-paths"]}
+    monkeypatch.setattr(cli.run, "EXPERIMENTS", few)
+    out = invoke("run", "--all", "--out", tmp_path, "--jobs", 1)
+    assert "optimizer-paths.json" in out
 
 
 # Mistakes
@@ -234,8 +288,10 @@ def test_cuda_without_cupy_says_how_to_get_it(fail, no_cupy, tmp_path, monkeypat
     [
         (["run", "optimizer-maths"], "No such command 'optimizer-maths'"),
         (["lst"], "Did you mean 'list'?"),
-        (["run", "optimizer-paths", "--iterations", "0"], "'--iterations'"),
-        (["run", "optimizer-paths", "--iterations", "many"], "'--iterations'"),
+        (["run", "optimizer-paths", "--points", "many"], "'--points'"),
+        (["run", "optimizer-paths", "--seeds", "0"], "'--seeds'"),
+        (["run", "--quick"], "dlskills list"),
+        (["run", "--all", "optimizer-paths"], "not both"),
         (["run", "optimizer-paths", "--seed", "-1"], "'--seed'"),
         (["run", "optimizer-paths", "--steps", "3"], "--steps"),
         (["run", "optimizer-paths", "--optimizers", "sgd"], "--optimizers"),
@@ -267,22 +323,25 @@ def test_no_command_shows_help():
     assert "Error" not in result.output
 
 
-def test_a_diverged_training_is_told_of(fail, monkeypatch):
+def test_a_diverged_training_is_told_of(fail, monkeypatch, tmp_path):
     def diverge(*args, **options):
         raise dlskills.DivergedError("the loss is nan [at step 3]")
 
-    monkeypatch.setattr(cli, "write_results", diverge)
-    assert fail("run", "optimizer-paths") == (1, "error: the loss is nan [at step 3]\n")
+    monkeypatch.setattr(cli.run, "write_results", diverge)
+    assert fail("run", "optimizer-paths", "--out", tmp_path) == (
+        1,
+        "error: the loss is nan [at step 3]\n",
+    )
 
 
 # In a process of its own
 
 
 def test_as_a_module(tmp_path):
-    done = shell("run", "optimizer-paths", "--iterations", 3, "--out", tmp_path)
+    done = shell("run", "optimizer-paths", "--points", 3, "--out", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "optimizer-paths.png" in done.stdout
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("optimizer-paths*.*"))) == 7
 
 
 def test_a_mistake_in_the_shell(tmp_path):

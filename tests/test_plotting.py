@@ -113,14 +113,14 @@ def test_no_window_is_ever_opened(tmp_path):
 import pathlib, sys
 import dlskills
 assert "matplotlib" not in sys.modules, "import dlskills imports matplotlib"
-from dlskills.experiments import EXPERIMENTS, Settings, write_results
-settings = Settings(iterations=3, verbose=False)
-write_results("paths", EXPERIMENTS["optimizer-paths"], settings, pathlib.Path(sys.argv[1]))
+from dlskills.experiments import Settings, run, write_results
+records = run(["optimizer-paths"], Settings(verbose=False))["optimizer-paths"]
+write_results(records, pathlib.Path(sys.argv[1]))
 assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules, "pyplot is imported"
 """
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-    assert (tmp_path / "paths.png").exists()
+    assert (tmp_path / "optimizer-paths.png").exists()
 
 
 # Style

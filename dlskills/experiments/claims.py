@@ -23,7 +23,8 @@ class Check:
     what : Text
         What the number is, such as "steps at which y changes its sign".
     measure : callable
-        Gives it from a run's numbers; NaN where it has none, which fails the check.
+        Gives it from a run's numbers. NaN, which fails the check, where they have it not: a run
+        may be told to leave out a method, or to stop early.
     at_least, at_most : float
         The range.
     form : str, default ".3g"
@@ -113,9 +114,16 @@ def judge(claims: Sequence[Claim], runs: Sequence[dict[str, Any]]) -> list[Verdi
         Verdict(
             claim,
             tuple(
-                Measured(check, tuple(float(check.measure(numbers)) for numbers in runs))
+                Measured(check, tuple(_measure(check, numbers) for numbers in runs))
                 for check in claim.checks
             ),
         )
         for claim in claims
     ]
+
+
+def _measure(check: Check, numbers: dict[str, Any]) -> float:
+    try:
+        return float(check.measure(numbers))
+    except (LookupError, ArithmeticError, ValueError):  # of a method or a step that is not there
+        return math.nan

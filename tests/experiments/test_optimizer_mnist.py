@@ -1,12 +1,10 @@
 """Optimizers on MNIST: losses, tables and figures, from a few steps."""
 
-import json
-
 import numpy as np
 import pytest
 
 from dlskills import Adam, MultiLayerNet, load_mnist, smooth_curve
-from dlskills.experiments import Settings, optimizer_mnist, results, write_results
+from dlskills.experiments import Settings, judge, optimizer_mnist
 from dlskills.plotting import save_figure
 from dlskills.random import stream
 
@@ -15,7 +13,14 @@ SIX = ["sgd", "momentum", "nesterov", "adagrad", "RMSprop", "adam"]
 
 
 def run(iterations, optimizers=FOUR, **settings):
-    return optimizer_mnist.run(Settings(iterations, verbose=False, **settings), optimizers)
+    settings = Settings(verbose=False, **settings)
+    return optimizer_mnist.run(settings, iterations=iterations, optimizers=optimizers)
+
+
+def draw(numbers):
+    (figure,) = optimizer_mnist.plot(numbers).values()
+    (axes,) = figure.axes
+    return axes
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def numbers():
 
 
 def test_a_loss_for_each_step_of_each_method(numbers):
-    assert list(numbers) == ["train_loss", "test_accuracy", "lr", "digits"]
+    assert set(numbers) == {"train_loss", "test_accuracy", "lr", "digits"}
     for name in ("train_loss", "test_accuracy", "lr"):
         assert list(numbers[name]) == FOUR
     assert numbers["digits"] == 10_000
@@ -73,12 +78,13 @@ def test_methods_do_not_touch_each_other():
 
 
 def test_the_pages_six_optimizers():
-    numbers = run(4, SIX)
+    numbers = run(4, "six")
+    assert numbers == run(4, SIX)
     names = ["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"]
     assert list(numbers["train_loss"]) == list(numbers["lr"]) == names
     curves = [tuple(losses) for losses in numbers["train_loss"].values()]
     assert len(set(curves)) == 6
-    axes = optimizer_mnist.plot(numbers).axes[0]
+    axes = draw(numbers)
     assert len({line.get_color() for line in axes.get_lines()}) == 6
 
 
@@ -114,7 +120,7 @@ def test_the_table_of_a_long_run():
 
 
 def test_the_figure_names_everything(numbers):
-    (axes,) = optimizer_mnist.plot(numbers).axes
+    axes = draw(numbers)
     assert (
         axes.get_title() == "Optimizers on MNIST: 5-layer network, batches of 128 of 10,000 digits"
     )
@@ -131,33 +137,48 @@ def test_the_figure_names_everything(numbers):
 
 
 def test_the_figure_shows_all_curves_until_they_are_in_the_pages_window(numbers):
-    (axes,) = optimizer_mnist.plot(numbers).axes
+    axes = draw(numbers)
     assert axes.get_xlim() == (0, 60)
     assert axes.get_ylim() == (0, 2.5)  # SGD is still high up
     learned = numbers | {"train_loss": {"Adam": np.linspace(2.3, 0.1, 60).tolist()}}
-    (axes,) = optimizer_mnist.plot(learned).axes
+    axes = draw(learned)
     assert axes.get_ylim() == (0, 1)
 
 
 def test_one_iteration_can_be_drawn(tmp_path):
-    save_figure(optimizer_mnist.plot(run(1, ["sgd"])), tmp_path, "one")
+    save_figure(draw(run(1, ["sgd"])).figure, tmp_path, "one")
 
 
-def test_the_json_has_settings_and_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "save_figure", lambda figure, folder, name: [])
-    settings = Settings(3, seed=7, verbose=False)
-    numbers, _ = write_results("m", optimizer_mnist, settings, tmp_path, optimizers=["lion"])
-    record = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
-    assert record["numbers"] == numbers == run(3, ["lion"], seed=7)
-    assert record["settings"] == {
-        "iterations": 3, "seed": 7, "device": "cpu", "subset": "sample", "verbose": False,
-        "optimizers": ["lion"],
-    }  # fmt: skip
-    assert record["backend"] == "cpu (NumPy)"
+def losses(sgd, momentum, adagrad, adam):
+    return {"train_loss": {"SGD": sgd, "Momentum": momentum, "AdaGrad": adagrad, "Adam": adam}}
+
+
+def test_claims_are_judged_on_early_and_late_losses():
+    early, late = [1.0] * 300, [0.1] * 100
+    as_said = losses(early + [0.3] * 100, early + late, [0.8] * 300 + [0.09] * 100, early + late)
+    assert all(verdict.confirmed for verdict in judge(optimizer_mnist.CLAIMS, [as_said]))
+    alike = losses(early + late, early + late, [1.1] * 300 + [0.11] * 100, early + late)
+    confirmed = [verdict.confirmed for verdict in judge(optimizer_mnist.CLAIMS, [alike])]
+    assert confirmed == [False, True, False, False]
+    apart = losses(early + late, [3.0] * 300 + late, early + late, early + late)
+    assert not judge(optimizer_mnist.CLAIMS, [apart])[1].confirmed
+
+
+def test_claims_of_methods_that_took_no_part_are_not_confirmed(numbers):
+    verdicts = judge(optimizer_mnist.CLAIMS, [run(3, ["lion"])])
+    assert not any(verdict.confirmed for verdict in verdicts)
+
+
+@pytest.mark.slow
+def test_what_the_page_says_is_confirmed_but_for_the_end():
+    runs = [run(2000, seed=seed) for seed in range(3)]
+    verdicts = judge(optimizer_mnist.CLAIMS, runs)
+    doubted = [str(v.claim.says) for v in verdicts if not v.confirmed]
+    assert doubted == ["AdaGrad is ahead to the end."]
 
 
 def test_progress_is_shown_every_hundred_iterations(capsys):
-    optimizer_mnist.run(Settings(1), ["sgd"])
+    optimizer_mnist.run(Settings(), iterations=1, optimizers="sgd")
     out = capsys.readouterr().out
     assert out.startswith("optimizer-mnist: iteration 0, loss: SGD 2.")
     assert out.count("\n") == 1

@@ -1,11 +1,9 @@
 """The paths of four optimizers on x²/20 + y²: the figures of the tutorial, as numbers."""
 
-import json
-
 import numpy as np
 import pytest
 
-from dlskills.experiments import Settings, optimizer_paths, results, write_results
+from dlskills.experiments import Settings, judge, optimizer_paths
 
 METHODS = ["SGD", "Momentum", "AdaGrad", "Adam"]
 
@@ -101,23 +99,31 @@ def test_the_table_has_the_figures_of_the_page(rows, paths):
     assert rows["SGD"]["last point"] == "(-0.387, -0.094)"
 
 
-def test_what_the_page_says_of_the_paths(paths):
-    def sway(name):
-        return np.sum(np.abs(np.diff(paths[name][:, 1])))
+def test_what_the_page_says_is_confirmed_but_for_one(numbers):
+    verdicts = judge(optimizer_paths.CLAIMS, [numbers])
+    doubted = [str(v.claim.says) for v in verdicts if not v.confirmed]
+    assert doubted == ["Momentum approaches the minimum faster along x than SGD."]
+    measured = {str(m.check.what): m.value for verdict in verdicts for m in verdict.measured}
+    assert measured["length of a contour over its height"] == pytest.approx(20**0.5, rel=1e-3)
+    assert measured["share of the grid more than 15° off"] == pytest.approx(0.88, abs=0.02)
+    assert measured["way travelled along y over SGD's"] == pytest.approx(8.9 / 36.2, rel=0.02)
+    assert measured["way travelled along y over Momentum's"] == pytest.approx(3.7 / 8.9, rel=0.02)
+    after_ten = "distance left along x after 10 steps, SGD's minus Momentum's"
+    assert measured[after_ten] == pytest.approx(2.58 - 4.35, abs=0.01)
 
-    assert sway("Momentum") < sway("SGD") / 2
-    assert sway("Adam") < sway("Momentum")
-    assert -0.72 < paths["Adam"][:, 1].min() < -0.70
-    assert -1.43 < paths["Momentum"][:, 1].min() < -1.41
-    adagrad = paths["AdaGrad"]
-    assert np.all(np.diff(adagrad[:, 0] ** 2 / 20 + adagrad[:, 1] ** 2) < 0)
-    # not as the page says: at these learning rates Momentum is behind SGD along x at first
-    assert paths["Momentum"][10, 0] < paths["SGD"][10, 0]
+
+def test_a_claim_can_come_out_false(numbers):
+    """The paths of another method in SGD's place zig-zag less than the page says."""
+    paths = numbers["paths"] | {"SGD": numbers["paths"]["AdaGrad"]}
+    verdicts = judge(optimizer_paths.CLAIMS, [numbers | {"paths": paths}])
+    doubted = [str(v.claim.says) for v in verdicts if not v.confirmed]
+    assert "SGD zig-zags towards the minimum, an inefficient path." in doubted
+    assert "Momentum rolls like a ball in a bowl: the zig-zag is weaker than SGD's." in doubted
 
 
 @pytest.mark.parametrize("count", [1, 2, 45])
-def test_the_number_of_points_is_that_of_iterations(count, paths):
-    numbers = optimizer_paths.run(Settings(iterations=count, verbose=False))
+def test_paths_of_any_length(count, paths):
+    numbers = optimizer_paths.run(Settings(verbose=False), points=count)
     for name, path in numbers["paths"].items():
         assert len(path) == count
         both = min(count, 30)
@@ -132,7 +138,9 @@ def test_nothing_is_random(numbers):
 
 
 def test_the_figure_names_everything(numbers):
-    figure = optimizer_paths.plot(numbers)
+    figures = optimizer_paths.plot(numbers)
+    assert set(figures) == set(optimizer_paths.ALT)
+    figure = figures["optimizer-paths"]
     assert figure.get_suptitle() == "Paths of four optimizers on x²/20 + y²: the first 30 points"
     panels = figure.axes
     assert [panel.get_title().split(",")[0] for panel in panels] == METHODS
@@ -149,15 +157,17 @@ def test_the_figure_names_everything(numbers):
     assert len(colors) == 4
 
 
-def test_the_json_holds_the_numbers(tmp_path, numbers, monkeypatch):
-    monkeypatch.setattr(results, "save_figure", lambda figure, folder, name: [])
-    write_results("paths", optimizer_paths, Settings(verbose=False), tmp_path)
-    record = json.loads((tmp_path / "paths.json").read_text(encoding="utf-8"))
-    assert record["numbers"] == numbers
-    assert record["title"] == "Paths of four optimizers on x²/20 + y²"
-    assert record["settings"]["device"] == "cpu"
+def test_the_surface_and_its_gradient_are_drawn(numbers):
+    figures = optimizer_paths.plot(numbers)
+    surface, contours = figures["optimizer-paths-surface"].axes
+    assert surface.get_zlabel() == "f(x, y)"
+    assert contours.get_xlabel() == "x"
+    (arrows,) = figures["optimizer-paths-gradient"].axes[0].collections
+    x, y = arrows.XY.T
+    np.testing.assert_allclose(arrows.U, -x / 10)
+    np.testing.assert_allclose(arrows.V, -2 * y)
 
 
 def test_progress_is_shown_if_wanted(capsys):
-    optimizer_paths.run(Settings(iterations=2, verbose=False))
+    optimizer_paths.run(Settings(verbose=False), points=2)
     assert capsys.readouterr() == ("", "")

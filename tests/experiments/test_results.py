@@ -1,98 +1,94 @@
-"""Settings, and the files that an experiment leaves."""
+"""The files that an experiment leaves."""
 
 import json
-from types import SimpleNamespace
+import math
 
 import pytest
 
-from dlskills.experiments import EXPERIMENTS, Settings, write_results
-from dlskills.plotting import new_figure
+from dlskills import plotting
+from dlskills.experiments import EXPERIMENTS, Record, Settings, Text, optimizer_paths, write_results
 
 
-def fake_experiment(calls):
-    """An experiment of no work, which notes how it is run."""
-
-    def run(settings, **options):
-        calls.append((settings, options))
-        return {"losses": {"one": [1.5, 0.5]}, "seed twice": 2 * settings.seed}
-
-    def plot(numbers):
-        figure, axes = new_figure()
-        axes.plot(numbers["losses"]["one"])
-        return figure
-
-    return SimpleNamespace(TITLE="A fake", ITERATIONS=9, run=run, plot=plot)
+def record(seed=0, **changes):
+    settings = Settings(seed, verbose=False)
+    fields = {
+        "experiment": "optimizer-paths", "settings": settings, "options": {"points": 30},
+        "quick": False, "backend": "cpu (NumPy)", "engine": "numba", "seconds": 1.5,
+        "numbers": optimizer_paths.run(settings),
+    }  # fmt: skip
+    return Record(**(fields | changes))
 
 
-def test_an_experiment_leaves_its_numbers_and_its_figure(tmp_path):
-    calls = []
+def written(folder):
+    return json.loads((folder / "optimizer-paths.json").read_text(encoding="utf-8"))
+
+
+def test_an_experiment_leaves_its_numbers_its_verdicts_and_its_figures(tmp_path):
     folder = tmp_path / "made" / "here"
-    settings = Settings(iterations=7, seed=3, subset="sample", verbose=False)
-    numbers, paths = write_results("fake", fake_experiment(calls), settings, folder, option=["a"])
-    assert calls == [(settings, {"option": ["a"]})]
+    records = [record(0), record(1)]
+    verdicts, paths = write_results(records, folder)
     assert sorted(paths) == sorted(folder.iterdir())
-    assert [path.name for path in paths] == ["fake.png", "fake.svg", "fake.json"]
+    names = {path.name for path in paths}
+    for figure in optimizer_paths.ALT:
+        assert {f"{figure}.png", f"{figure}.svg"} < names
 
-    record = json.loads((folder / "fake.json").read_text(encoding="utf-8"))
-    seconds = record.pop("seconds")
-    assert 0 <= seconds < 60
-    assert record == {
-        "experiment": "fake",
-        "title": "A fake",
-        "settings": {
-            "iterations": 7, "seed": 3, "device": "cpu", "subset": "sample", "verbose": False,
-            "option": ["a"],
-        },
-        "backend": "cpu (NumPy)",
-        "numbers": numbers,
+    document = written(folder)
+    assert document["title"] == optimizer_paths.TITLE.en
+    assert [run["settings"]["seed"] for run in document["runs"]] == [0, 1]
+    first = document["runs"][0]
+    assert first["options"] == {"points": 30}
+    assert first["numbers"] == records[0].numbers
+    assert (first["backend"], first["engine"], first["seconds"]) == ("cpu (NumPy)", "numba", 1.5)
+    assert [claim["confirmed"] for claim in document["claims"]] == [v.confirmed for v in verdicts]
+    (zigzag,) = (c for c in document["claims"] if c["claim"].startswith("SGD zig-zags"))
+    assert zigzag["measured"][0] == {
+        "what": "share of steps at which y changes its sign", "expected": "= 100%", "value": 1.0,
+        "values": [1.0, 1.0], "holds": True,
     }  # fmt: skip
 
 
 def test_files_are_replaced(tmp_path):
     for seed in (1, 2):
-        settings = Settings(seed=seed, verbose=False)
-        write_results("fake", fake_experiment([]), settings, tmp_path)
-    assert json.loads((tmp_path / "fake.json").read_text())["settings"]["seed"] == 2
+        write_results([record(seed)], tmp_path)
+    assert written(tmp_path)["runs"][0]["settings"]["seed"] == 2
 
 
-def test_a_bad_folder_shows_before_the_work(tmp_path):
-    calls = []
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        write_results("fake", fake_experiment(calls), Settings(), tmp_path / "file" / "folder")
-    assert calls == []
+def test_a_number_that_is_none_is_null(tmp_path):
+    numbers = record().numbers
+    paths = numbers["paths"] | {"SGD": [[math.nan, math.nan]] * 30}
+    write_results([record(numbers=numbers | {"paths": paths})], tmp_path)
+    document = written(tmp_path)
+    assert document["runs"][0]["numbers"]["paths"]["SGD"][0] == [None, None]
+    assert None in [m["value"] for claim in document["claims"] for m in claim["measured"]]
 
 
-def test_the_defaults_are_the_pages_on_the_bundled_digits():
-    assert Settings() == Settings(
-        iterations=None, seed=0, device="cpu", subset="sample", verbose=True
-    )
+@pytest.mark.parametrize("quick", [True, False])
+def test_figures_of_a_quick_run_say_so(tmp_path, quick):
+    write_results([record(quick=quick)], tmp_path)
+    for path in tmp_path.glob("*.svg"):
+        assert ("quick run" in path.read_text(encoding="utf-8")) is quick
+    assert written(tmp_path)["quick"] is quick
 
 
-def test_a_seed_drawn_is_recorded(tmp_path):
-    settings = Settings(seed=None, verbose=False)
-    assert isinstance(settings.seed, int)
-    assert settings.seed != Settings(seed=None).seed
-    write_results("fake", fake_experiment([]), settings, tmp_path)
-    record = json.loads((tmp_path / "fake.json").read_text())
-    assert record["settings"]["seed"] == settings.seed
-    assert record["numbers"]["seed twice"] == 2 * settings.seed
+def test_a_mark_is_below_all_axes():
+    figure, axes = plotting.new_figure()
+    axes.set_xlabel("iteration")
+    plotting.mark(figure, "mark")
+    figure.draw_without_rendering()
+    (text,) = figure.texts
+    assert axes.get_tightbbox().y0 > text.get_window_extent().y1
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"),
-    [({"iterations": 0}, ValueError), ({"iterations": -3}, ValueError),
-     ({"iterations": 1.5}, TypeError), ({"seed": -1}, ValueError), ({"seed": "a"}, TypeError)],
-)  # fmt: skip
-def test_wrong_settings_are_named(wrong, error):
-    (name,) = wrong
-    with pytest.raises(error, match=f"{name} must be"):
-        Settings(**wrong)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_has_what_an_experiment_needs(name):
+    module = EXPERIMENTS[name]
+    assert isinstance(module.TITLE, Text)
+    assert isinstance(module.ABOUT, Text)
+    assert isinstance(module.RANDOM, bool)
+    assert all(callable(getattr(module, name)) for name in ("run", "plot", "table"))
+    assert all(figure.startswith(name) for figure in module.ALT)
 
 
-def test_every_experiment_has_what_an_experiment_needs():
-    for module in EXPERIMENTS.values():
-        assert isinstance(module.TITLE, str)
-        assert all(callable(getattr(module, name)) for name in ("run", "plot", "table"))
+def test_titles_differ():
     titles = [module.TITLE for module in EXPERIMENTS.values()]
     assert len(set(titles)) == len(titles)

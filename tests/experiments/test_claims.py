@@ -1,0 +1,106 @@
+"""Claims: what is measured, over which runs, and what comes out."""
+
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlskills.experiments import EXPERIMENTS, Check, Claim, Measured, Text, judge
+
+WHAT = Text("a number", "一个数")
+SAYS = Text("It is so.", "是这样的。")
+
+
+def value(numbers):
+    return numbers["value"]
+
+
+def verdict(values, *checks):
+    runs = [{"value": value} for value in values]
+    (verdict,) = judge([Claim(SAYS, checks or (Check(WHAT, value, at_least=2),))], runs)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("values", "confirmed"),
+    [([2], True), ([1.9], False), ([0, 2, 9], True), ([0, 1, 9], False), ([1, 3], True)],
+)
+def test_the_median_of_all_runs_decides(values, confirmed):
+    assert verdict(values).confirmed is confirmed
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9), st.floats(-1e6, 1e6))
+def test_at_least_and_at_most_include_the_bound(values, bound):
+    median = statistics.median(values)
+    low, high = Check(WHAT, value, at_least=bound), Check(WHAT, value, at_most=bound)
+    assert verdict(values, low).confirmed is (median >= bound)
+    assert verdict(values, high).confirmed is (median <= bound)
+    assert verdict(values, Check(WHAT, value, median, median)).confirmed
+
+
+def test_all_checks_must_hold():
+    low, high = Check(WHAT, value, at_least=2), Check(WHAT, value, at_most=1)
+    both = verdict([3], low, high)
+    assert not both.confirmed
+    assert [measured.holds for measured in both.measured] == [True, False]
+
+
+@pytest.mark.parametrize("check", [Check(WHAT, value, at_least=0), Check(WHAT, value, at_most=9)])
+@pytest.mark.parametrize("values", [[math.nan], [1, math.nan, 1]])
+def test_what_is_not_a_number_confirms_nothing(check, values):
+    (measured,) = verdict(values, check).measured
+    assert math.isnan(measured.value)
+    assert not measured.holds
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [lambda n: n["missing"], lambda n: [1][5], lambda n: 1 / 0, lambda n: statistics.mean([])],
+)
+def test_what_a_run_does_not_have_confirms_nothing(measure):
+    assert not verdict([1], Check(WHAT, measure, at_least=-1e9)).confirmed
+
+
+def test_a_faulty_measure_is_not_hidden():
+    with pytest.raises(AttributeError):
+        verdict([1], Check(WHAT, lambda n: n.value))
+
+
+def test_runs_may_be_combined_otherwise():
+    check = Check(WHAT, value, at_least=4, combine=max)
+    assert verdict([0, 0, 4], check).confirmed
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [({"at_least": 2}, "≥ 2"), ({"at_most": 0.05}, "≤ 0.05"), ({}, "≥ -inf"),
+     ({"at_least": 0.85, "at_most": 1.15}, "0.85 … 1.15"), ({"at_least": 1, "at_most": 1}, "= 1")],
+)  # fmt: skip
+def test_the_range_in_signs(bounds, text):
+    assert Check(WHAT, value, **bounds).bounds == text
+
+
+def test_the_spread_is_shown_where_there_is_one():
+    check = Check(WHAT, value, form=".1%")
+    assert str(Measured(check, (0.25,))) == "25.0%"
+    assert str(Measured(check, (0.25, 0.25))) == "25.0%"
+    assert str(Measured(check, (0.5, 0.25, 0.75))) == "50.0% (25.0% … 75.0%)"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_claims_something_in_both_languages(name):
+    module = EXPERIMENTS[name]
+    assert module.CLAIMS
+    texts = [module.TITLE, module.ABOUT, *module.ALT.values()]
+    for claim in module.CLAIMS:
+        assert claim.checks
+        texts += [claim.says, *(check.what for check in claim.checks)]
+        texts += [claim.remark] if claim.remark else []
+        for check in claim.checks:
+            assert check.at_least > -math.inf or check.at_most < math.inf
+    for text in texts:
+        assert isinstance(text, Text)
+        assert text.en.isascii() or not any("\u4e00" <= sign <= "\u9fff" for sign in text.en)
+        assert any("\u4e00" <= sign <= "\u9fff" for sign in text.zh)

@@ -1,0 +1,186 @@
+"""Runs over seeds, in processes, and from the cache."""
+
+import json
+import types
+
+import pytest
+
+from dlskills import experiments
+from dlskills.experiments import EXPERIMENTS, Record, Settings, runner
+
+QUIET = Settings(verbose=False)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """An experiment of no work, which notes how it is run, under the name "fake"."""
+    module = types.SimpleNamespace(RANDOM=True, QUICK={"steps": 2}, calls=[])
+
+    def run(settings, *, steps=9, scales=(1, 2)):
+        module.calls.append((settings, steps, tuple(scales)))
+        return {"by scale": {str(s): [s * steps, settings.seed] for s in scales}, "nan": {}}
+
+    module.run = run
+    monkeypatch.setitem(EXPERIMENTS, "fake", module)
+    return module
+
+
+def numbers(seed=0, steps=9, scales=(1, 2)):
+    return {"by scale": {str(s): [s * steps, seed] for s in scales}, "nan": {}}
+
+
+def test_each_seed_is_a_run(fake):
+    (records,) = experiments.run(["fake"], Settings(5, verbose=False), seeds=3).values()
+    assert [record.settings.seed for record in records] == [5, 6, 7]
+    assert [record.numbers for record in records] == [numbers(seed) for seed in (5, 6, 7)]
+    assert records[0].options == {"steps": 9, "scales": [1, 2]}
+    assert records[0].backend == "cpu (NumPy)"
+    assert records[0].engine in ("numba", "blocked")
+    assert not records[0].quick
+
+
+def test_where_nothing_is_random_one_run_does(fake):
+    fake.RANDOM = False
+    (records,) = experiments.run(["fake"], QUIET, seeds=3).values()
+    assert len(records) == len(fake.calls) == 1
+
+
+def test_options_come_before_those_of_a_quick_run_and_these_before_the_pages(fake):
+    for quick, options, steps in [
+        (False, {}, 9), (True, {}, 2), (True, {"steps": 4}, 4), (False, {"steps": 4}, 4),
+    ]:  # fmt: skip
+        (records,) = experiments.run(["fake"], QUIET, quick=quick, options=options).values()
+        assert records[0].options["steps"] == fake.calls[-1][1] == steps
+        assert records[0].quick is quick
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: experiments.run(["fak"], QUIET), "experiment 'fak' is not known; did you mean"),
+        (lambda: experiments.run(["fake"], QUIET, options={"step": 1}), "no option 'step'; did"),
+        (lambda: experiments.run(["fake"], QUIET, seeds=0), "seeds must be at least 1"),
+        (lambda: experiments.run(["fake"], QUIET, jobs=0), "jobs must be at least 1"),
+        (lambda: experiments.run(["fake"], Settings(device="gpu")), "device must be"),
+    ],
+)
+def test_mistakes_show_before_the_work(fake, call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [({"seed": -1}, ValueError), ({"seed": "a"}, TypeError)]
+)
+def test_wrong_settings_are_named(wrong, error):
+    with pytest.raises(error, match="seed must be"):
+        Settings(**wrong)
+
+
+# The cache
+
+
+def test_nothing_is_run_twice(fake, tmp_path):
+    first = experiments.run(["fake"], QUIET, seeds=2, cache=tmp_path)
+    assert len(fake.calls) == 2
+    assert experiments.run(["fake"], QUIET, seeds=2, cache=tmp_path) == first
+    assert len(fake.calls) == 2
+    more = experiments.run(["fake"], QUIET, seeds=3, cache=tmp_path)
+    assert more["fake"][:2] == first["fake"]
+    assert len(fake.calls) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"settings": Settings(0, subset="full", verbose=False)}, {"quick": True},
+     {"options": {"steps": 8}}],
+)  # fmt: skip
+def test_other_settings_are_another_run(fake, tmp_path, change):
+    told = {"settings": QUIET} | change
+    experiments.run(["fake"], QUIET, cache=tmp_path)
+    experiments.run(["fake"], **told, cache=tmp_path)
+    assert len(fake.calls) == 2
+
+
+def test_progress_does_not_matter_to_the_cache(fake, tmp_path):
+    experiments.run(["fake"], QUIET, cache=tmp_path)
+    experiments.run(["fake"], Settings(), cache=tmp_path)
+    assert len(fake.calls) == 1
+
+
+def test_other_source_code_is_another_run(fake, tmp_path, monkeypatch):
+    experiments.run(["fake"], QUIET, cache=tmp_path)
+    monkeypatch.setattr(runner, "_source_code", lambda: "other")
+    experiments.run(["fake"], QUIET, cache=tmp_path)
+    assert len(fake.calls) == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"seconds": 1}', "\0"])
+def test_a_spoilt_file_is_run_again(fake, tmp_path, content):
+    experiments.run(["fake"], QUIET, cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_text(content)
+    (records,) = experiments.run(["fake"], QUIET, cache=tmp_path).values()
+    assert records[0].numbers == numbers()
+    assert json.loads(path.read_text())["numbers"] == numbers()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Processes
+
+
+def test_parts_make_up_the_whole(fake):
+    fake.SPLIT = "scales"
+    (records,) = experiments.run(["fake"], QUIET).values()
+    parts = [runner._run_one(part) for part in runner._split(records[0])]
+    assert [call[2] for call in fake.calls[1:]] == [(1,), (2,)]
+    assert runner._merge(records[0], parts).numbers == records[0].numbers
+
+
+def test_parts_that_disagree_are_an_error():
+    a, b = {"x": {"same": 1, "one": 2}}, {"x": {"same": 1, "other": 3}}
+    assert runner._union(a, b) == {"x": {"same": 1, "one": 2, "other": 3}}
+    with pytest.raises(RuntimeError, match="disagree"):
+        runner._union(a, {"x": {"same": 2}})
+
+
+@pytest.mark.slow  # starts processes
+def test_processes_give_the_same_numbers():
+    names, options = ["optimizer-paths", "optimizer-mnist"], {}
+    told = {"seeds": 2, "options": options, "quick": True}
+    alone = experiments.run(names, QUIET, **told)
+    together = experiments.run(names, QUIET, jobs=2, **told)
+    assert list(together) == names
+    for name in names:
+        assert len(alone[name]) == len(together[name])
+    assert alone["optimizer-paths"][0].numbers == together["optimizer-paths"][0].numbers
+    for a, b in zip(alone["optimizer-mnist"], together["optimizer-mnist"], strict=True):
+        assert a.settings == b.settings
+        for name, losses in a.numbers["train_loss"].items():
+            # other numbers of BLAS threads may add in another order
+            assert b.numbers["train_loss"][name] == pytest.approx(losses, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_an_error_in_a_process_comes_out_and_ends_the_work(monkeypatch):
+    with pytest.raises(ValueError, match="optimizer 'adm' is not known"):
+        experiments.run(["optimizer-mnist"], QUIET, seeds=3, jobs=2, options={"optimizers": "adm"})
+
+
+def test_threads_are_shared_out_and_the_environment_left_as_it_was(monkeypatch):
+    monkeypatch.setattr(runner.os, "cpu_count", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    with runner._processes(2):
+        assert runner.os.environ["OPENBLAS_NUM_THREADS"] == "3"
+        assert runner.os.environ["OMP_NUM_THREADS"] == "5"  # asked for
+    assert "OPENBLAS_NUM_THREADS" not in runner.os.environ
+
+
+def test_a_record_can_be_sent_to_another_process():
+    import pickle
+
+    (records,) = experiments.run(["optimizer-paths"], QUIET).values()
+    assert pickle.loads(pickle.dumps(records[0])) == records[0]
+    assert isinstance(records[0], Record)
