@@ -13,7 +13,7 @@ An experiment is a module with
 - ``CLAIMS``, what the tutorial says, to be held against the numbers.
 """
 
-from dlskills.experiments import optimizer_mnist, optimizer_paths
+from dlskills.experiments import optimizer_mnist, optimizer_paths, weight_init_mnist
 from dlskills.experiments.claims import Check, Claim, Measured, Verdict, judge
 from dlskills.experiments.results import write_results
 from dlskills.experiments.runner import Record, run
@@ -23,6 +23,7 @@ from dlskills.experiments.text import Text
 EXPERIMENTS = {
     "optimizer-paths": optimizer_paths,
     "optimizer-mnist": optimizer_mnist,
+    "weight-init-mnist": weight_init_mnist,
 }
 
 __all__ = [

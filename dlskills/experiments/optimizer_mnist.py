@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlskills.backend import Array, get_backend, to_host
 from dlskills.checks import check_count
-from dlskills.data import load_mnist
 from dlskills.experiments.claims import Check, Claim
 from dlskills.experiments.settings import Numbers, Settings, Table
+from dlskills.experiments.side_by_side import late_loss, train_on_mnist
 from dlskills.experiments.text import Text
 from dlskills.networks import MultiLayerNet
 from dlskills.optimizers import OPTIMIZERS as ALL_OPTIMIZERS
 from dlskills.optimizers import make_optimizer
 from dlskills.plotting import new_figure, plot_curves, smooth_curve, styled
-from dlskills.random import stream
-from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,39 +63,15 @@ def run(
         ``test_accuracy``: at the end; ``lr``: its learning rate; ``digits``: the number of
         training images.
     """
-    backend = get_backend(settings.device)
-    (x_train, t_train), (x_test, t_test) = (
-        tuple(map(backend.asarray, part)) for part in load_mnist(subset=settings.subset)
-    )
-    count, seed = check_count("iterations", iterations), settings.seed
     methods = {type(o).__name__: o for o in map(make_optimizer, _names(optimizers))}
     networks = {
-        name: MultiLayerNet(784, HIDDEN_SIZES, 10, seed=seed, device=settings.device)
+        name: MultiLayerNet(784, HIDDEN_SIZES, 10, seed=settings.seed, device=settings.device)
         for name in methods
     }
-    losses: dict[str, list[Array]] = {name: [] for name in methods}
-    # all batches are drawn, with replacement as on the page, and moved to the device, beforehand
-    rows = stream(seed, "batches").integers(x_train.shape[0], size=(count, BATCH_SIZE))
-    order = backend.asarray(rows)
-    xp = backend.xp
-    with Progress(count, "optimizer-mnist", show=settings.verbose) as progress, backend.active():
-        for i in range(count):
-            x = xp.take(x_train, order[i, :], axis=0)
-            t = xp.take(t_train, order[i, :], axis=0)
-            for name, network in networks.items():
-                loss, grads = network.loss_and_gradient(x, t)
-                methods[name].update(network.params, grads)
-                losses[name].append(loss)
-            progress.advance()
-            if i % 100 == 0:
-                last = (f"{name} {float(loss[-1]):.3f}" for name, loss in losses.items())
-                progress.note(f"iteration {i}, loss: {', '.join(last)}")
-    return {
-        "train_loss": {name: to_host(loss).tolist() for name, loss in losses.items()},
-        "test_accuracy": {n: network.accuracy(x_test, t_test) for n, network in networks.items()},
-        "lr": {name: method.lr for name, method in methods.items()},
-        "digits": x_train.shape[0],
-    }
+    steps = check_count("iterations", iterations)
+    return train_on_mnist(
+        networks, methods, settings, batch_size=BATCH_SIZE, steps=steps, what="optimizer-mnist"
+    )
 
 
 def _names(optimizers: str | Sequence[str]) -> Sequence[str]:
@@ -161,15 +134,8 @@ def table(numbers: Numbers) -> Table:
     return columns, rows
 
 
-def _late(numbers: Numbers, name: str) -> float:
-    """The mean loss of the last 100 batches; NaN for a method that did not take part."""
-    losses = numbers["train_loss"].get(name, [])
-    return float(np.mean(losses[-100:])) if losses else np.nan
-
-
 def _early(numbers: Numbers, name: str) -> float:
-    losses = numbers["train_loss"].get(name, [])
-    return float(np.mean(losses[:300])) if losses else np.nan
+    return float(np.mean(numbers["train_loss"][name][:300]))
 
 
 _OTHERS = ("Momentum", "AdaGrad", "Adam")
@@ -183,7 +149,7 @@ CLAIMS = (
                     "loss of the last 100 batches, SGD's over the highest of the others",
                     "最后 100 批的损失：SGD 与其他方法中最高者之比",
                 ),
-                lambda n: _late(n, "SGD") / max(_late(n, name) for name in _OTHERS),
+                lambda n: late_loss(n, "SGD") / max(late_loss(n, name) for name in _OTHERS),
                 at_least=2,
             ),
         ),
@@ -231,7 +197,9 @@ CLAIMS = (
                     "loss of the last 100 batches, AdaGrad's over the lowest of the others",
                     "最后 100 批的损失：AdaGrad 与其他方法中最低者之比",
                 ),
-                lambda n: _late(n, "AdaGrad") / min(_late(n, "Momentum"), _late(n, "Adam")),
+                lambda n: (
+                    late_loss(n, "AdaGrad") / min(late_loss(n, "Momentum"), late_loss(n, "Adam"))
+                ),
                 at_most=1,
             ),
         ),

@@ -1,0 +1,137 @@
+"""Networks trained side by side: each batch goes to all of them before the next one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dlskills.backend import Array, get_backend, to_host
+from dlskills.data import load_mnist
+from dlskills.experiments.settings import Numbers, Settings
+from dlskills.optimizers import Optimizer
+from dlskills.random import stream
+from dlskills.sequential import Sequential
+from dlskills.training.progress import Progress
+
+
+class SideBySide:
+    """Networks that see the same batches, each with an optimizer of its own.
+
+    Parameters
+    ----------
+    networks : mapping of str to Sequential
+        All on one device.
+    optimizers : mapping of str to Optimizer
+        Of the same names.
+    x, t : array
+        Training data, on the networks' device.
+    batch_size, steps : int
+    seed : int
+        Of the batches. All of them are drawn, with replacement as on the page, and moved to the
+        device, beforehand.
+
+    Attributes
+    ----------
+    networks : dict of str to Sequential
+        Those that still learn: what is taken out gets no more batches.
+    losses : dict of str to list of array
+        Of each batch before its update, on the device.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, Sequential],
+        optimizers: Mapping[str, Optimizer],
+        x: Array,
+        t: Array,
+        *,
+        batch_size: int,
+        steps: int,
+        seed: int,
+    ) -> None:
+        self.networks = dict(networks)
+        self.losses: dict[str, list[Array]] = {name: [] for name in networks}
+        self._optimizers, self._x, self._t = optimizers, x, t
+        self._backend = next(iter(networks.values())).backend
+        rows = stream(seed, "batches").integers(x.shape[0], size=(steps, batch_size))
+        self._order = self._backend.asarray(rows)
+
+    def batch(self, step: int) -> tuple[Array, Array]:
+        """The inputs and labels of a step, counted from 0."""
+        xp = self._backend.xp
+        with self._backend.active():
+            rows = self._order[step, :]
+            return xp.take(self._x, rows, axis=0), xp.take(self._t, rows, axis=0)
+
+    def step(self, step: int) -> None:
+        """One update of each network."""
+        x, t = self.batch(step)
+        for name, network in self.networks.items():
+            loss, grads = network.loss_and_gradient(x, t)
+            self._optimizers[name].update(network.params, grads)
+            self.losses[name].append(loss)
+
+    def fetched(self) -> dict[str, list[float]]:
+        """The losses so far as plain numbers; waits for the device."""
+        return {name: to_host(loss).tolist() for name, loss in self.losses.items()}
+
+
+def digits_on(settings: Settings) -> tuple[Array, Array, Array, Array]:
+    """MNIST on the settings' device: x_train, t_train, x_test, t_test."""
+    (x_train, t_train), (x_test, t_test) = load_mnist(subset=settings.subset)
+    here = get_backend(settings.device).asarray
+    return here(x_train), here(t_train), here(x_test), here(t_test)
+
+
+def train_on_mnist(
+    networks: Mapping[str, Sequential],
+    optimizers: Mapping[str, Optimizer],
+    settings: Settings,
+    *,
+    batch_size: int,
+    steps: int,
+    what: str,
+) -> Numbers:
+    """Train networks side by side on all digits.
+
+    Parameters
+    ----------
+    networks, optimizers : mapping
+        See :class:`SideBySide`.
+    settings : Settings
+    batch_size, steps : int
+    what : str
+        The progress bar's name.
+
+    Returns
+    -------
+    dict
+        ``train_loss``: for each network the loss of each batch, before its update;
+        ``test_accuracy``: at the end; ``lr``: its learning rate; ``digits``: the number of
+        training images.
+    """
+    x_train, t_train, x_test, t_test = digits_on(settings)
+    training = SideBySide(
+        networks, optimizers, x_train, t_train,
+        batch_size=batch_size, steps=steps, seed=settings.seed,
+    )  # fmt: skip
+    with Progress(steps, what, show=settings.verbose) as progress:
+        for i in range(steps):
+            training.step(i)
+            progress.advance()
+            if settings.verbose and i % 100 == 0:
+                last = (f"{name} {float(loss[-1]):.3f}" for name, loss in training.losses.items())
+                progress.note(f"iteration {i}, loss: {', '.join(last)}")
+    return {
+        "train_loss": training.fetched(),
+        "test_accuracy": {n: network.accuracy(x_test, t_test) for n, network in networks.items()},
+        "lr": {name: optimizer.lr for name, optimizer in optimizers.items()},
+        "digits": x_train.shape[0],
+    }
+
+
+def late_loss(numbers: Numbers, name: str) -> float:
+    """The mean loss of a network's last 100 batches; NaN for one that did not take part."""
+    losses = numbers["train_loss"].get(name, [])
+    return float(np.mean(losses[-100:])) if losses else np.nan
