@@ -7,11 +7,14 @@ global random state is read or written.
 
 from __future__ import annotations
 
+import functools
+import math
 import zlib
 from typing import Any
 
 import numpy as np
 
+from dlskills import philox
 from dlskills.backend import Array, backend_of
 from dlskills.checks import check_count
 
@@ -53,32 +56,54 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 
 
 class MaskStream:
-    """Random masks of zeros and ones, for Dropout.
+    """Random masks of zeros and ones, for Dropout: the same on every device.
+
+    An element is 0 where the float32 that NumPy's generator draws for it is below the ratio. On
+    CuPy a kernel draws the same bits; elsewhere the host draws, and the mask is moved. Each mask
+    starts a new block of the stream, so that a place in it is a whole number.
 
     Parameters
     ----------
     seed : int
     *names : str or int
         As for :func:`stream`.
+
+    Attributes
+    ----------
+    state : int
+        Blocks used so far: set it again to draw the same masks once more.
     """
 
     def __init__(self, seed: int, *names: str | int) -> None:
         self._generator = stream(seed, *names)
+        self._drawn = self.state = 0
 
     def draw(self, like: Array, ratio: float) -> Array:
         """A mask with the shape, dtype and device of `like`: 0 with probability `ratio`, else 1."""
-        here = backend_of(like)
+        here, shape = backend_of(like), tuple(like.shape)
+        size = math.prod(shape)
+        block, self.state = self.state, self.state + -(-size // philox.WORDS)
+        if here.name == "cupy":
+            mask = here.empty(shape, like.dtype)
+            with here.active():
+                philox.fill_mask(mask, self._key, block, ratio)
+            return mask
+        kept = (self._uniform(block, size) >= ratio).reshape(shape)
+        return kept.astype(like.dtype) if here.name == "numpy" else here.asarray(kept, like.dtype)
+
+    def _uniform(self, block: int, size: int) -> np.ndarray[Any, Any]:
+        """Numbers for one mask, from a block of the stream on."""
+        if block != self._drawn:
+            bits = self._generator.bit_generator
+            counter = np.array([block, 0, 0, 0], np.uint64)
+            whole = {"counter": counter, "key": np.array(self._key, np.uint64)}
+            bits.state = dict(bits.state) | {"state": whole, "buffer_pos": 4, "has_uint32": 0}
+        self._drawn = block + -(-size // philox.WORDS)
         # float32 draws take half the time of float64 ones, and are fine enough for a ratio
-        kept = self._generator.random(tuple(like.shape), dtype=np.float32) >= ratio
-        if here.name == "numpy":
-            return kept.astype(like.dtype)
-        return here.asarray(kept, dtype=like.dtype)
+        numbers = self._generator.random((self._drawn - block) * philox.WORDS, dtype=np.float32)
+        return numbers[:size]
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """Where the stream stands: set it again to draw the same masks once more."""
-        return dict(self._generator.bit_generator.state)
-
-    @state.setter
-    def state(self, state: dict[str, Any]) -> None:
-        self._generator.bit_generator.state = state
+    @functools.cached_property
+    def _key(self) -> tuple[int, int]:
+        first, second = self._generator.bit_generator.state["state"]["key"]
+        return int(first), int(second)

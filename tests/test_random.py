@@ -1,9 +1,13 @@
 """Streams of random numbers: reproducible, independent, and leaving the global state alone."""
 
+import math
 import random
 
+import hypothesis.extra.numpy as npst
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlskills import SGD, MultiLayerNetExtend, backend_of, to_host
 from dlskills.random import MaskStream, fresh_seed, resolve_seed, stream
@@ -72,6 +76,42 @@ def test_masks_are_the_same_on_every_device(backend, dtype):
     assert mask.dtype == like.dtype
     expected = MaskStream(3, "dropout", "1").draw(np.zeros((20, 30)), 0.3)
     np.testing.assert_array_equal(to_host(mask), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(
+    shape=npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=17),
+    ratio=st.floats(0, 1, width=32),
+    seed=st.integers(0, 2**64),
+)
+def test_masks_are_numpys_own_numbers_below_the_ratio(backend, dtype, shape, ratio, seed):
+    like, masks = backend.zeros(shape, dtype), MaskStream(seed, "dropout")
+    philox = stream(seed, "dropout")
+    for _ in range(2):
+        size = like.size if isinstance(like.size, int) else math.prod(shape)
+        whole_blocks = -(-size // 8) * 8
+        uniform = philox.random(whole_blocks, dtype=np.float32)[:size].reshape(shape)
+        np.testing.assert_array_equal(to_host(masks.draw(like, ratio)), uniform >= ratio)
+
+
+def test_a_mask_of_a_million_is_numpys_too(backend):
+    like, masks = backend.zeros((1_000_003,), "float32"), MaskStream(5, "dropout")
+    masks.state = 2**40  # far on in the stream
+    philox = stream(5, "dropout")
+    philox.bit_generator.advance(2**40)
+    uniform = philox.random(1_000_008, dtype=np.float32)[:1_000_003]
+    np.testing.assert_array_equal(to_host(masks.draw(like, 0.3)), uniform >= np.float32(0.3))
+
+
+@pytest.mark.backends("cupy")
+def test_a_mask_is_one_launch_and_no_copy(backend, device_counters):
+    like, masks = backend.zeros((128, 100), "float32"), MaskStream(0, "dropout")
+    masks.draw(like, 0.5)
+    with device_counters.counting() as added:
+        for _ in range(3):
+            masks.draw(like, 0.5)
+    assert added["kernel_launches"] == 3
+    assert added["copies_h2d"] == added["copies_d2h"] == 0
 
 
 def test_masks_are_zeros_and_ones_in_the_asked_ratio():
