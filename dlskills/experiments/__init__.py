@@ -13,7 +13,14 @@ An experiment is a module with
 - ``CLAIMS``, what the tutorial says, to be held against the numbers.
 """
 
-from dlskills.experiments import optimizer_mnist, optimizer_paths, weight_init_mnist
+from dlskills.experiments import (
+    dropout,
+    optimizer_mnist,
+    optimizer_paths,
+    overfitting,
+    weight_decay,
+    weight_init_mnist,
+)
 from dlskills.experiments.claims import Check, Claim, Measured, Verdict, judge
 from dlskills.experiments.results import write_results
 from dlskills.experiments.runner import Record, run
@@ -24,6 +31,9 @@ EXPERIMENTS = {
     "optimizer-paths": optimizer_paths,
     "optimizer-mnist": optimizer_mnist,
     "weight-init-mnist": weight_init_mnist,
+    "overfitting": overfitting,
+    "weight-decay": weight_decay,
+    "dropout": dropout,
 }
 
 __all__ = [
