@@ -1,0 +1,77 @@
+"""`dlskills compare`: the same training in two ways."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dlskills.compare import Way, compare
+from dlskills.training.progress import Progress
+
+
+def compare_command(
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="cpu, cuda or cuda:N; twice for two of them.", show_default="cpu"),
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(help="float32 or float64; twice for two.", show_default="float32"),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="plain, blocked, numba or fused; twice for two.", show_default="auto"),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of training.", min=1)] = 50,
+    tolerance: Annotated[float, typer.Option(help="In ulp of a tensor's largest value.")] = 1024,
+    optimizer: Annotated[str, typer.Option(help="By name, at its default learning rate.")] = "SGD",
+    batchnorm: Annotated[bool, typer.Option("--batchnorm", help="With Batch Norm.")] = False,
+    dropout: Annotated[float, typer.Option(help="Dropout's ratio.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and masks.", min=0)] = 0,
+    subset: Annotated[str, typer.Option(help="Of MNIST: sample or full.")] = "sample",
+) -> None:
+    """Train the tutorial's network in two ways, and name the first step and tensor that differ.
+
+    For example: dlskills compare --device cpu --device cuda, or --engine plain --engine numba. Both
+    start from the same weights and see the same batches and masks. Exit status 1 if a difference
+    is above the tolerance.
+    """
+    left, right = _ways(device=device, dtype=dtype, engine=engine)
+    with Progress(steps, "compare") as progress:
+        result = compare(
+            left, right, steps=steps, tolerance=tolerance, optimizer=optimizer,
+            use_batchnorm=batchnorm, dropout_ratio=dropout, seed=seed, subset=subset,
+            on_step=progress.advance,
+        )  # fmt: skip
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(escape(f"compared ({left}) with ({right})"))
+    if result.first is not None:
+        console.print(
+            f"[yellow]they differ[/] by more than {tolerance:g} ulp, first at "
+            f"{escape(str(result.first))}"
+        )
+        raise typer.Exit(1)
+    exactly = result.largest.ulp == 0
+    console.print(
+        f"[green]they agree[/] {'bit for bit' if exactly else f'to {tolerance:g} ulp'} over "
+        f"{result.steps} steps"
+    )
+    if not exactly:
+        console.print(f"the largest difference is at {escape(str(result.largest))}")
+
+
+def _ways(**given: list[str] | None) -> tuple[Way, Way]:
+    for name, values in given.items():
+        if values and len(values) > 2:
+            raise typer.BadParameter(f"--{name} is given {len(values)} times, expected at most 2")
+    left, right = (
+        Way(**{name: values[end] for name, values in given.items() if values}) for end in (0, -1)
+    )
+    if left == right:
+        raise typer.BadParameter(
+            "both ways are the same; give one of --device, --dtype and --engine twice"
+        )
+    return left, right
