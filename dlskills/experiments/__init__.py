@@ -14,6 +14,7 @@ An experiment is a module with
 """
 
 from dlskills.experiments import (
+    activation_histograms,
     dropout,
     optimizer_mnist,
     optimizer_paths,
@@ -30,6 +31,7 @@ from dlskills.experiments.text import Text
 EXPERIMENTS = {
     "optimizer-paths": optimizer_paths,
     "optimizer-mnist": optimizer_mnist,
+    "activation-histograms": activation_histograms,
     "weight-init-mnist": weight_init_mnist,
     "overfitting": overfitting,
     "weight-decay": weight_decay,
