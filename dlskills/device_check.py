@@ -1,0 +1,135 @@
+"""Does a device really work? Driver, runtime, compiler, memory, and a kernel that is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from dlskills.backend import Backend, DeviceError, get_backend, to_host
+from dlskills.optimizers import Adam, engine
+
+
+def check_device(device: str) -> Iterator[tuple[str, str]]:
+    """Examine a device step by step.
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Yields
+    ------
+    what, found : str
+        What was examined, and what is there.
+
+    Raises
+    ------
+    DeviceError
+        At the first step that fails: what is wrong, and what to do.
+    """
+    backend = get_backend(device)
+    yield "device", str(backend)
+    checks = _CUDA if backend.name == "cupy" else {}
+    for what, (check, remedy) in (checks | _ANY).items():
+        try:
+            found = check(backend)
+        except DeviceError:
+            raise
+        except Exception as error:  # whatever a broken installation comes up with
+            problem = " ".join(str(error).split()) or type(error).__name__
+            raise DeviceError(f"{what} on {device!r} fails: {problem}; {remedy}") from error
+        yield what, found
+
+
+def _driver(backend: Backend) -> str:
+    import cupy
+
+    return f"{_platform()} {_release(cupy.cuda.runtime.driverGetVersion())}"
+
+
+def _runtime(backend: Backend) -> str:
+    import cupy
+
+    driver, runtime = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
+    # minor releases of CUDA are compatible, major ones are not
+    if int(_release(runtime).split(".")[0]) > int(_release(driver).split(".")[0]):
+        raise DeviceError(
+            f"the driver knows {_platform()} {_release(driver)}, and this CuPy needs "
+            f"{_release(runtime)}; update the driver, or install the CuPy for an older release"
+        )
+    return f"{_platform()} {_release(runtime)}, CuPy {cupy.__version__}"
+
+
+def _platform() -> str:
+    import cupy
+
+    return "ROCm" if cupy.cuda.runtime.is_hip else "CUDA"
+
+
+def _release(version: int) -> str:
+    if _platform() == "ROCm":
+        return f"{version // 10_000_000}.{version // 100_000 % 100}"
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _memory(backend: Backend) -> str:
+    free, total = backend.device.mem_info
+    if free < 64 << 20:
+        raise DeviceError(
+            f"only {free >> 20} MiB of the device's {total >> 20} MiB are free; end other programs "
+            "that use it (nvidia-smi lists them)"
+        )
+    return f"{free >> 20:,} of {total >> 20:,} MiB free"
+
+
+def _compiler(backend: Backend) -> str:
+    import cupy
+
+    twice = cupy.ElementwiseKernel("T x", "T y", "y = 2 * x", "dlskills_check")
+    with backend.active():
+        _expect(to_host(twice(backend.asarray(np.arange(4.0)))), [0, 2, 4, 6])
+    return "compiles and runs a kernel"
+
+
+def _matrices(backend: Backend) -> str:
+    with backend.active():
+        a = backend.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
+        _expect(to_host(a @ a.T), [[5, 14], [14, 50]])
+    return "multiplies matrices"
+
+
+def _updates(backend: Backend) -> str:
+    params = {"w": backend.asarray(np.ones(5000, np.float32))}
+    optimizer = Adam(0.1)
+    optimizer.update(params, {"w": params["w"] * 0 + 1})
+    expected = {"w": np.ones(5000, np.float32)}
+    with engine("plain"):
+        Adam(0.1).update(expected, {"w": np.ones(5000, np.float32)})
+    _expect(to_host(params["w"]), expected["w"])
+    return "an update of Adam gives what the formula says"
+
+
+def _expect(found: Any, expected: Any) -> None:
+    if not np.allclose(found, expected, rtol=1e-5):
+        raise ArithmeticError(f"got {np.asarray(found).ravel()[:4]}, expected {expected}")
+
+
+Check = Callable[[Backend], str]
+
+_CUDA: dict[str, tuple[Check, str]] = {
+    "driver": (_driver, "install the vendor's driver"),
+    "runtime": (_runtime, 'install CuPy with its libraries: pip install "dlskills[gpu]"'),
+    "memory": (_memory, "restart the programs that use the device"),
+    "compiler": (
+        _compiler,
+        'install CUDA\'s compiler and headers with CuPy: pip install "dlskills[gpu]"',
+    ),
+}
+_ANY: dict[str, tuple[Check, str]] = {
+    "matrix products": (
+        _matrices, 'install CuPy with its libraries: pip install "dlskills[gpu]"',
+    ),
+    "updates": (_updates, "report this with the output of dlskills info"),
+}  # fmt: skip
