@@ -14,7 +14,7 @@ from rich.table import Table
 
 import dlskills
 from dlskills.backend import DeviceError, get_backend
-from dlskills.cli import run
+from dlskills.cli import report, run
 from dlskills.data.mnist_files import SAMPLE_FOLDER, find_full
 from dlskills.experiments import EXPERIMENTS
 from dlskills.optimizers import ENGINES
@@ -45,6 +45,7 @@ def _options(
 
 
 app.add_typer(run.app, name="run")
+app.command("report")(report.report)
 
 
 @app.command("list")

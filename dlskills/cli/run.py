@@ -51,19 +51,33 @@ def _run(
     fresh: bool = False,
     **options: Any,
 ) -> None:
+    settings = Settings(seed, device, subset)
+    options = {name: value for name, value in options.items() if value is not None}
+    records = compute(names, out, settings, seeds, quick, jobs, fresh, **options)
+    for name in names:
+        _show(records[name], out)
+
+
+def compute(
+    names: Sequence[str],
+    out: Path,
+    settings: Settings,
+    seeds: int,
+    quick: bool,
+    jobs: int,
+    fresh: bool,
+    **options: Any,
+) -> dict[str, list[Record]]:
+    """Run experiments, with OUT/cache to take earlier runs from unless they shall be fresh."""
     out.mkdir(parents=True, exist_ok=True)  # before the work: a bad folder shows at once
     cache = out / "cache"
     if fresh:
         for name in names:
             for path in cache.glob(f"{name}-[0-9]*.json"):
                 path.unlink()
-    settings = Settings(seed, device, subset)
-    options = {name: value for name, value in options.items() if value is not None}
-    records = run_experiments(
+    return run_experiments(
         names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache
     )
-    for name in names:
-        _show(records[name], out)
 
 
 def _show(records: Sequence[Record], out: Path) -> None:

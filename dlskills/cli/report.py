@@ -1,0 +1,61 @@
+"""`dlskills report`: all experiments and their verdicts on one page."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dlskills.cli.run import (
+    CORES,
+    Device,
+    Fresh,
+    Jobs,
+    Out,
+    Quick,
+    Seed,
+    Seeds,
+    Subset,
+    compute,
+)
+from dlskills.experiments import EXPERIMENTS, Settings
+from dlskills.report import LANGUAGES, write_report
+
+
+class Language(StrEnum):
+    """The page's languages."""
+
+    EN = "en"
+    ZH = "zh"
+    BOTH = "both"
+
+
+def report(
+    out: Out = Path("results"),
+    device: Device = "cpu",
+    seed: Seed = 0,
+    seeds: Seeds = 5,
+    subset: Subset = "sample",
+    quick: Quick = False,
+    jobs: Jobs = CORES,
+    lang: Annotated[
+        Language, typer.Option(help="Of the page: English, Chinese, or both and a switch.")
+    ] = Language.BOTH,
+    fresh: Fresh = False,
+) -> None:
+    """Run every experiment, and write OUT/report.html: figures, numbers, claims and verdicts."""
+    settings = Settings(seed, device, subset)
+    records = compute(list(EXPERIMENTS), out, settings, seeds, quick, jobs, fresh)
+    languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
+    path = out / "report.html"
+    verdicts = write_report(records, path, languages=languages, verbose=True)
+    console = Console()
+    confirmed = sum(verdict.confirmed for verdict in verdicts)
+    console.print(f"{confirmed} of {len(verdicts)} claims confirmed", highlight=False)
+    if quick:
+        console.print("A quick run: too short for its verdicts to mean anything.")
+    console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)

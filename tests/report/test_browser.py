@@ -1,0 +1,136 @@
+"""The page in a browser, over every experiment: slow, and skipped without chromium."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from dlskills.experiments import EXPERIMENTS, Settings, run
+from dlskills.report import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+
+# Written into the page: what it looks like to a reader, told to the page around it.
+PROBE = """<script>
+const errors = [];
+addEventListener("error", (event) => errors.push(event.message));
+addEventListener("load", () => setTimeout(() => {
+  const look = () => ({
+    lang: document.documentElement.lang,
+    title: document.title,
+    heading: document.querySelector("h1").innerText,
+    shown: document.querySelector("main").innerText,
+    pressed: [...document.querySelectorAll("[aria-pressed=true]")].map((b) => b.innerText.trim()),
+    paper: getComputedStyle(document.documentElement).backgroundColor,
+    ink: getComputedStyle(document.querySelector("svg text")).fill,
+    hash: location.hash,
+  });
+  const figures = [...document.querySelectorAll("svg")].map((svg) => {
+    const { width, height } = svg.getBoundingClientRect();
+    return [svg.id, width, height];
+  });
+  const { scrollWidth, clientWidth } = document.documentElement;
+  const before = look();
+  document.querySelector('[data-language="zh-Hans"]').click();
+  const chinese = look();
+  document.querySelector("[data-dark]").click();
+  const dark = look();
+  parent.postMessage({ errors, figures, scrollWidth, clientWidth, before, chinese, dark }, "*");
+}, 100));
+</script>"""
+
+# The least width of chromium's own window is more than a phone's.
+AROUND = """<!DOCTYPE html><title>around</title><pre></pre>
+<iframe src="%s" style="width: %dpx; height: 700px; border: 0"></iframe>
+<script>
+addEventListener("message", (event) => {
+  document.querySelector("pre").textContent = JSON.stringify(event.data);
+});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the page, on which the probe looks at itself."""
+    folder = tmp_path_factory.mktemp("report")
+    records = run(list(EXPERIMENTS), Settings(verbose=False), quick=True)
+    write_report(records, folder / "report.html")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    probed = page.replace("</title>", "</title>" + PROBE, 1)
+    (folder / "probed.html").write_text(probed, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def visit(folder, tmp_path):
+    """Opens the page at a width, and gives what the probe saw and what the console got."""
+
+    def visit(width, hash="", reader="one"):
+        path = tmp_path / "around.html"
+        source = (folder / "probed.html").as_uri() + hash
+        path.write_text(AROUND % (source, width), encoding="utf-8")
+        done = subprocess.run(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--lang=en-US",
+             f"--user-data-dir={tmp_path / reader}", "--enable-logging=stderr",
+             "--window-size=1300,900", "--virtual-time-budget=10000", "--dump-dom", path.as_uri()],
+            capture_output=True, text=True, encoding="utf-8", timeout=120,
+        )  # fmt: skip
+        found = re.search(r"<pre>(.+?)</pre>", done.stdout, re.DOTALL)
+        assert found, done.stderr
+        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        return json.loads(html.unescape(found[1])), console
+
+    return visit
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_nothing_fails_and_nothing_overflows(visit, width):
+    seen, console = visit(width)
+    assert seen["errors"] == []
+    assert console == []
+    assert seen["clientWidth"] <= width
+    assert seen["scrollWidth"] <= seen["clientWidth"]
+    assert len(seen["figures"]) >= len(EXPERIMENTS)
+    assert all(width > 100 and height > 100 for _, width, height in seen["figures"])
+
+
+def test_the_language_switch(visit):
+    seen, _ = visit(1200)
+    before, chinese = seen["before"], seen["chinese"]
+    assert (before["lang"], chinese["lang"]) == ("en", "zh-Hans")
+    assert (before["pressed"], chinese["pressed"]) == (["English"], ["中文"])
+    for state in (before, chinese):
+        assert state["title"] == state["heading"]
+    assert chinese["hash"] == "#zh"
+    for experiment in EXPERIMENTS.values():
+        assert experiment.ABOUT.en in before["shown"]
+        assert experiment.ABOUT.zh not in before["shown"]
+        assert experiment.ABOUT.zh in chinese["shown"]
+        assert experiment.ABOUT.en not in chinese["shown"]
+
+
+def test_the_address_can_name_the_language(visit):
+    assert visit(1200, "#zh")[0]["before"]["lang"] == "zh-Hans"
+    assert visit(1200, "#optimizer-mnist", "two")[0]["before"]["lang"] == "en"
+
+
+def test_a_readers_choices_are_kept(visit):
+    visit(1200)
+    seen, _ = visit(1200)
+    assert seen["before"]["lang"] == "zh-Hans"
+    assert seen["before"]["paper"] == "rgb(23, 23, 23)"
+
+
+def test_dark_colours_hold_for_the_figures_too(visit):
+    seen, _ = visit(1200)
+    light, dark = seen["before"], seen["dark"]
+    assert (light["paper"], light["ink"]) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
+    assert (dark["paper"], dark["ink"]) == ("rgb(23, 23, 23)", "rgb(230, 230, 230)")

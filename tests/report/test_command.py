@@ -1,0 +1,69 @@
+"""`dlskills report`."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from dlskills import cli
+from dlskills.experiments import EXPERIMENTS
+
+
+@pytest.fixture
+def report(small, undrawn, monkeypatch, tmp_path):
+    """Runs the command with the work left out; what it asked for, what it printed, the page."""
+    asked = {}
+
+    def run(names, settings, **options):
+        asked.update(names=names, settings=settings, **options)
+        return small
+
+    monkeypatch.setattr(cli.run, "run_experiments", run)
+
+    def report(*args):
+        result = CliRunner().invoke(cli.app, ["report", "--out", str(tmp_path), *map(str, args)])
+        path = tmp_path / "report.html"
+        return asked, result, path.read_text(encoding="utf-8") if path.exists() else None
+
+    return report
+
+
+def test_all_experiments_with_five_seeds_and_both_languages(report, tmp_path):
+    asked, result, page = report()
+    assert result.exit_code == 0, result.output
+    assert asked["names"] == list(EXPERIMENTS)
+    assert asked["seeds"] == 5
+    assert not asked["quick"]
+    assert asked["cache"] == tmp_path / "cache"
+    assert asked["settings"].device == "cpu"
+    assert "2 of 4 claims confirmed" in result.stdout
+    assert f"wrote {tmp_path / 'report.html'}" in result.stdout
+    assert "Summary" in page
+    assert "总览" in page
+
+
+def test_options_are_passed_on(report):
+    asked, result, page = report(
+        "--quick", "--seed", 3, "--seeds", 2, "--jobs", 1, "--subset", "full", "--lang", "zh"
+    )
+    assert (asked["quick"], asked["seeds"], asked["jobs"]) == (True, 2, 1)
+    assert (asked["settings"].seed, asked["settings"].subset) == (3, "full")
+    assert "A quick run" in result.stdout
+    assert "Summary" not in page
+    assert "总览" in page
+
+
+def test_fresh_forgets_earlier_runs(report, tmp_path):
+    kept = tmp_path / "cache" / "optimizer-paths-0-0.json"
+    kept.parent.mkdir()
+    kept.write_text(json.dumps({}))
+    report()
+    assert kept.exists()
+    report("--fresh")
+    assert not kept.exists()
+
+
+def test_an_unknown_language_is_a_usage_error(report):
+    _, result, page = report("--lang", "fr")
+    assert result.exit_code == 2
+    assert page is None

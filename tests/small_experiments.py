@@ -1,0 +1,69 @@
+"""Small experiments and records for the report's tests."""
+
+from types import SimpleNamespace
+
+from dlskills.experiments.claims import Check, Claim
+from dlskills.experiments.runner import Record
+from dlskills.experiments.settings import Settings
+from dlskills.experiments.text import Text
+from dlskills.plotting import new_figure, styled
+
+
+@styled
+def plot(numbers):
+    figures = {}
+    for name in ("first", "second"):
+        figure, axes = new_figure(size=(4, 3))
+        axes.plot([0, 1, numbers["n"]], "o-", color="#000000", label="a < b & c")
+        axes.set_title(f"title of {name}")
+        axes.legend()
+        figures[name] = figure
+    return figures
+
+
+def table(numbers):
+    return ["method", "f(<x>)"], [["a & b", f"{numbers['n']}"], ["second", "<b>2</b>"]]
+
+
+CLAIMS = (
+    Claim(
+        Text("n is above 1 & < 5.", "n 大于 1 且 < 5。"),
+        (
+            Check(Text("the number n", "数 n"), lambda n: n["n"], at_least=1.5, at_most=5),
+            Check(Text("its highest", "最大的 n"), lambda n: n["n"], at_most=9, combine=max),
+        ),
+    ),
+    Claim(
+        Text("n is large.", "n 很大。"),
+        (Check(Text("n once more", "再看 n"), lambda n: n["n"], at_least=100),),
+        remark=Text("It is <not>.", "其实<不大>。"),
+    ),
+)
+
+
+def experiment(name, *, random=True):
+    return SimpleNamespace(
+        TITLE=Text(f"Title <of> {name}", f"{name} 的<标题>"),
+        ABOUT=Text(f"About {name} & more.", f"关于 {name} 等。"),
+        RANDOM=random,
+        CLAIMS=CLAIMS,
+        ALT={"first": Text(f"{name} falls", f"{name} 下降"),
+             "second": Text(f"{name} rises", f"{name} 上升")},
+        plot=plot,
+        table=table,
+    )  # fmt: skip
+
+
+EXPERIMENTS = {"one": experiment("one"), "two": experiment("two", random=False)}
+
+
+def record(name, seed=0, *, quick=False, n=2.0):
+    settings = Settings(seed, verbose=False)
+    options = {"iterations": 7, "name": "<a>"} if name == "one" else {}
+    return Record(name, settings, options, quick, "cpu (NumPy)", "plain", 1.5, {"n": n})
+
+
+RECORDS = {
+    "one": [record("one", seed, n=n) for seed, n in enumerate([1.25, 2.0, 4.0])],
+    "two": [record("two")],
+}
