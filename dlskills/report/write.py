@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Section:
     title: Text
     about: Text
     pictures: list[Picture]
-    columns: list[Text]
+    columns: list[tuple[Text, str]]
     rows: list[list[str]]
     verdicts: list[Verdict]
     seed: int | None
@@ -112,13 +113,21 @@ def _section(name: str, runs: Sequence[Record]) -> Section:
         title=experiment.TITLE,
         about=experiment.ABOUT,
         pictures=pictures,
-        columns=[column(heading) for heading in columns],
+        columns=[
+            (column(heading), _alignment([row[place] for row in rows]))
+            for place, heading in enumerate(columns)
+        ],
         rows=rows,
         verdicts=judge(experiment.CLAIMS, [record.numbers for record in runs]),
         seed=first.settings.seed if experiment.RANDOM else None,
         few=experiment.RANDOM and len(runs) < ENOUGH,
         facts=_facts(runs, random=experiment.RANDOM),
     )
+
+
+def _alignment(cells: Sequence[str]) -> str:
+    """Numbers stand in line at their right, words at their left."""
+    return "right" if all(re.search(r"\d|nan", cell[:3]) for cell in cells) else "left"
 
 
 def _facts(runs: Sequence[Record], *, random: bool) -> list[tuple[Text, Text]]:

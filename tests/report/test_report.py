@@ -178,6 +178,11 @@ def test_numbers_and_settings_are_there(whole):
     assert page.find(tag="b") == []  # what looks like markup is text
 
 
+def test_numbers_stand_in_line_at_their_right():
+    assert write._alignment(["1.5", "-2", "(-0.4, 3)", "≥ 3", "nan", "12%"]) == "right"
+    assert write._alignment(["1.5", "std 1"]) == "left"
+
+
 def test_a_page_of_both_languages_begins_in_english(whole):
     page, _ = whole
     assert page.one(tag="html")["lang"] == "en"
