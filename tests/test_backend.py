@@ -1,6 +1,7 @@
 """Where arrays live: naming a place, moving there and back, and what is refused."""
 
 import copy
+import math
 import pickle
 import sys
 import types
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from dlskills import DeviceError, backend_of, get_backend, namespace, to_device, to_host
-from dlskills.backend import check_array, device_of, matmul_into
+from dlskills.backend import check_array, device_of, matmul_into, positive_part, sum_into
 
 ELSEWHERE = pytest.mark.backends("strict", "torch", "cupy")
 
@@ -321,6 +322,24 @@ def test_matmul_into_writes_where_it_is_told(backend):
     matmul_into(backend.xp.reshape(flat[1:3], (1, 2)), a, b)
 
     assert to_host(flat).tolist() == [0, 11, 2, 0]
+
+
+@pytest.mark.parametrize("axis", [0, (0, 2)])
+def test_sum_into_writes_where_it_is_told(backend, axis):
+    array = np.arange(6.0).reshape((3, 2) if axis == 0 else (3, 2, 1))
+    flat = backend.zeros((4,), "float64")
+    sum_into(flat[1:3], backend.asarray(array), axis)
+
+    assert to_host(flat).tolist() == [0, 6, 9, 0]
+
+
+def test_the_positive_part_is_an_array_of_its_own(backend):
+    x = backend.asarray([[-1.0, 0.0], [math.inf, math.nan]], "float32")
+    y = positive_part(x)
+
+    np.testing.assert_array_equal(to_host(y), [[0, 0], [math.inf, math.nan]])
+    np.testing.assert_array_equal(to_host(x), [[-1, 0], [math.inf, math.nan]])
+    assert y.dtype == x.dtype
 
 
 def test_compat_and_ours_agree_on_what_an_array_is(backend):

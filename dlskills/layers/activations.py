@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dlskills.backend import Array, namespace
+from dlskills.backend import Array, namespace, positive_part
 from dlskills.checks import check_number
 from dlskills.layers.base import Layer, saved
 
@@ -13,13 +13,15 @@ class ReLU(Layer):
     """The rectified linear unit, max(x, 0); its derivative at 0 is taken as 0."""
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self._saved = namespace(x).maximum(x, 0.0)
+        self._saved = positive_part(x)
         return self._saved
 
     def backward(self, dout: Array) -> Array:
         # A product, as NumPy's where() of an array and a number takes seven times as long. Where
         # `dout` is not finite, it is NaN at units that are off: a fault upstream shows.
-        return dout * namespace(dout).astype(saved(self) > 0, dout.dtype)
+        dx = namespace(dout).astype(saved(self) > 0, dout.dtype)
+        dx *= dout
+        return dx
 
 
 class LeakyReLU(Layer):
@@ -37,10 +39,21 @@ class LeakyReLU(Layer):
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         self._saved = x
-        return namespace(x).where(x > 0, x, self.slope * x)
+        y = self._slopes(x)
+        y *= x
+        return y
 
     def backward(self, dout: Array) -> Array:
-        return namespace(dout).where(saved(self) > 0, dout, self.slope * dout)
+        dx = self._slopes(saved(self))
+        dx *= dout
+        return dx
+
+    def _slopes(self, x: Array) -> Array:
+        """1 where x > 0, else `slope`; by a product, as in ReLU."""
+        slopes = namespace(x).astype(x > 0, x.dtype)
+        slopes *= 1 - self.slope
+        slopes += self.slope
+        return slopes
 
     def __repr__(self) -> str:
         return f"LeakyReLU(slope={self.slope:g})"
@@ -52,8 +65,11 @@ class Sigmoid(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         xp = namespace(x)
         small = xp.exp(-xp.abs(x))  # at most 1, where exp(-x) would overflow for large -x
-        self._saved = xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
-        return self._saved
+        y = xp.maximum(small, xp.astype(x >= 0, x.dtype))  # 1 where x >= 0, else exp(x)
+        small += 1
+        y /= small
+        self._saved = y
+        return y
 
     def backward(self, dout: Array) -> Array:
         y = saved(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dlskills.backend import Array, matmul_into, namespace
+from dlskills.backend import Array, matmul_into, namespace, sum_into
 from dlskills.checks import check_count
 from dlskills.initializers import Initializer, weight_initializer, zeros
 from dlskills.layers.base import Declared, Layer, saved
@@ -58,16 +58,17 @@ class Affine(Layer):
         if x.ndim != 2:
             x = namespace(x).reshape(x, (x.shape[0], self.input_size))
         self._saved = x, shape
-        return x @ self.params["W"] + self.params["b"]
+        y = x @ self.params["W"]
+        y += self.params["b"]
+        return y
 
     def backward(self, dout: Array) -> Array:
         x, shape = saved(self)
-        xp = namespace(dout)
         matmul_into(self.grads["W"], x.T, dout)
-        self.grads["b"][...] = xp.sum(dout, axis=0)
+        sum_into(self.grads["b"], dout, axis=0)
         if self.propagates:
             dx = dout @ self.params["W"].T
-            return dx if len(shape) == 2 else xp.reshape(dx, shape)
+            return dx if len(shape) == 2 else namespace(dx).reshape(dx, shape)
         return None
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, device_of, namespace
+from dlskills.backend import Array, device_of, is_dtype, namespace
 from dlskills.layers.base import saved
 
 
@@ -61,14 +61,20 @@ class SoftmaxWithLoss(Loss):
         xp = namespace(x)
         t = one_hot(t, x)
         shifted = x - xp.max(x, axis=1, keepdims=True)
-        exps = xp.exp(shifted)
-        total = xp.sum(exps, axis=1, keepdims=True)
-        self._saved = exps / total, t
-        return (xp.sum(xp.log(total)) - xp.sum(shifted * t)) / x.shape[0]
+        y = xp.exp(shifted)
+        total = xp.sum(y, axis=1, keepdims=True)
+        y /= total
+        self._saved = y, t
+        log_y = shifted
+        log_y -= xp.log(total)
+        log_y *= t
+        return xp.sum(log_y) / -x.shape[0]
 
     def backward(self, dout: float = 1.0) -> Array:
         y, t = saved(self)
-        return (y - t) * (dout / y.shape[0])
+        dx = y - t
+        dx *= dout / y.shape[0]
+        return dx
 
 
 class MeanSquaredError(Loss):
@@ -116,15 +122,16 @@ def one_hot(t: Array, like: Array) -> Array:
     xp = namespace(like)
     if t.ndim == like.ndim and tuple(t.shape) == tuple(like.shape):
         return t if t.dtype == like.dtype else xp.astype(t, like.dtype)
-    if t.ndim != 1 or t.shape[0] != like.shape[0] or not xp.isdtype(t.dtype, "integral"):
+    if t.ndim != 1 or t.shape[0] != like.shape[0] or not is_dtype(xp, t.dtype, "integral"):
         raise ValueError(
             f"labels for scores of shape {tuple(like.shape)} must be integers of shape "
             f"({like.shape[0]},) or one-hot of shape {tuple(like.shape)}, got {t.dtype} of shape "
             f"{tuple(t.shape)}"
         )
     # comparison, as the standard has no assignment at pairs of indices
+    labels = t if t.dtype == xp.int64 else xp.astype(t, xp.int64)
     classes = xp.arange(like.shape[1], dtype=xp.int64, device=device_of(like))
-    return xp.astype(xp.astype(t, xp.int64, copy=False)[:, None] == classes, like.dtype)
+    return xp.astype(labels[:, None] == classes, like.dtype)
 
 
 def check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:

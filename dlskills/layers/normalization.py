@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from dlskills.backend import Array, backend_of, namespace
+from dlskills.backend import Array, backend_of, namespace, sum_into
 from dlskills.checks import check_count, check_number
 from dlskills.initializers import constant, zeros
 from dlskills.layers.base import Declared, Layer, saved
@@ -103,10 +103,13 @@ class BatchNormalization(Layer):
             mean, var = self.running_mean, self.running_var
             centred = x - self._spread(mean, x)
         inverse_std = self._spread(1 / xp.sqrt(var + self.epsilon), x)
-        normalized = centred * inverse_std
+        normalized = centred
+        normalized *= inverse_std
         self._saved = normalized, inverse_std, own_statistics
         gamma, beta = self._spread(self.params["gamma"], x), self._spread(self.params["beta"], x)
-        return gamma * normalized + beta
+        y = gamma * normalized
+        y += beta
+        return y
 
     def _average(self, mean: Array, var: Array, count: int) -> None:
         self.batches += 1
@@ -119,20 +122,20 @@ class BatchNormalization(Layer):
 
     def backward(self, dout: Array) -> Array:
         normalized, inverse_std, own_statistics = saved(self)
-        xp = namespace(dout)
         axes = (0,) if dout.ndim == 2 else (0, 2, 3)
-        dbeta = xp.sum(dout, axis=axes)
-        dgamma = xp.sum(dout * normalized, axis=axes)
-        self.grads["beta"][...] = dbeta
-        self.grads["gamma"][...] = dgamma
+        dbeta, dgamma = self.grads["beta"], self.grads["gamma"]
+        sum_into(dbeta, dout, axis=axes)
+        sum_into(dgamma, dout * normalized, axis=axes)
         scale = self._spread(self.params["gamma"], dout) * inverse_std
         if not own_statistics:
             return scale * dout
         # the mean and the variance depend on x too: Ioffe & Szegedy, section 3, simplified
         count = math.prod(dout.shape) // self.size
-        through_mean = self._spread(dbeta / count, dout)
-        through_var = normalized * self._spread(dgamma / count, dout)
-        return scale * (dout - through_mean - through_var)
+        through_both = normalized * self._spread(dgamma / count, dout)
+        through_both += self._spread(dbeta / count, dout)
+        dx = dout - through_both
+        dx *= scale
+        return dx
 
     def _spread(self, feature: Array, like: Array) -> Array:
         """A number a feature, in the shape that broadcasts over `like`."""

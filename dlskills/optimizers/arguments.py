@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from dlskills.backend import backend_of, namespace
+from dlskills.backend import backend_of, is_dtype, namespace
 
 
 def check_mappings(params: Any, grads: Any) -> None:
@@ -55,7 +55,7 @@ def check_gradients(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None
             )
         if isinstance(param, np.ndarray) and not param.flags.writeable:
             raise ValueError(f"parameter {key!r} is a read-only array; give a copy of it")
-        if not namespace(param).isdtype(param.dtype, "real floating"):
+        if not is_dtype(namespace(param), param.dtype, "real floating"):
             raise TypeError(
                 f"parameter {key!r} has dtype {param.dtype}; only floating-point numbers can "
                 "take small steps: convert it to float32 or float64"
