@@ -47,7 +47,6 @@ class Adam(Optimizer):
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.epsilon_mode = check_choice("epsilon_mode", self.epsilon_mode, ("page", "paper"))
 
     def coefficients(self, step: int) -> tuple[float, ...]:

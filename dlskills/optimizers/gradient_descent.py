@@ -73,7 +73,7 @@ class Momentum(Optimizer):
         return update
 
 
-class Nesterov(Optimizer):
+class Nesterov(Momentum):
     r"""Nesterov's accelerated gradient: Momentum that looks ahead.
 
     :math:`v \leftarrow \alpha v - \eta\, \partial L/\partial W`,
@@ -84,19 +84,9 @@ class Nesterov(Optimizer):
 
     Parameters
     ----------
-    lr : float or schedule, default 0.01
-        The learning rate :math:`\eta`.
-    momentum : float, default 0.9
-        The share :math:`\alpha` of the velocity that is left after a step, ``0 <= momentum < 1``.
+    lr, momentum
+        As for :class:`Momentum`.
     """
-
-    lr: LearningRate = 0.01
-    momentum: float = 0.9
-
-    slots = ("v",)
-
-    def coefficients(self, step: int) -> tuple[float, ...]:
-        return self.lr, self.momentum
 
     @staticmethod
     def rule(xp: ModuleType) -> Update:

@@ -122,12 +122,12 @@ class Optimizer:
         if "lr" in vars(cls):  # the default, which the dataclass has taken note of
             cls.lr = Optimizer.lr
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            kind, optional = str(field.type), value is None and "None" in str(field.type)
-            if field.name != "lr" and "float" in kind and not optional:
-                setattr(self, field.name, check_number(field.name, value, **_RANGES[field.name]))
+    def __setattr__(self, name: str, value: Any) -> None:
+        field = type(self).__dataclass_fields__.get(name)
+        kind = "" if field is None or name == "lr" else str(field.type)
+        if "float" in kind and not (value is None and "None" in kind):
+            value = check_number(name, value, **_RANGES[name])
+        super().__setattr__(name, value)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         """The numbers that the formula takes after its arrays, for update number `step` >= 1.

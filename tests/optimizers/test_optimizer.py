@@ -314,6 +314,17 @@ def test_a_setting_out_of_range_is_refused(rule, settings, message):
         make_optimizer(rule, **settings)
 
 
+def test_a_setting_is_checked_whenever_it_is_set():
+    optimizer = Adam()
+    with pytest.raises(ValueError, match="beta1 must be at least 0 and less than 1, got 1.5"):
+        optimizer.beta1 = 1.5
+    with pytest.raises(TypeError, match="clip_norm must be a number, got 'one'"):
+        optimizer.clip_norm = "one"
+    optimizer.clip_norm = None
+
+    assert repr(optimizer) == repr(Adam())
+
+
 @pytest.mark.parametrize("lr", ["0.1", None, True, [0.1]])
 def test_a_learning_rate_that_is_no_number_is_refused(lr):
     with pytest.raises(TypeError, match="lr must be a number, got"):
