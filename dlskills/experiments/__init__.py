@@ -15,6 +15,7 @@ An experiment is a module with
 
 from dlskills.experiments import (
     activation_histograms,
+    batch_norm,
     dropout,
     optimizer_mnist,
     optimizer_paths,
@@ -33,6 +34,7 @@ EXPERIMENTS = {
     "optimizer-mnist": optimizer_mnist,
     "activation-histograms": activation_histograms,
     "weight-init-mnist": weight_init_mnist,
+    "batch-norm": batch_norm,
     "overfitting": overfitting,
     "weight-decay": weight_decay,
     "dropout": dropout,
