@@ -6,7 +6,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from dlskills.optimizers.engines.rules import NotElementwiseError, UnsuitedRuleError
+
+class UnsuitedRuleError(TypeError):
+    """A formula can't be run in some way; the message says what in it is in the way."""
+
+
+class NotElementwiseError(UnsuitedRuleError):
+    """A formula looks at other elements than its own."""
+
 
 # NaN comes through all of them, as it does in NumPy's functions of these names.
 _FUNCTIONS: dict[str, str] = {
@@ -55,6 +62,7 @@ class Trace:
             functions[name] = self._function(f"({{0}} {operator} {{1}})", "bool")
         functions["where"] = self._function("({0} ? {1} : {2})")
         functions["isnan"] = self._function("({0} != {0})", "bool")
+        functions["astype"] = lambda value, dtype: self.compute(f"T({self.value(value)})")
         self.namespace: Any = _Namespace(**functions)
 
     def load(self, name: str) -> Symbol:
@@ -106,6 +114,8 @@ class Symbol:
     Arithmetic gives new symbols; `x += y` too, as names are rebound, which suits a rule written
     in place.
     """
+
+    dtype = "T"
 
     def __init__(self, trace: Trace, name: str) -> None:
         self.trace, self.name = trace, name

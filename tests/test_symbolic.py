@@ -9,8 +9,7 @@ import pytest
 from dlskills import SGD, Adam, Optimizer, engine, to_host
 from dlskills.optimizers import OPTIMIZERS, modifiers
 from dlskills.optimizers.engines.fused import kernel_text
-from dlskills.optimizers.engines.rules import UnsuitedRuleError
-from dlskills.optimizers.engines.symbolic import Symbol, Trace
+from dlskills.symbolic import Symbol, Trace, UnsuitedRuleError
 
 # What is written
 

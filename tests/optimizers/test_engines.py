@@ -12,7 +12,7 @@ import pytest
 from dlskills import SGD, Adam, Optimizer, engine, optimizers, to_host
 from dlskills.optimizers import engines
 from dlskills.optimizers.engines import ENGINES, Engine, compiled, engine_for
-from dlskills.optimizers.engines.rules import UnsuitedRuleError
+from dlskills.symbolic import UnsuitedRuleError
 
 with_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="numba is not installed"

@@ -25,7 +25,8 @@ from dlskills.backend import Array, library_of
 from dlskills.checks import check_choice
 from dlskills.optimizers.engines import blocked, compiled, fused, plain
 from dlskills.optimizers.engines.plain import evaluate
-from dlskills.optimizers.engines.rules import NotElementwiseError, Rule, UnsuitedRuleError
+from dlskills.optimizers.engines.rules import Rule
+from dlskills.symbolic import NotElementwiseError, UnsuitedRuleError
 
 __all__ = ["ENGINES", "Engine", "Rule", "engine", "engine_for", "evaluate", "run"]
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from dlskills.backend import Array
 from dlskills.optimizers.engines import blocked
-from dlskills.optimizers.engines.rules import Rule, UnsuitedRuleError, update_of
+from dlskills.optimizers.engines.rules import Rule, update_of
 from dlskills.optimizers.engines.threads import share_out
+from dlskills.symbolic import UnsuitedRuleError
 
 # From here on the elements are shared out to threads, so many at a time. On fewer, one thread is
 # done before others have woken up (python -m benchmarks parallel).

@@ -1,6 +1,6 @@
 """The engine ``fused``: a rule as one CUDA kernel, made for CuPy.
 
-The rule is run once over symbols (:mod:`~dlskills.optimizers.engines.symbolic`), which write down
+The rule is run once over symbols (:mod:`dlskills.symbolic`), which write down
 what it computes; that becomes the body of a kernel in which each array is read once, into a
 local, before any is written. (`cupy.fuse` on the same rule reads anew whatever stands behind a
 store, as the memory might be the same.)
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlskills.backend import Array
-from dlskills.optimizers.engines.rules import Rule, UnsuitedRuleError, as_tuple
-from dlskills.optimizers.engines.symbolic import Trace
+from dlskills.optimizers.engines.rules import Rule, as_tuple
+from dlskills.symbolic import Trace, UnsuitedRuleError
 
 
 def missing() -> str | None:

@@ -14,14 +14,6 @@ Rule: TypeAlias = Callable[[ModuleType], Update]
 """Given a namespace, the update."""
 
 
-class UnsuitedRuleError(TypeError):
-    """An engine can't run a rule; the message says what in the rule it can't."""
-
-
-class NotElementwiseError(UnsuitedRuleError):
-    """A rule looks at other elements than the one it updates."""
-
-
 @functools.cache
 def update_of(rule: Rule, xp: ModuleType) -> Update:
     """The rule's update in a namespace, made once."""

@@ -1,0 +1,110 @@
+"""Formulas of elements: the same values everywhere, and one launch on a GPU."""
+
+import numpy as np
+import pytest
+from gradient_check import normal
+
+from dlskills import to_host
+from dlskills.fusion import elementwise, summed
+
+
+@elementwise
+def scaled_and_shifted(xp):
+    return lambda x, mean, scale: (x - mean) * scale
+
+
+@elementwise
+def two_results(xp):
+    def both(x, labels, classes):
+        hot = xp.astype(labels == classes, x.dtype)
+        return xp.exp(x) * hot, xp.where(x > 0, x, -x)
+
+    return both
+
+
+@summed
+def sum_and_squares(xp):
+    return lambda x, mean: (x, (x - mean) * (x - mean))
+
+
+@summed
+def exponentials(xp):
+    return lambda x: xp.exp(x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_operands_broadcast_and_numbers_go_in(backend, dtype):
+    x, mean = normal(backend, 6, 4, dtype=dtype), normal(backend, 4, dtype=dtype)
+    y = scaled_and_shifted(x, mean, 0.5)
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(to_host(y), (to_host(x) - to_host(mean)) * 0.5, rtol=1e-6, atol=1e-7)
+
+
+def test_several_results_and_integers(backend):
+    x = normal(backend, 3, 5)
+    labels, classes = backend.asarray(np.array([[0], [4], [2]])), backend.asarray(np.arange(5))
+    hot, absolute = map(to_host, two_results(x, labels, classes))
+    x = to_host(x)
+    expected = np.zeros((3, 5))
+    for row, label in enumerate([0, 4, 2]):
+        expected[row, label] = np.exp(x[row, label])
+    np.testing.assert_allclose(hot, expected, rtol=1e-12)
+    np.testing.assert_allclose(absolute, np.abs(x))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((7, 3), 0), ((7, 3), 1), ((4, 3, 2, 5), (0, 2, 3)), ((6,), 0), ((3, 0), 1)]
+)
+@pytest.mark.parametrize("given", [True, False])
+def test_sums_of_several_results(backend, shape, axis, given):
+    x = normal(backend, *shape)
+    host = to_host(x)
+    sums = [host.sum(axis), ((host - 0.5) ** 2).sum(axis)]
+    out = [backend.zeros(sums[0].shape, "float64") for _ in sums] if given else None
+    results = sum_and_squares(x, 0.5, axis=axis, out=out)
+    if given:
+        assert all(result is into for result, into in zip(results, out, strict=True))
+    for result, expected in zip(results, sums, strict=True):
+        assert tuple(result.shape) == expected.shape
+        np.testing.assert_allclose(to_host(result), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_one_sum_is_an_array(backend):
+    x = normal(backend, 4, 3)
+    np.testing.assert_allclose(
+        to_host(exponentials(x, axis=1)), np.exp(to_host(x)).sum(1), rtol=1e-12
+    )
+
+
+def test_operands_are_left_as_they_are(backend):
+    x = normal(backend, 4, 3)
+    before = to_host(x).copy()
+    scaled_and_shifted(x, 1.0, 2.0)
+    sum_and_squares(x, 1.0, axis=0)
+    np.testing.assert_array_equal(to_host(x), before)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_so(backend, value):
+    x = backend.asarray(np.array([[1.0, value]]))
+    assert not np.isfinite(to_host(scaled_and_shifted(x, 0.0, 2.0))[0, 1])
+    assert not np.isfinite(to_host(sum_and_squares(x, 0.0, axis=0)[1])[1])
+
+
+@pytest.mark.backends("cupy")
+def test_a_formula_is_one_launch(backend, device_counters):
+    x, mean = normal(backend, 30, 4), normal(backend, 4)
+    for work in (
+        lambda: scaled_and_shifted(x, mean, 0.5),
+        lambda: sum_and_squares(x, mean, axis=0),
+        lambda: exponentials(x, axis=1),
+    ):
+        work()
+        with device_counters.counting() as added:
+            work()
+        assert added["kernel_launches"] == 1
+        assert added["copies_h2d"] == added["copies_d2h"] == 0
+
+
+def test_a_decorated_formula_keeps_its_name():
+    assert scaled_and_shifted.__name__ == "scaled_and_shifted"
