@@ -18,7 +18,7 @@ from dlskills.experiments.side_by_side import SideBySide, digits_on
 from dlskills.experiments.text import Text
 from dlskills.networks import MultiLayerNetExtend
 from dlskills.optimizers import SGD
-from dlskills.plotting import COLORS, new_figure, styled
+from dlskills.plotting import COLORS, MARKERS, new_figure, styled
 from dlskills.sequential import Sequential
 from dlskills.training.progress import Progress
 
@@ -179,7 +179,10 @@ ALT = {
         "不使用时只有 0.293 和 0.158 两个图上升，在 1 和 0.541 处网络发散，0.09 以下则学不到东西。",
     ),
 }
-LOOKS = {WITH: {"color": COLORS[0]}, WITHOUT: {"color": COLORS[1], "linestyle": "--"}}
+LOOKS = {
+    WITH: {"color": COLORS[0], "marker": MARKERS[0]},
+    WITHOUT: {"color": COLORS[1], "marker": MARKERS[1], "linestyle": "--"},
+}
 
 
 @styled
@@ -191,7 +194,7 @@ def plot(numbers: Numbers) -> dict[str, Figure]:
 def _plot_one(numbers: Numbers) -> Figure:
     figure, panel = new_figure()
     scale = _shown(numbers)
-    _draw(panel, numbers, scale, marker="o")
+    _draw(panel, numbers, scale)
     panel.set(
         title=f"{TITLE}: initial weights of standard deviation {scale}",
         xlabel="epoch, after its first step",
@@ -213,11 +216,13 @@ def _plot_all(numbers: Numbers) -> Figure:
         if scale is None:
             panel.set_visible(False)
             continue
-        _draw(panel, numbers, scale)
+        _draw(panel, numbers, scale, markersize=2.5)
         panel.set_title(f"std {scale}", fontsize=10)
         panel.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
-    figure.supxlabel("epoch, after its first step", fontsize=11)
-    figure.supylabel(f"accuracy on the {DIGITS:,} training digits", fontsize=11)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("accuracy", fontsize=10)
+    for panel in axes[-1]:
+        panel.set_xlabel("epoch", fontsize=10)
     figure.suptitle(f"{TITLE}: standard deviations of the initial weights")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
@@ -226,10 +231,11 @@ def _plot_all(numbers: Numbers) -> Figure:
 def _draw(panel: Any, numbers: Numbers, scale: str, **look: Any) -> None:
     for name, accuracy in numbers["accuracy"][scale].items():
         panel.plot(range(1, len(accuracy) + 1), accuracy, label=name, **LOOKS[name], **look)
+    panel.locator_params(axis="x", integer=True)
     for name, found in numbers["diverged"][scale].items():
         panel.text(
-            0.97, 0.05, f"{name}: diverged\nin step {found['step']}, {found['where']}",
-            ha="right", va="bottom", fontsize=8, color=LOOKS[name]["color"],
+            0.05, 0.95, f"{name}: diverged\nin step {found['step']}, {found['where']}",
+            ha="left", va="top", fontsize=8, color=LOOKS[name]["color"],
             transform=panel.transAxes,
         )  # fmt: skip
 
@@ -256,7 +262,7 @@ def table(numbers: Numbers) -> Table:
 
 def _mean(numbers: Numbers, scale: str, name: str) -> float:
     """The mean accuracy over the epochs: the area below the curve, 0 where it has diverged."""
-    accuracy = numbers["accuracy"][scale]
+    accuracy: dict[str, list[float]] = numbers["accuracy"][scale]
     return sum(accuracy[name]) / max(map(len, accuracy.values()), default=1)
 
 
