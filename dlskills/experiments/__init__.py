@@ -8,6 +8,7 @@ An experiment is a module with
   page's, and ``QUICK`` has those of a shortened run. ``RANDOM`` says whether the seed matters.
   ``SPLIT``, if it is there, names an option that is a list: a run of each item alone, the dicts
   joined, gives the same numbers, so that parallel processes can share them out;
+  ``finish(settings, numbers)``, if it is there, gives the numbers with what only a whole run has;
 - ``plot(numbers)``, the figures by the names of their files, and ``ALT``, each one in words;
 - ``table(numbers)``, the few numbers that matter;
 - ``CLAIMS``, what the tutorial says, to be held against the numbers.
@@ -17,6 +18,7 @@ from dlskills.experiments import (
     activation_histograms,
     batch_norm,
     dropout,
+    hyperparameters,
     optimizer_mnist,
     optimizer_paths,
     overfitting,
@@ -38,6 +40,7 @@ EXPERIMENTS = {
     "overfitting": overfitting,
     "weight-decay": weight_decay,
     "dropout": dropout,
+    "hyperparameters": hyperparameters,
 }
 
 __all__ = [

@@ -150,7 +150,7 @@ def _place(device: str) -> tuple[str, str]:
 def _work(records: Sequence[Record], jobs: int, verbose: bool) -> Iterator[Record]:
     if jobs == 1 or not records:
         for record in records:
-            yield _run_one(record)
+            yield _finish(_run_one(record))
         return
     parts = [(whole, _split(record)) for whole, record in enumerate(records)]
     progress = Progress(sum(len(own) for _, own in parts), "experiments", show=verbose)
@@ -167,7 +167,8 @@ def _work(records: Sequence[Record], jobs: int, verbose: bool) -> Iterator[Recor
                 found[whole][place] = future.result()
                 progress.advance()
                 if len(found[whole]) == len(parts[whole][1]):
-                    record = _merge(records[whole], [found[whole][i] for i in sorted(found[whole])])
+                    own = [found[whole][i] for i in sorted(found[whole])]
+                    record = _finish(_merge(records[whole], own))
                     seconds = f"{record.seconds:.1f} s"
                     progress.note(f"{record.experiment}, seed {record.settings.seed}: {seconds}")
                     yield record
@@ -208,6 +209,19 @@ def _merge(whole: Record, parts: Sequence[Record]) -> Record:
     numbers = functools.reduce(_union, (part.numbers for part in parts))
     seconds = round(sum(part.seconds for part in parts), 3)
     return dataclasses.replace(whole, numbers=numbers, seconds=seconds)
+
+
+def _finish(record: Record) -> Record:
+    """The run with what the experiment can say only of all parts together."""
+    from dlskills.experiments import EXPERIMENTS
+
+    finish = getattr(EXPERIMENTS[record.experiment], "finish", None)
+    if finish is None:
+        return record
+    start = time.perf_counter()
+    numbers = json.loads(json.dumps(finish(record.settings, record.numbers)))
+    seconds = round(record.seconds + time.perf_counter() - start, 3)
+    return dataclasses.replace(record, seconds=seconds, numbers=numbers)
 
 
 def _union(a: Any, b: Any) -> Any:
