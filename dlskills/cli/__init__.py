@@ -11,7 +11,7 @@ from rich.table import Table
 
 import dlskills
 from dlskills.backend import DeviceError
-from dlskills.cli import compare, info, report, run
+from dlskills.cli import compare, info, report, run, tune
 from dlskills.experiments import EXPERIMENTS
 from dlskills.training import DivergedError
 
@@ -43,6 +43,7 @@ app.add_typer(run.app, name="run")
 app.command("info")(info.info)
 app.command("compare")(compare.compare_command)
 app.command("report")(report.report)
+app.command("tune")(tune.tune)
 
 
 @app.command("list")
@@ -60,7 +61,7 @@ def main() -> None:
     """Run the command line; errors that teach are shown without a traceback."""
     try:
         app()
-    except (DeviceError, DivergedError, ValueError, TypeError, OSError) as error:
+    except (DeviceError, DivergedError, ImportError, ValueError, TypeError, OSError) as error:
         Console(stderr=True).print(
             f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )

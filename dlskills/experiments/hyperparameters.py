@@ -125,7 +125,7 @@ def share(seed: int, number: int, name: str) -> float:
 
 def log_uniform(share: float, low: float, high: float) -> float:
     """A share of the way from `low` to `high` on a logarithmic scale."""
-    return low * (high / low) ** share
+    return float(low * (high / low) ** share)
 
 
 def digits(settings: Settings) -> Digits:

@@ -199,6 +199,16 @@ def gap(numbers: Numbers, name: str) -> float:
     return accuracy(numbers, name, "train") - accuracy(numbers, name, "test")
 
 
+def below_all(name: str, **bounds: Any) -> Check:
+    """That `name` does not get all training images right."""
+    return Check(
+        Text(f"training accuracy with “{name}”", f"“{name}”的训练精度"),
+        lambda n: accuracy(n, name, "train"),
+        form=".1%",
+        **bounds,
+    )
+
+
 def smaller_gap(plain: str, other: str, **bounds: Any) -> Check:
     """That the gap of `other` is smaller than that of `plain`."""
     return Check(

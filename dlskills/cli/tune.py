@@ -1,0 +1,110 @@
+"""`dlskills tune`: a search for hyperparameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dlskills.cli.run import Device, Out, Subset
+from dlskills.experiments import Settings
+from dlskills.experiments.trials import best
+from dlskills.plotting import save_figure
+from dlskills.tuning import PageTask, plot_study, search
+from dlskills.tuning.figures import completed
+from dlskills.tuning.search import check_optuna
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def tune(
+    objective: Annotated[
+        str | None,
+        typer.Argument(
+            help="module:function or file.py:function, which takes an Optuna trial and gives a "
+            "score, the higher the better. Left out: the tutorial's task.",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(help="In all, those of earlier calls for this study among them.", min=1)
+    ] = 100,
+    sampler: Annotated[
+        str,
+        typer.Option(help="random (by seed and trial number), or tpe (learns from the trials)."),
+    ] = "random",
+    pruner: Annotated[
+        str, typer.Option(help="median (gives up trials below the median of the others), or none.")
+    ] = "median",
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="A file for SQLite, or the URL of a database.", show_default="OUT/tuning.db"
+        ),
+    ] = None,
+    study: Annotated[
+        str, typer.Option(help="Its name in the storage: one that is there is gone on with.")
+    ] = "dlskills",
+    jobs: Annotated[int, typer.Option(help="Processes that work on the study.", min=1)] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Of hyperparameters, initial values and batches.", min=0)
+    ] = 0,
+    epochs: Annotated[int, typer.Option(help="Of each trial of the tutorial's task.", min=1)] = 50,
+    device: Device = "cpu",
+    subset: Subset = "sample",
+    out: Out = Path("results"),
+) -> None:
+    """Search for hyperparameters with Optuna.
+
+    The tutorial's task is a 7-layer network on 400 digits, judged on 100
+    others: a learning rate from 1e-6 to 1e-2, a weight decay from 1e-8 to
+    1e-4. Break off when you like: the same command goes on from there.
+    Figures of the study go to OUT.
+
+    Your own function, in my.py:
+
+        def score(trial):
+            lr = trial.suggest_float("lr", 1e-4, 1, log=True)
+            return train(lr)  # the higher, the better
+
+        dlskills tune my.py:score --study mine --trials 30 --jobs 2
+    """
+    check_optuna()  # before any folder is made
+    task = PageTask(Settings(seed, device, subset), epochs) if objective is None else objective
+    found = search(
+        task,
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        storage=out / "tuning.db" if storage is None else storage,
+        study=study,
+        jobs=jobs,
+        seed=seed,
+    )
+    _show(found, out)
+
+
+def _show(study: optuna.Study, out: Path) -> None:
+    console = Console()
+    params = {trial.number: trial.params for trial in study.trials}
+    ranked = best(completed(study))
+    states = [trial.state.name.lower() for trial in study.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    if ranked:
+        names = sorted({name for trial in ranked for name in params[trial.number]})
+        table = Table("place", "trial", *names, "score", title=f"Study {study.study_name}")
+        for place, trial in enumerate(ranked[:10]):
+            values = (params[trial.number].get(name, "") for name in names)
+            texts = (f"{v:.3g}" if isinstance(v, float) else escape(str(v)) for v in values)
+            table.add_row(str(place + 1), str(trial.number), *texts, f"{trial.score:.4g}")
+        console.print(table)
+    console.print(f"{len(states)} trials: {counts}", highlight=False)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, figure in plot_study(study).items():
+        for path in save_figure(figure, out, name):
+            console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)

@@ -1,0 +1,18 @@
+"""Search for hyperparameters with Optuna: ``pip install "dlskills[tune]"``.
+
+Optuna is imported when a search begins, not with this package.
+"""
+
+from dlskills.tuning.figures import plot_study
+from dlskills.tuning.objectives import PageTask, load_objective
+from dlskills.tuning.search import PRUNERS, SAMPLERS, OptunaMissingError, search
+
+__all__ = [
+    "PRUNERS",
+    "SAMPLERS",
+    "OptunaMissingError",
+    "PageTask",
+    "load_objective",
+    "plot_study",
+    "search",
+]

@@ -1,0 +1,131 @@
+"""A study in figures: its best curves, its scores over each hyperparameter, all at once."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlskills.experiments.trials import SHOWN, Trial, best, plot_best_curves, plot_rates
+from dlskills.plotting import new_figure, styled
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
+
+
+def completed(study: optuna.Study) -> list[Trial]:
+    """The trials that were neither given up nor failed; only their numeric hyperparameters."""
+    from optuna.trial import TrialState
+
+    return [
+        Trial(
+            trial.number,
+            {name: value for name, value in trial.params.items() if _is_number(value)},
+            trial.value,
+            {"score": [score for _, score in sorted(trial.intermediate_values.items())]},
+        )
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@styled
+def plot_study(study: optuna.Study) -> dict[str, Figure]:
+    """Figures of the trials that were completed.
+
+    Parameters
+    ----------
+    study : optuna.Study
+
+    Returns
+    -------
+    dict of str to matplotlib.figure.Figure
+        ``tuning-curves``, the best 20 over time, if they reported scores; ``tuning-rates``, the
+        score over each numeric hyperparameter; ``tuning-parallel``, a line a trial through all
+        hyperparameters to its score. Nothing where no trial is complete.
+    """
+    trials = completed(study)
+    if not trials:
+        return {}
+    spaces = _spaces(study)
+    title = f"Study {study.study_name}: {len(trials)} of {len(study.trials)} trials completed"
+    figures = {}
+    if any(trial.curves["score"] for trial in trials):
+        figures["tuning-curves"] = plot_best_curves(trials, title, "score")
+    names = sorted({name for trial in trials for name in trial.params})
+    if names:
+        labels = {name: name.replace("_", " ") for name in names}
+        log = [name for name in names if spaces[name].log]
+        figures["tuning-rates"] = plot_rates(trials, title, "score", labels, log)
+    if spaces:
+        figures["tuning-parallel"] = _plot_parallel(study, trials, spaces, title)
+    return figures
+
+
+def _spaces(study: optuna.Study) -> dict[str, Any]:
+    """The range that each hyperparameter was chosen from, in the last trial that had it."""
+    return {
+        name: space
+        for trial in study.get_trials(deepcopy=False)
+        for name, space in trial.distributions.items()
+    }
+
+
+def _plot_parallel(
+    study: optuna.Study, trials: list[Trial], spaces: dict[str, Any], title: str
+) -> Figure:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    ranked = best(trials)
+    low, high = ranked[-1].score, ranked[0].score
+    shade = ScalarMappable(Normalize(low, high if high > low else low + 1), "viridis_r")
+    colors = shade.to_rgba(np.asarray([trial.score for trial in ranked]))
+    figure, panel = new_figure(size=(max(2.2 * (len(spaces) + 1), 7), 4.8))
+    params = {trial.number: trial.params for trial in study.get_trials(deepcopy=False)}
+    for place, trial in reversed(list(enumerate(ranked))):  # the best on top
+        heights = [
+            _height(space, params[trial.number][name]) if name in params[trial.number] else math.nan
+            for name, space in spaces.items()
+        ]
+        heights.append((trial.score - low) / (high - low) if high > low else 0.5)
+        shown = place < SHOWN
+        panel.plot(
+            heights, color=colors[place], alpha=1 if shown else 0.35,
+            linewidth=1.6 if shown else 0.8,
+        )  # fmt: skip
+    for x, space in enumerate(spaces.values()):
+        for height, text in _ticks(space):
+            panel.annotate(text, (x, height), (5, 0), textcoords="offset points", fontsize=9,
+                           va="center", bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
+        panel.axvline(x, color="#555555", linewidth=1)
+    panel.axvline(len(spaces), color="#555555", linewidth=1)
+    panel.set_xticks(range(len(spaces) + 1), [*(n.replace("_", " ") for n in spaces), "score"])
+    panel.set(yticks=[], ylim=(-0.04, 1.04), xlim=(-0.1, len(spaces) + 0.05), title=title)
+    panel.spines[["left", "bottom"]].set_visible(False)
+    panel.grid(visible=False)
+    figure.colorbar(shade, ax=panel, label="score")
+    return figure
+
+
+def _height(space: Any, value: Any) -> float:
+    """Where in its range a value lies, from 0 to 1."""
+    if hasattr(space, "choices"):
+        return float(space.choices.index(value) / max(len(space.choices) - 1, 1))
+    low, high = space.low, space.high
+    if low == high:
+        return 0.5
+    if space.log:
+        return math.log(value / low) / math.log(high / low)
+    return float((value - low) / (high - low))
+
+
+def _ticks(space: Any) -> list[tuple[float, str]]:
+    values = space.choices if hasattr(space, "choices") else (space.low, space.high)
+    texts = (f"{value:g}" if _is_number(value) else str(value) for value in values)
+    return [(_height(space, value), text) for value, text in zip(values, texts, strict=True)]

@@ -1,0 +1,104 @@
+"""What a search tries to make large: the page's task, or a function of the user's."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dlskills.backend import Array
+from dlskills.experiments import hyperparameters
+from dlskills.experiments.settings import Settings
+
+# what a process has loaded serves all of its trials
+_digits = functools.cache(hyperparameters.digits)
+
+
+@dataclass(frozen=True)
+class PageTask:
+    """Learning rate and weight decay of a 7-layer network on 400 digits, judged on 100 others.
+
+    With the sampler ``"random"``, no pruning and the same seed, trial for trial the experiment
+    ``hyperparameters``.
+
+    Parameters
+    ----------
+    settings : Settings
+    epochs : int, default 50
+        Of each trial.
+    """
+
+    settings: Settings
+    epochs: int = 50
+
+    def __call__(self, trial: Any) -> float:
+        """Train the network of an Optuna trial; its accuracy on the validation digits."""
+        from optuna import TrialPruned
+
+        params = {
+            name: trial.suggest_float(name, low, high, log=True)
+            for name, (low, high) in hyperparameters.RANGES.items()
+        }
+
+        def watch(epoch: int, accuracy: Array) -> None:
+            trial.report(float(accuracy), epoch)  # waits for the device: once an epoch
+            if trial.should_prune():
+                raise TrialPruned
+
+        _, curves = hyperparameters.train(
+            self.settings, trial.number, params, _digits(self.settings), self.epochs, watch
+        )
+        return float(curves["validation_accuracy"][-1])
+
+
+def load_objective(name: str) -> Callable[[Any], float]:
+    """A function by the name ``module:function`` or ``file.py:function``.
+
+    Raises
+    ------
+    ValueError
+        There is no such module, file or function; the message says which.
+    """
+    place, colon, function = name.rpartition(":")
+    if not (colon and place and function):
+        raise ValueError(
+            f"the objective must be 'module:function' or 'file.py:function', got {name!r}"
+        )
+    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    found = getattr(module, function, None)
+    if not callable(found):
+        there = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise ValueError(
+            f"{place} has no function {function!r}; it has: {', '.join(there) or 'none'}"
+        )
+    objective: Callable[[Any], float] = found
+    return objective
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r} to take the objective from")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{str(path)!r} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` has it, and an installed command has not
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there; what it imports is not
+        raise ValueError(f"there is no module {name!r} to take the objective from") from None
