@@ -5,7 +5,7 @@ overfitting, each formula written once for NumPy, CuPy and every other library o
 follows the Python Array API standard.
 """
 
-from dlskills import initializers
+from dlskills import diagnostics, initializers
 from dlskills.backend import (
     Backend,
     DeviceError,
@@ -69,7 +69,8 @@ __all__ = [  # noqa: RUF022 - by subject
     "Sequential", "MultiLayerNet", "MultiLayerNetExtend", "Parameters", "initializers",
     "numerical_gradient", "relative_error",
     # data and training
-    "load_mnist", "Batches", "Trainer", "DivergedError", "smooth_curve",
+    "load_mnist", "Batches", "Trainer", "DivergedError", "diagnostics",
+    "smooth_curve",
     # arrays and where they live
     "get_backend", "Backend", "backend_of", "namespace", "to_device", "to_host", "DeviceError",
 ]  # fmt: skip

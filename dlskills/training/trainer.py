@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlskills.backend import Array, to_host
 from dlskills.checks import check_choice, check_count
@@ -15,6 +15,9 @@ from dlskills.optimizers import Optimizer, make_optimizer
 from dlskills.random import resolve_seed, stream
 from dlskills.sequential import Sequential
 from dlskills.training.progress import Progress
+
+if TYPE_CHECKING:
+    from dlskills.diagnostics import Monitor
 
 _SGD_PARAM: Mapping[str, Any] = MappingProxyType({"lr": 0.01})
 
@@ -55,6 +58,9 @@ class Trainer:
     evaluate : {"first", "last"}, default "first"
         The page measures accuracies after the first step of each epoch; ``"last"`` after its
         last.
+    monitor : dlskills.diagnostics.Monitor, optional
+        Of `network`: looks into it while it learns. Any object with ``observe(x, t)`` will do,
+        which is called after each update with its batch.
 
     Attributes
     ----------
@@ -91,6 +97,7 @@ class Trainer:
         sampling: str = "replacement",
         record_loss: str = "after",
         evaluate: str = "first",
+        monitor: Monitor | None = None,
     ) -> None:
         self.network = network
         self.verbose = verbose
@@ -99,6 +106,9 @@ class Trainer:
         self.sampling = check_choice("sampling", sampling, ("replacement", "epoch"))
         self.record_loss = check_choice("record_loss", record_loss, ("after", "before"))
         self.evaluate = check_choice("evaluate", evaluate, ("first", "last"))
+        if getattr(monitor, "network", network) is not network:
+            raise ValueError("monitor looks at another network; make one with Monitor(network)")
+        self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
         self.optimizer = _optimizer(optimizer, optimizer_param)
         self.x_train, self.t_train = _on_device(network, "train", x_train, t_train)
@@ -145,6 +155,8 @@ class Trainer:
             loss = self.network.loss(x, t)
         self._unread.append(loss)
         self.current_iter += 1
+        if self.monitor is not None:
+            self.monitor.observe(x, t)
 
         if position == (0 if self.evaluate == "first" else self.iter_per_epoch - 1):
             self._end_epoch()

@@ -1,0 +1,99 @@
+"""The figures of a monitor: histograms of activations, and curves over the steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlskills.layers import ACTIVATIONS, Sigmoid, Tanh
+from dlskills.plotting import COLORS, new_figure, plot_curves, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from dlskills.diagnostics.monitor import Monitor
+
+_RANGES: dict[type, tuple[float, float]] = {Sigmoid: (0, 1), Tanh: (-1, 1)}
+
+
+def _shown(monitor: Monitor) -> list[int]:
+    """The layers whose output is looked at: the activation functions, if there are any."""
+    kinds = tuple(ACTIVATIONS.values())
+    layers = monitor.network.layers
+    return [i for i, layer in enumerate(layers) if isinstance(layer, kinds)] or [
+        *range(len(layers))
+    ]
+
+
+@styled
+def histograms(monitor: Monitor) -> Figure:
+    """A row for the first observation and one for the last, a column for each activation."""
+    shown, steps = _shown(monitor), list(monitor.samples)
+    size = (max(2.0 * len(shown) + 0.6, 5), 2.2 * len(steps) + 0.5)
+    figure, axes = new_figure(len(steps), len(shown), size=size, squeeze=False)
+    for row, step, color in zip(axes, steps, COLORS, strict=False):
+        for panel, i in zip(row, shown, strict=True):
+            _histogram(panel, monitor, step, i, color)
+        row[0].set_ylabel(f"step {step}\nshare of values", fontsize=10)
+    for panel, i in zip(axes[-1], shown, strict=True):
+        panel.set_xlabel(monitor.layers[i], fontsize=10)
+    figure.suptitle("Activations of each layer")
+    return figure
+
+
+def _histogram(panel: Axes, monitor: Monitor, step: int, i: int, color: str) -> None:
+    values = monitor.samples[step][i].astype(np.float64)
+    finite = values[np.isfinite(values)]
+    zeros = float(np.mean(finite == 0)) if finite.size else 0.0
+    title = f"std {np.std(finite):.2g}" if finite.size else "not finite"
+    if zeros > 0.02:  # ReLU: one bar that would hide all others
+        finite, title = finite[finite != 0], f"{title}, {zeros:.0%} are 0"
+    window = _RANGES.get(type(monitor.network.layers[i]))
+    weights = np.full(finite.shape, 1 / values.size)
+    panel.hist(finite, bins=30, range=window, weights=weights, color=color)
+    panel.set_title(title, fontsize=9)
+    panel.tick_params(labelsize=9)
+    panel.locator_params(axis="both", nbins=3)
+    panel.yaxis.set_major_formatter("{x:.1%}")
+
+
+@styled
+def curves(monitor: Monitor) -> Figure:
+    """Spread of activations and gradients, dead or saturated units, and updates."""
+    figure, axes = new_figure(2, 2, size=(10, 7), sharex=True)
+    (activations, gradients), (shares, updates) = axes
+    shown = _shown(monitor)
+    _panel(activations, monitor, "activation_std", shown, "standard deviation", log=True)
+    activations.set_title("Activations")
+    _panel(gradients, monitor, "gradient_std", shown, "standard deviation", log=True)
+    gradients.set_title("Gradients by the activations")
+    dead, saturated = monitor.history("dead"), monitor.history("saturated")
+    _draw(shares, monitor, np.where(np.isnan(dead), saturated, dead), shown)
+    shares.set(title="Dead units (ReLU), saturated values (others)", ylabel="share")
+    shares.set_ylim(-0.02, 1.02)
+    shares.yaxis.set_major_formatter("{x:.0%}")
+    everything = range(len(monitor.layers))
+    _panel(updates, monitor, "update_ratio", everything, "update / weights", log=True)
+    updates.set_title("Size of an update over that of the weights")
+    for panel in axes[1]:
+        panel.set_xlabel("step")
+    return figure
+
+
+def _panel(panel: Axes, monitor: Monitor, measure: str, shown: Any, label: str, log: bool) -> None:
+    _draw(panel, monitor, monitor.history(measure), shown)
+    panel.set_ylabel(label)
+    if log:
+        panel.set_yscale("log", nonpositive="mask")
+
+
+def _draw(panel: Axes, monitor: Monitor, history: np.ndarray[Any, Any], shown: Any) -> None:
+    with_numbers = [i for i in shown if not np.all(np.isnan(history[:, i]))]
+    if not with_numbers:
+        panel.text(0.5, 0.5, "no such layer", ha="center", transform=panel.transAxes)
+        return
+    values = {monitor.layers[i]: history[:, i] for i in with_numbers}
+    plot_curves(panel, monitor.steps, values)
+    panel.legend(fontsize=9)

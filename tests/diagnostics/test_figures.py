@@ -1,0 +1,69 @@
+"""A monitor's figures: what they show, and that they can be drawn."""
+
+import numpy as np
+import pytest
+
+from dlskills import Adam, Affine, MultiLayerNet, Sequential
+from dlskills.diagnostics import Monitor
+from dlskills.plotting import save_figure
+
+X = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+T = np.arange(50) % 3
+
+
+def observed(network, steps=3):
+    monitor, optimizer = Monitor(network, every=1), Adam(lr=0.01)
+    for _ in range(steps):
+        optimizer.update(network.params, network.gradient(X, T))
+        monitor.observe(X, T)
+    return monitor
+
+
+@pytest.fixture(scope="module")
+def monitor():
+    return observed(MultiLayerNet(6, [20, 10], 3, seed=0))
+
+
+def test_histograms_of_the_activations_first_and_last(monitor):
+    figure = monitor.plot()["histograms"]
+    assert len(figure.axes) == 4
+    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["layer 2 (ReLU)", "layer 4 (ReLU)"]
+    assert [axes.get_ylabel()[:6] for axes in figure.axes[::2]] == ["step 1", "step 3"]
+    for axes, values in zip(figure.axes[:2], (monitor.samples[1][1], monitor.samples[1][3]),
+                            strict=True):  # fmt: skip
+        zeros = np.mean(values == 0)
+        assert axes.get_title() == f"std {np.std(values.astype(float)):.2g}, {zeros:.0%} are 0"
+        # the bars are of what is not 0, as shares of all
+        assert sum(bar.get_height() for bar in axes.patches) == pytest.approx(1 - zeros)
+
+
+def test_curves_over_the_steps(monitor):
+    figure = monitor.plot()["curves"]
+    measures = ("activation_std", "gradient_std", "dead", "update_ratio")
+    for axes, measure, layers in zip(
+        figure.axes, measures, ([1, 3], [1, 3], [1, 3], [0, 2, 4]), strict=True
+    ):
+        assert [line.get_label() for line in axes.get_lines()] == [
+            monitor.layers[i] for i in layers
+        ]
+        for line, i in zip(axes.get_lines(), layers, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+            np.testing.assert_array_equal(line.get_ydata(), monitor.history(measure)[:, i])
+        assert axes.get_ylabel()
+
+
+def test_they_can_be_drawn(tmp_path):
+    network = MultiLayerNet(6, [5], 3, "sigmoid", seed=0)
+    for name, figure in observed(network, 1).plot().items():
+        save_figure(figure, tmp_path, name)
+
+
+def test_a_network_without_activations_and_one_that_diverged(tmp_path):
+    plain = Sequential([Affine(6, 3)], seed=0)
+    assert len(observed(plain).plot()["histograms"].axes) == 2
+    plain.params["W1"] = np.full((6, 3), np.nan)
+    monitor = Monitor(plain)
+    monitor.observe(X, T)
+    figures = monitor.plot()
+    assert figures["histograms"].axes[0].get_title() == "not finite"
+    save_figure(figures["curves"], tmp_path, "curves")

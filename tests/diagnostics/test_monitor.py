@@ -1,0 +1,257 @@
+"""The monitor: when it looks, what it measures, and that training does not notice."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from dlskills import (
+    SGD,
+    Adam,
+    Affine,
+    BatchNormalization,
+    Dropout,
+    MultiLayerNet,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Tanh,
+    Trainer,
+    backend_of,
+    to_host,
+)
+from dlskills.diagnostics import MEASURES, Monitor, monitor
+
+
+def batch(backend, size=20):
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(size, 6)).astype("float32"), np.arange(size) % 3
+    return backend.asarray(x), backend.asarray(t)
+
+
+def everything(backend, activation=ReLU, **options):
+    """A network with something of every kind."""
+    layers = [
+        Affine(6, 8), BatchNormalization(8), activation(), Dropout(0.25),
+        Affine(8, 5), activation(), Affine(5, 3),
+    ]  # fmt: skip
+    return Sequential(layers, seed=0, device=backend.device, xp=backend.xp, **options)
+
+
+def train(network, steps=7, observer=None, optimizer=None, backend=None):
+    optimizer = optimizer or Adam(lr=0.01)
+    x, t = batch(network.backend)
+    losses = []
+    for _ in range(steps):
+        loss, grads = network.loss_and_gradient(x, t)
+        optimizer.update(network.params, grads)
+        if observer is not None:
+            observer.observe(x, t)
+        losses.append(loss)
+    return to_host(losses)
+
+
+def test_it_looks_at_intervals(backend):
+    network = everything(backend)
+    observer = Monitor(network, every=3)
+    assert observer.steps == []
+    train(network, 8, observer)
+    assert observer.steps == [1, 4, 7]
+    assert list(observer.samples) == [1, 7]
+    assert observer.layers[:3] == ["layer 1 (Affine)", "layer 2 (BatchNormalization)",
+                                   "layer 3 (ReLU)"]  # fmt: skip
+    for measure in MEASURES:
+        assert observer.history(measure).shape == (3, 7)
+        assert observer.history(measure).dtype == np.float64
+
+
+def test_training_is_the_same_bit_by_bit(backend):
+    plain, watched = everything(backend), everything(backend)
+    observer = Monitor(watched, every=2)
+    losses, watched_losses = train(plain), train(watched, observer=observer)
+    np.testing.assert_array_equal(watched_losses, losses)
+    np.testing.assert_array_equal(to_host(watched.params.flat), to_host(plain.params.flat))
+    for layer, other in zip(plain.layers, watched.layers, strict=True):
+        assert str(layer.get_state()) == str(other.get_state())
+
+
+def test_an_observation_leaves_no_trace(backend):
+    network = everything(backend)
+    x, t = batch(backend)
+    network.gradient(x, t)
+    before = [np.array(to_host(flat)) for flat in (network.params.flat, network.grads.flat)]
+    states = [str(layer.get_state()) for layer in network.layers]
+    Monitor(network).observe(x, t)
+    for flat, old in zip((network.params.flat, network.grads.flat), before, strict=True):
+        np.testing.assert_array_equal(to_host(flat), old)
+    assert [str(layer.get_state()) for layer in network.layers] == states
+    # what forward kept for backward is still that of the network's own pass
+    assert network.layers[0].backward(backend.zeros((20, 8), "float32")) is None
+
+
+@pytest.mark.backends("numpy", "strict")
+def test_between_observations_nothing_is_done(backend, monkeypatch):
+    network = everything(backend)
+    observer = Monitor(network, every=4)
+    x, t = batch(backend)
+    observer.observe(x, t)
+    monkeypatch.setattr(copy, "deepcopy", None)
+    monkeypatch.setattr(monitor, "to_host", None)
+    observer._before = None
+    observer.observe(x, t)
+    observer.observe(x, t)
+
+
+@pytest.mark.backends("numpy", "strict")
+def test_all_numbers_come_in_one_transfer(backend, monkeypatch):
+    transfers = []
+
+    def counted(array):
+        transfers.append(array.shape)
+        return to_host(array)
+
+    monkeypatch.setattr(monitor, "to_host", counted)
+    network = everything(backend)
+    train(network, 5, Monitor(network, every=2))
+    assert len(transfers) == 3
+
+
+@pytest.mark.backends("cupy")
+def test_one_copy_from_the_device_an_observation(backend, device_counters):
+    network = everything(backend)
+    observer = Monitor(network, every=2)
+    x, t = batch(backend)
+    observer.observe(x, t)
+    with device_counters.counting() as added:
+        observer.observe(x, t)
+    assert added["copies_d2h"] == 0
+
+
+def test_measures_are_those_computed_by_hand(backend):
+    layers = [Affine(6, 8), ReLU(), Affine(8, 4), Tanh(), Affine(4, 3)]
+    network = Sequential(layers, seed=1, device=backend.device, xp=backend.xp, dtype="float64")
+    x, t = batch(backend)
+    observer = Monitor(network, every=1)
+    before = {name: np.array(to_host(p)) for name, p in network.params.items()}
+    SGD(lr=0.5).update(network.params, network.gradient(x, t))
+    observer.observe(x, t)
+
+    p = {name: np.array(to_host(p)) for name, p in network.params.items()}
+    outputs, last = [], np.array(to_host(x), dtype="float64")
+    for n in (1, 2, 3):
+        outputs.append(last @ p[f"W{n}"] + p[f"b{n}"])
+        last = [np.maximum(outputs[-1], 0), np.tanh(outputs[-1]), None][n - 1]
+        outputs += [last] * (n < 3)
+    for i, y in enumerate(outputs):
+        for measure, number in (("activation_mean", np.mean(y)), ("activation_std", np.std(y))):
+            assert observer.history(measure)[0, i] == pytest.approx(number)
+    dead, saturated = observer.history("dead")[0], observer.history("saturated")[0]
+    assert dead[1] == pytest.approx(np.mean(np.all(outputs[1] == 0, axis=0)))
+    assert saturated[3] == pytest.approx(np.mean(1 - outputs[3] ** 2 < 0.1))
+    assert np.isnan(np.delete(dead, 1)).all()
+    assert np.isnan(np.delete(saturated, 3)).all()
+
+    scores = np.exp(outputs[4]) / np.exp(outputs[4]).sum(axis=1, keepdims=True)
+    gradients = [(scores - np.eye(3)[np.array(to_host(t))]) / 20]
+    gradients.append(gradients[-1] @ p["W3"].T)
+    gradients.append(gradients[-1] * (1 - outputs[3] ** 2))
+    gradients.append(gradients[-1] @ p["W2"].T)
+    gradients.append(gradients[-1] * (outputs[0] > 0))
+    for i, gradient in enumerate(reversed(gradients)):
+        assert observer.history("gradient_std")[0, i] == pytest.approx(np.std(gradient))
+        assert observer.history("gradient_mean")[0, i] == pytest.approx(
+            np.mean(gradient), abs=1e-12
+        )
+    for n, i in ((1, 0), (2, 2), (3, 4)):
+        change = np.linalg.norm(p[f"W{n}"] - before[f"W{n}"]) / np.linalg.norm(before[f"W{n}"])
+        assert observer.history("update_ratio")[0, i] == pytest.approx(change)
+
+
+def test_saturated_sigmoids(backend):
+    network = everything(backend, Sigmoid)
+    network.params["gamma1"] = [10.0] * 8
+    observer = Monitor(network)
+    x, t = batch(backend)
+    observer.observe(x, t)
+    y = observer.samples[1][2]
+    assert observer.history("saturated")[0, 2] == pytest.approx(np.mean(y * (1 - y) < 0.025))
+    assert 0.5 < observer.history("saturated")[0, 2] < 1
+
+
+def test_an_update_is_measured_alone_however_long_the_interval(backend):
+    ratios = []
+    for every in (1, 5):
+        network = everything(backend)
+        observer = Monitor(network, every=every)
+        train(network, 6, observer, SGD(lr=0.1))
+        ratios.append(dict(zip(observer.steps, observer.history("update_ratio"), strict=True)))
+    for step in (1, 6):
+        np.testing.assert_allclose(ratios[0][step], ratios[1][step], rtol=1e-5)
+
+
+def test_layers_before_the_first_weights_have_no_gradient():
+    layers = [Dropout(0.5), Tanh(), Affine(6, 3)]
+    network = Sequential(layers, seed=0)
+    observer = Monitor(network)
+    observer.observe(*batch(network.backend))
+    assert np.isnan(observer.history("gradient_std")[0]).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("units", [100, 7])
+def test_samples_are_of_all_units(units):
+    network = MultiLayerNet(6, [units], 3, seed=0)
+    network.params["W1"] = np.zeros((6, units), "float32")
+    network.params["b1"] = list(range(units))  # each unit gives its own number
+    observer = Monitor(network)
+    observer.observe(np.zeros((3000, 6), "float32"), np.zeros(3000, dtype=int))
+    sample = observer.samples[1][1]
+    assert monitor.SAMPLE / 2 < sample.shape[0] <= monitor.SAMPLE
+    assert set(sample) == set(range(units))
+
+
+def test_with_a_trainer(backend):
+    x, t = batch(backend, 9)
+
+    def trainer(**options):
+        network = everything(backend)
+        watch = Monitor(network, every=2) if options.pop("watched", False) else None
+        return Trainer(network, x, t, x, t, epochs=2, mini_batch_size=4, monitor=watch,
+                       verbose=False, **options)  # fmt: skip
+
+    plain, watched = trainer(), trainer(watched=True)
+    plain.train()
+    watched.train()
+    assert watched.monitor.steps == [1, 3, 5]
+    assert watched.train_loss_list == plain.train_loss_list
+    assert watched.test_acc_list == plain.test_acc_list
+    np.testing.assert_array_equal(
+        to_host(watched.network.params.flat), to_host(plain.network.params.flat)
+    )
+
+
+def test_a_trainer_takes_anything_that_observes():
+    seen = []
+
+    class Watcher:
+        def observe(self, x, t):
+            seen.append((x.shape, t.shape, backend_of(x).name))
+
+    network = MultiLayerNet(6, [4], 3, seed=0)
+    x, t = batch(network.backend, 6)
+    Trainer(network, x, t, x, t, 1, 3, monitor=Watcher(), verbose=False).train()
+    assert seen == [((3, 6), (3,), "numpy")] * 2
+
+
+def test_mistakes_are_told():
+    network, other = (MultiLayerNet(6, [4], 3, seed=0) for _ in range(2))
+    x, t = batch(network.backend, 6)
+    with pytest.raises(ValueError, match="another network"):
+        Trainer(network, x, t, x, t, monitor=Monitor(other), verbose=False)
+    with pytest.raises(ValueError, match="every"):
+        Monitor(network, every=0)
+    with pytest.raises(ValueError, match="nothing was observed yet"):
+        Monitor(network).plot()
+    with pytest.raises(ValueError, match="'spread' is not known; there are: activation_mean"):
+        Monitor(network).history("spread")
+    assert Monitor(network).history("dead").shape == (0, 3)
+    assert Monitor(network).warnings() == []
