@@ -22,6 +22,7 @@ from dlskills.experiments import (
     optimizer_mnist,
     optimizer_paths,
     overfitting,
+    symmetry,
     weight_decay,
     weight_init_mnist,
 )
@@ -34,6 +35,7 @@ from dlskills.experiments.text import Text
 EXPERIMENTS = {
     "optimizer-paths": optimizer_paths,
     "optimizer-mnist": optimizer_mnist,
+    "symmetry": symmetry,
     "activation-histograms": activation_histograms,
     "weight-init-mnist": weight_init_mnist,
     "batch-norm": batch_norm,
