@@ -18,7 +18,6 @@ from dlskills.cli.run import (
     Out,
     Quick,
     Seed,
-    Seeds,
     Subset,
     compute,
 )
@@ -38,7 +37,10 @@ def report(
     out: Out = Path("results"),
     device: Device = "cpu",
     seed: Seed = 0,
-    seeds: Seeds = 5,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Runs of each experiment.", min=1, show_default="5, with --quick 1"),
+    ] = None,
     subset: Subset = "sample",
     quick: Quick = False,
     jobs: Jobs = CORES,
@@ -49,6 +51,8 @@ def report(
 ) -> None:
     """Run every experiment, and write OUT/report.html: figures, numbers, claims and verdicts."""
     settings = Settings(seed, device, subset)
+    if seeds is None:
+        seeds = 1 if quick else 5  # a quick run's verdicts mean nothing, however many there are
     records = compute(list(EXPERIMENTS), out, settings, seeds, quick, jobs, fresh)
     languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
     path = out / "report.html"

@@ -125,6 +125,9 @@ def test_one_copy_from_the_device_an_observation(backend, device_counters):
     with device_counters.counting() as added:
         observer.observe(x, t)
     assert added["copies_d2h"] == 0
+    with device_counters.counting() as added:
+        observer.observe(x, t)
+    assert added["copies_d2h"] == 1
 
 
 def test_measures_are_those_computed_by_hand(backend):

@@ -53,6 +53,10 @@ def test_options_are_passed_on(report):
     assert "总览" in page
 
 
+def test_a_quick_report_has_one_seed(report):
+    assert report("--quick")[0]["seeds"] == 1
+
+
 def test_fresh_forgets_earlier_runs(report, tmp_path):
     kept = tmp_path / "cache" / "optimizer-paths-0-0.json"
     kept.parent.mkdir()
