@@ -1,0 +1,66 @@
+"""`dlskills tune`."""
+
+import re
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from dlskills import cli
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
+
+
+def invoke(*args):
+    result = CliRunner().invoke(cli.app, ["tune", *map(str, args)])
+    assert result.exit_code == 0, result.output
+    return ESCAPES.sub("", result.stdout)
+
+
+def test_help_says_what_can_be_searched_and_how():
+    out = invoke("--help")
+    for expected in ("module:function or file.py:function", "--trials", "--sampler", "tpe",
+                     "--pruner", "--storage", "OUT/tuning.db", "--study", "--jobs", "--seed",
+                     "--device", "dlskills tune my.py:score"):  # fmt: skip
+        assert expected in out
+
+
+def test_without_optuna_one_line_says_how_to_get_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr(sys, "argv", ["dlskills", "tune", "--out", str(tmp_path / "new")])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (1, "")
+    assert ESCAPES.sub("", err) == (
+        "error: a search needs Optuna, which is not installed; install it with: "
+        'pip install "dlskills[tune]"\n'
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_own_function_is_searched_shown_and_gone_on_with(own_file, tmp_path):
+    pytest.importorskip("optuna")
+    out = tmp_path / "out"
+    text = invoke(f"{own_file}:score", "--trials", 3, "--study", "mine", "--out", out)
+    assert "3 trials: 3 complete" in text
+    assert re.search(r"│ 1 +│ \d +│ [\d.e-]+ +│ -[\d.e-]+ +│", text)
+    names = {path.name for path in out.iterdir()}
+    assert names == {"tuning.db", *(f"tuning-{name}.{kind}" for name in ("rates", "parallel")
+                                    for kind in ("png", "svg"))}  # fmt: skip
+    again = invoke(f"{own_file}:score", "--trials", 4, "--study", "mine", "--out", out)
+    assert "goes on from 3 trials" in again
+    assert "4 trials: 4 complete" in again
+
+
+def test_the_tutorials_task(tmp_path):
+    pytest.importorskip("optuna")
+    text = invoke("--trials", 1, "--epochs", 1, "--out", tmp_path, "--sampler", "TPE")
+    assert "weight_decay" in text
+    assert (tmp_path / "tuning-curves.png").is_file()

@@ -1,0 +1,74 @@
+"""Figures of a study."""
+
+import math
+
+import pytest
+
+from dlskills.plotting import save_figure
+from dlskills.tuning import plot_study, search
+
+optuna = pytest.importorskip("optuna")
+
+
+def mixed(trial):
+    if trial.number == 2:
+        raise ArithmeticError
+    lr = trial.suggest_float("lr", 1e-4, 1, log=True)
+    name = trial.suggest_categorical("optimizer", ["sgd", "adam"])
+    if name == "sgd":
+        trial.suggest_int("batch_size", 10, 100)
+    for epoch in range(3):
+        trial.report(lr * epoch, epoch)
+    return lr
+
+
+def study(objective, trials):
+    return search(objective, trials=trials, storage=None, verbose=False)
+
+
+def test_a_figure_of_curves_of_rates_and_of_all_at_once(tmp_path):
+    found = study(mixed, 8)
+    figures = plot_study(found)
+    assert list(figures) == ["tuning-curves", "tuning-rates", "tuning-parallel"]
+    assert len(figures["tuning-curves"].axes) == 7
+    lr = found.best_trial.params["lr"]
+    assert figures["tuning-curves"].axes[0].get_lines()[0].get_ydata().tolist() == [0, lr, 2 * lr]
+    rates = {panel.get_xlabel(): panel for panel in figures["tuning-rates"].axes}
+    assert list(rates) == ["batch size", "lr"]  # names are no rates
+    assert rates["lr"].get_xscale() == "log"
+    assert rates["batch size"].get_xscale() == "linear"
+    panel = figures["tuning-parallel"].axes[0]
+    assert [text.get_text() for text in panel.get_xticklabels()] == [
+        "lr", "optimizer", "batch size", "score",
+    ]  # fmt: skip
+    texts = {text.get_text() for text in panel.texts}
+    assert texts == {"0.0001", "1", "sgd", "adam", "10", "100"}
+    assert "7 of 8 trials completed" in panel.get_title()
+    for name, figure in figures.items():
+        save_figure(figure, tmp_path, name)
+
+
+def test_a_line_goes_through_the_values_of_its_trial():
+    found = study(lambda trial: trial.suggest_float("lr", 1e-4, 1, log=True), 4)
+    figures = plot_study(found)
+    assert list(figures) == ["tuning-rates", "tuning-parallel"]  # no scores over time
+    lines = figures["tuning-parallel"].axes[0].get_lines()
+    heights = sorted(tuple(line.get_ydata()) for line in lines[:4])
+    rates = sorted(trial.params["lr"] for trial in found.trials)
+    expected = [
+        (1 + math.log10(rate) / 4, (rate - rates[0]) / (rates[-1] - rates[0])) for rate in rates
+    ]
+    for line, values in zip(heights, expected, strict=True):
+        assert line == pytest.approx(values)
+
+
+def test_equal_scores_can_be_drawn(tmp_path):
+    figures = plot_study(study(lambda trial: trial.suggest_int("n", 1, 1), 2))
+    save_figure(figures["tuning-parallel"], tmp_path, "equal")
+
+
+def test_where_nothing_is_complete_nothing_is_drawn():
+    def fail(trial):
+        raise ArithmeticError
+
+    assert plot_study(study(fail, 1)) == {}

@@ -1,0 +1,54 @@
+"""What a search makes large: found by its name, or the page's task."""
+
+import pickle
+import types
+
+import pytest
+
+from dlskills.experiments import Settings
+from dlskills.tuning import PageTask, load_objective
+
+
+def test_a_function_of_a_file(own_file):
+    score = load_objective(f"{own_file}:score")
+    assert score(types.SimpleNamespace(suggest_float=lambda *_, log: 0.01)) == 0
+
+
+def test_a_function_of_a_module_in_the_working_folder(own_file, monkeypatch):
+    monkeypatch.chdir(own_file.parent)
+    monkeypatch.syspath_prepend("")  # puts the path back afterwards
+    own_file.rename(own_file.parent / "objective_of_this_test.py")
+    assert load_objective("objective_of_this_test:score").__doc__ == "Best at lr = 0.01."
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("score", "must be 'module:function' or 'file.py:function', got 'score'"),
+        (":score", "must be 'module:function'"),
+        ("my.py:", "must be 'module:function'"),
+        ("there/is/none.py:score", "there is no file"),
+        ("no_such_module.at_all:score", "there is no module 'no_such_module.at_all'"),
+        ("math:no_such_function", "math has no function 'no_such_function'; it has: "),
+    ],
+)
+def test_mistakes_in_a_name_are_explained(name, message):
+    with pytest.raises(ValueError, match=message):
+        load_objective(name)
+
+
+def test_what_is_no_function_is_refused(own_file):
+    with pytest.raises(ValueError, match="no function 'NUMBER'; it has: score"):
+        load_objective(f"{own_file}:NUMBER")
+
+
+def test_a_modules_own_missing_import_is_not_taken_for_the_modules(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_objective.py").write_text("import no_such_package")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        load_objective("broken_objective:score")
+
+
+def test_the_pages_task_can_be_sent_to_a_process():
+    task = PageTask(Settings(3), 7)
+    assert pickle.loads(pickle.dumps(task)) == task

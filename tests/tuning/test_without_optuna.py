@@ -1,0 +1,21 @@
+"""Where Optuna is missing: these tests run with it and without."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dlskills.tuning import OptunaMissingError, search
+
+
+def test_without_optuna_the_error_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(OptunaMissingError, match=r'pip install "dlskills\[tune\]"'):
+        search(len, storage=tmp_path / "folder" / "tuning.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_optuna_is_imported_by_a_search_alone():
+    code = "import sys, dlskills.tuning, dlskills.cli; print('optuna' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
