@@ -37,6 +37,7 @@ WORDS = {
     "median": Text("Median", "中位数"),
     "spread": Text("Lowest … highest", "最小 … 最大"),
     "expected": Text("Expected", "期望范围"),
+    "no number": Text("no number", "无数值"),
     "remark": Text("Remark", "附注"),
     "of seed": Text("of seed", "随机种子"),
     "seeds": Text("Seeds", "随机种子"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -176,13 +177,15 @@ def _environment(languages: Sequence[str]) -> Any:
     return environment
 
 
-def _value(measured: Measured) -> str:
-    return format(measured.value, measured.check.form)
+def _value(measured: Measured) -> Text:
+    if math.isnan(measured.value):
+        return WORDS["no number"]
+    return _same(format(measured.value, measured.check.form))
 
 
 def _spread(measured: Measured) -> str:
     """The lowest and the highest of several values."""
-    if len(measured.values) == 1:
+    if len(measured.values) == 1 or any(map(math.isnan, measured.values)):
         return "–"
     form = measured.check.form
     return f"{min(measured.values):{form}} … {max(measured.values):{form}}"
