@@ -53,7 +53,7 @@ class elementwise:
 class summed(elementwise):
     """Sums of a formula's results: of one or several, from one pass over the arrays."""
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self, *operands: Any, axis: int | tuple[int, ...], out: Sequence[Array] | None = None
     ) -> Any:
         """The sums over axes; the first operand has the full shape.

@@ -62,7 +62,7 @@ class Trace:
             functions[name] = self._function(f"({{0}} {operator} {{1}})", "bool")
         functions["where"] = self._function("({0} ? {1} : {2})")
         functions["isnan"] = self._function("({0} != {0})", "bool")
-        functions["astype"] = lambda value, dtype: self.compute(f"T({self.value(value)})")
+        functions["astype"] = lambda x, dtype, copy=True: self.compute(f"T({self.value(x)})")
         self.namespace: Any = _Namespace(**functions)
 
     def load(self, name: str) -> Symbol:

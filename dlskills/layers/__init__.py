@@ -4,7 +4,7 @@ from dlskills.layers.activations import ACTIVATIONS, GELU, LeakyReLU, ReLU, Sigm
 from dlskills.layers.affine import Affine
 from dlskills.layers.base import Declared, Layer
 from dlskills.layers.dropout import Dropout
-from dlskills.layers.losses import Loss, MeanSquaredError, SoftmaxWithLoss, check_labels, one_hot
+from dlskills.layers.losses import Loss, MeanSquaredError, SoftmaxWithLoss, check_labels
 from dlskills.layers.normalization import BatchNormalization
 
 __all__ = [
@@ -23,5 +23,4 @@ __all__ = [
     "SoftmaxWithLoss",
     "Tanh",
     "check_labels",
-    "one_hot",
 ]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from types import ModuleType
 
-from dlskills.backend import Array, namespace, positive_part
+from dlskills.backend import Array, positive_part
 from dlskills.checks import check_number
+from dlskills.fusion import elementwise
 from dlskills.layers.base import Layer, saved
+
+# Numbers are made of comparisons by a product, as NumPy's where() takes seven times as long.
 
 
 class ReLU(Layer):
@@ -17,11 +22,13 @@ class ReLU(Layer):
         return self._saved
 
     def backward(self, dout: Array) -> Array:
-        # A product, as NumPy's where() of an array and a number takes seven times as long. Where
-        # `dout` is not finite, it is NaN at units that are off: a fault upstream shows.
-        dx = namespace(dout).astype(saved(self) > 0, dout.dtype)
-        dx *= dout
-        return dx
+        return _relu_gradient(dout, saved(self))
+
+
+@elementwise
+def _relu_gradient(xp: ModuleType) -> Callable[..., Array]:
+    # where `dout` is not finite, it is NaN at units that are off: a fault upstream shows
+    return lambda dout, y: dout * xp.astype(y > 0, dout.dtype)
 
 
 class LeakyReLU(Layer):
@@ -39,53 +46,64 @@ class LeakyReLU(Layer):
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         self._saved = x
-        y = self._slopes(x)
-        y *= x
-        return y
+        return _leaky(x, x, self.slope)
 
     def backward(self, dout: Array) -> Array:
-        dx = self._slopes(saved(self))
-        dx *= dout
-        return dx
-
-    def _slopes(self, x: Array) -> Array:
-        """1 where x > 0, else `slope`; by a product, as in ReLU."""
-        slopes = namespace(x).astype(x > 0, x.dtype)
-        slopes *= 1 - self.slope
-        slopes += self.slope
-        return slopes
+        return _leaky(dout, saved(self), self.slope)
 
     def __repr__(self) -> str:
         return f"LeakyReLU(slope={self.slope:g})"
+
+
+@elementwise
+def _leaky(xp: ModuleType) -> Callable[..., Array]:
+    return lambda value, x, slope: value * (xp.astype(x > 0, x.dtype) * (1 - slope) + slope)
 
 
 class Sigmoid(Layer):
     """The logistic function 1 / (1 + exp(-x)), without overflow for any x."""
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        xp = namespace(x)
-        small = xp.exp(-xp.abs(x))  # at most 1, where exp(-x) would overflow for large -x
-        y = xp.maximum(small, xp.astype(x >= 0, x.dtype))  # 1 where x >= 0, else exp(x)
-        small += 1
-        y /= small
-        self._saved = y
-        return y
+        self._saved = _sigmoid(x)
+        return self._saved
 
     def backward(self, dout: Array) -> Array:
-        y = saved(self)
-        return dout * y * (1 - y)
+        return _sigmoid_gradient(dout, saved(self))
+
+
+@elementwise
+def _sigmoid(xp: ModuleType) -> Callable[..., Array]:
+    def y(x: Array) -> Array:
+        small = xp.exp(-xp.abs(x))  # at most 1, where exp(-x) would overflow for large -x
+        return xp.maximum(small, xp.astype(x >= 0, x.dtype)) / (1 + small)
+
+    return y
+
+
+@elementwise
+def _sigmoid_gradient(xp: ModuleType) -> Callable[..., Array]:
+    return lambda dout, y: dout * y * (1 - y)
 
 
 class Tanh(Layer):
     """The hyperbolic tangent."""
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self._saved = namespace(x).tanh(x)
+        self._saved = _tanh(x)
         return self._saved
 
     def backward(self, dout: Array) -> Array:
-        y = saved(self)
-        return dout * (1 - y * y)
+        return _tanh_gradient(dout, saved(self))
+
+
+@elementwise
+def _tanh(xp: ModuleType) -> Callable[..., Array]:
+    return lambda x: xp.tanh(x)
+
+
+@elementwise
+def _tanh_gradient(xp: ModuleType) -> Callable[..., Array]:
+    return lambda dout, y: dout * (1 - y * y)
 
 
 class GELU(Layer):
@@ -97,14 +115,33 @@ class GELU(Layer):
     """
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        tanh = namespace(x).tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+        y, tanh = _gelu(x)
         self._saved = x, tanh
-        return 0.5 * x * (1 + tanh)
+        return y
 
     def backward(self, dout: Array) -> Array:
-        x, tanh = saved(self)
-        slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+        return _gelu_gradient(dout, *saved(self))
+
+
+_STEEPNESS = math.sqrt(2 / math.pi)
+
+
+@elementwise
+def _gelu(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    def y(x: Array) -> tuple[Array, Array]:
+        tanh = xp.tanh(_STEEPNESS * (x + 0.044715 * x * x * x))
+        return 0.5 * x * (1 + tanh), tanh
+
+    return y
+
+
+@elementwise
+def _gelu_gradient(xp: ModuleType) -> Callable[..., Array]:
+    def dx(dout: Array, x: Array, tanh: Array) -> Array:
+        slope = _STEEPNESS * (1 + 3 * 0.044715 * x * x)
         return dout * 0.5 * (1 + tanh + x * (1 - tanh * tanh) * slope)
+
+    return dx
 
 
 ACTIVATIONS: dict[str, type[Layer]] = {

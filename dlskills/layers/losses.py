@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from dlskills.backend import Array, device_of, is_dtype, namespace
+from dlskills.fusion import elementwise, summed
 from dlskills.layers.base import saved
 
 
@@ -28,7 +31,9 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_saved"}
+        return {
+            key: value for key, value in vars(self).items() if key not in ("_saved", "_classes")
+        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -42,6 +47,8 @@ class SoftmaxWithLoss(Loss):
     added inside a logarithm (the book's 1e-7 caps the loss at 16.1). Its gradient is
     :math:`(\mathrm{softmax}(x) - \text{one-hot}(t)) / N`.
     """
+
+    _classes: Any = None
 
     def forward(self, x: Array, t: Array) -> Array:
         """The mean cross entropy.
@@ -59,22 +66,56 @@ class SoftmaxWithLoss(Loss):
             The shapes don't fit.
         """
         xp = namespace(x)
-        t = one_hot(t, x)
-        shifted = x - xp.max(x, axis=1, keepdims=True)
-        y = xp.exp(shifted)
-        total = xp.sum(y, axis=1, keepdims=True)
-        y /= total
-        self._saved = y, t
-        log_y = shifted
-        log_y -= xp.log(total)
-        log_y *= t
-        return xp.sum(log_y) / -x.shape[0]
+        _check_targets(t, x)
+        highest = xp.max(x, axis=1, keepdims=True)
+        total = _exponentials(x, highest, axis=1)[:, None]
+        if t.ndim == x.ndim:
+            losses, self._saved = _cross_entropy(x, highest, total, t, x.shape[0])
+        else:
+            labels = t if t.dtype == xp.int64 else xp.astype(t, xp.int64)
+            losses, self._saved = _cross_entropy_of_labels(
+                x, highest, total, labels[:, None], self._classes_of(x), x.shape[0]
+            )
+        return xp.sum(losses)
 
     def backward(self, dout: float = 1.0) -> Array:
-        y, t = saved(self)
-        dx = y - t
-        dx *= dout / y.shape[0]
-        return dx
+        dx = saved(self)
+        return dx if dout == 1 else dx * dout
+
+    def _classes_of(self, x: Array) -> Array:
+        """The numbers of all classes, kept for the next batch."""
+        here, known = device_of(x), self._classes
+        if known is None or known[0] != here or known[1].shape[0] != x.shape[1]:
+            xp = namespace(x)
+            self._classes = known = here, xp.arange(x.shape[1], dtype=xp.int64, device=here)
+        return known[1]
+
+
+@summed
+def _exponentials(xp: ModuleType) -> Callable[..., Array]:
+    return lambda x, highest: xp.exp(x - highest)
+
+
+@elementwise
+def _cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    """What each score adds to the mean loss, and the gradient by it."""
+
+    def loss_and_gradient(
+        x: Array, highest: Array, total: Array, t: Array, count: int
+    ) -> tuple[Array, Array]:
+        shifted = x - highest
+        t = xp.astype(t, x.dtype, copy=False)
+        return (xp.log(total) - shifted) * t / count, (xp.exp(shifted) / total - t) / count
+
+    return loss_and_gradient
+
+
+@elementwise
+def _cross_entropy_of_labels(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    loss_and_gradient = _cross_entropy.formula(xp)
+    return lambda x, highest, total, labels, classes, count: loss_and_gradient(
+        x, highest, total, xp.astype(labels == classes, x.dtype), count
+    )
 
 
 class MeanSquaredError(Loss):
@@ -97,41 +138,36 @@ class MeanSquaredError(Loss):
             raise ValueError(
                 f"targets must have the outputs' shape {tuple(x.shape)}, got {tuple(t.shape)}"
             )
-        xp = namespace(x)
-        self._saved = x - (t if t.dtype == x.dtype else xp.astype(t, x.dtype))
-        return xp.mean(self._saved * self._saved)
+        squares, self._saved = _squared_error(x, t, math.prod(x.shape))
+        return namespace(x).sum(squares)
 
     def backward(self, dout: float = 1.0) -> Array:
-        difference = saved(self)
-        return difference * (2.0 * dout / math.prod(difference.shape))
+        dx = saved(self)
+        return dx if dout == 1 else dx * dout
 
 
-def one_hot(t: Array, like: Array) -> Array:
-    """Labels as rows of zeros and a one, in the shape and dtype of the scores `like`.
+@elementwise
+def _squared_error(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    """What each output adds to the mean, and the gradient by it."""
 
-    Parameters
-    ----------
-    t : array, shape (N,) of integers, or already (N, C)
-    like : array, shape (N, C)
+    def loss_and_gradient(x: Array, t: Array, count: int) -> tuple[Array, Array]:
+        difference = x - xp.astype(t, x.dtype, copy=False)
+        return difference * difference / count, difference * (2 / count)
 
-    Raises
-    ------
-    ValueError
-        The shapes don't fit.
-    """
-    xp = namespace(like)
-    if t.ndim == like.ndim and tuple(t.shape) == tuple(like.shape):
-        return t if t.dtype == like.dtype else xp.astype(t, like.dtype)
-    if t.ndim != 1 or t.shape[0] != like.shape[0] or not is_dtype(xp, t.dtype, "integral"):
+    return loss_and_gradient
+
+
+def _check_targets(t: Array, scores: Array) -> None:
+    """Refuse what is neither a label for each row of scores nor as many probabilities."""
+    xp = namespace(scores)
+    if t.ndim == scores.ndim and tuple(t.shape) == tuple(scores.shape):
+        return
+    if t.ndim != 1 or t.shape[0] != scores.shape[0] or not is_dtype(xp, t.dtype, "integral"):
         raise ValueError(
-            f"labels for scores of shape {tuple(like.shape)} must be integers of shape "
-            f"({like.shape[0]},) or one-hot of shape {tuple(like.shape)}, got {t.dtype} of shape "
-            f"{tuple(t.shape)}"
+            f"labels for scores of shape {tuple(scores.shape)} must be integers of shape "
+            f"({scores.shape[0]},) or one-hot of shape {tuple(scores.shape)}, got {t.dtype} of "
+            f"shape {tuple(t.shape)}"
         )
-    # comparison, as the standard has no assignment at pairs of indices
-    labels = t if t.dtype == xp.int64 else xp.astype(t, xp.int64)
-    classes = xp.arange(like.shape[1], dtype=xp.int64, device=device_of(like))
-    return xp.astype(labels[:, None] == classes, like.dtype)
 
 
 def check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from types import ModuleType
 from typing import Any
 
-from dlskills.backend import Array, backend_of, namespace, sum_into
+from dlskills.backend import Array, backend_of, namespace
 from dlskills.checks import check_count, check_number
+from dlskills.fusion import elementwise, summed
 from dlskills.initializers import constant, zeros
 from dlskills.layers.base import Declared, Layer, saved
 
@@ -96,19 +98,14 @@ class BatchNormalization(Layer):
         own_statistics = train_flg and count > 1
         if own_statistics:
             mean = xp.mean(x, axis=axes)
-            centred = x - self._spread(mean, x)
-            var = xp.mean(centred * centred, axis=axes)
+            var = _variance(x, self._spread(mean, x), count, axis=axes)
             self._average(mean, var, count)
         else:
             mean, var = self.running_mean, self.running_var
-            centred = x - self._spread(mean, x)
-        inverse_std = self._spread(1 / xp.sqrt(var + self.epsilon), x)
-        normalized = centred
-        normalized *= inverse_std
-        self._saved = normalized, inverse_std, own_statistics
-        gamma, beta = self._spread(self.params["gamma"], x), self._spread(self.params["beta"], x)
-        y = gamma * normalized
-        y += beta
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        features = (self._spread(feature, x) for feature in (mean, var, gamma, beta))
+        y, normalized = _normalize(x, *features, self.epsilon)
+        self._saved = normalized, var, own_statistics
         return y
 
     def _average(self, mean: Array, var: Array, count: int) -> None:
@@ -117,25 +114,20 @@ class BatchNormalization(Layer):
         if self.debias:
             rate /= 1 - self.momentum**self.batches
         unbiased = count / max(count - self.correction, 1)
-        self.running_mean += rate * (mean - self.running_mean)
-        self.running_var += rate * (unbiased * var - self.running_var)
+        self.running_mean, self.running_var = _average(
+            self.running_mean, self.running_var, mean, var, rate, unbiased
+        )
 
     def backward(self, dout: Array) -> Array:
-        normalized, inverse_std, own_statistics = saved(self)
+        normalized, var, own_statistics = saved(self)
         axes = (0,) if dout.ndim == 2 else (0, 2, 3)
-        dbeta, dgamma = self.grads["beta"], self.grads["gamma"]
-        sum_into(dbeta, dout, axis=axes)
-        sum_into(dgamma, dout * normalized, axis=axes)
-        scale = self._spread(self.params["gamma"], dout) * inverse_std
-        if not own_statistics:
-            return scale * dout
-        # the mean and the variance depend on x too: Ioffe & Szegedy, section 3, simplified
-        count = math.prod(dout.shape) // self.size
-        through_both = normalized * self._spread(dgamma / count, dout)
-        through_both += self._spread(dbeta / count, dout)
-        dx = dout - through_both
-        dx *= scale
-        return dx
+        dgamma, dbeta = self.grads["gamma"], self.grads["beta"]
+        _parameter_gradients(dout, normalized, axis=axes, out=(dgamma, dbeta))
+        # the mean and the variance depend on x too, unless they are running averages
+        share = self.size / math.prod(dout.shape) if own_statistics else 0.0
+        gamma = self.params["gamma"]
+        features = (self._spread(feature, dout) for feature in (var, gamma, dgamma, dbeta))
+        return _input_gradient(dout, normalized, *features, self.epsilon, share)
 
     def _spread(self, feature: Array, like: Array) -> Array:
         """A number a feature, in the shape that broadcasts over `like`."""
@@ -164,3 +156,50 @@ class BatchNormalization(Layer):
             f"BatchNormalization({self.size}, momentum={self.momentum:g}, "
             f"epsilon={self.epsilon:g}, debias={self.debias}{more})"
         )
+
+
+@summed
+def _variance(xp: ModuleType) -> Callable[..., Array]:
+    def share(x: Array, mean: Array, count: int) -> Array:
+        centred = x - mean
+        return centred * centred / count
+
+    return share
+
+
+@elementwise
+def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    def output_and_normalized(
+        x: Array, mean: Array, var: Array, gamma: Array, beta: Array, epsilon: float
+    ) -> tuple[Array, Array]:
+        normalized = (x - mean) * (1 / xp.sqrt(var + epsilon))
+        return gamma * normalized + beta, normalized
+
+    return output_and_normalized
+
+
+@elementwise
+def _average(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    return lambda running_mean, running_var, mean, var, rate, unbiased: (
+        running_mean + rate * (mean - running_mean),
+        running_var + rate * (unbiased * var - running_var),
+    )
+
+
+@summed
+def _parameter_gradients(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    return lambda dout, normalized: (dout * normalized, dout)
+
+
+@elementwise
+def _input_gradient(xp: ModuleType) -> Callable[..., Array]:
+    """Ioffe & Szegedy (2015), section 3, simplified; `share` is 1 over the number of values."""
+
+    def dx(
+        dout: Array, normalized: Array, var: Array, gamma: Array, dgamma: Array, dbeta: Array,
+        epsilon: float, share: float,
+    ) -> Array:  # fmt: skip
+        through_both = normalized * (share * dgamma) + share * dbeta
+        return (dout - through_both) * (gamma / xp.sqrt(var + epsilon))
+
+    return dx

@@ -1,0 +1,109 @@
+"""What a step of training asks of a GPU: launches are counted, copies and waits are none.
+
+The stand-in counts kernels and the calls of libraries (a GPU runs kernels for these, too); the
+table in docs/devices.md has the same numbers.
+"""
+
+import numpy as np
+import pytest
+
+from dlskills import (
+    GELU,
+    Affine,
+    BatchNormalization,
+    Dropout,
+    LeakyReLU,
+    MeanSquaredError,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    ReLU,
+    Sigmoid,
+    SoftmaxWithLoss,
+    Tanh,
+    Trainer,
+)
+from dlskills.optimizers import OPTIMIZERS
+
+pytestmark = pytest.mark.backends("cupy")
+
+LAYERS = {
+    "Affine": (lambda: Affine(30, 30), 2, 3),
+    "ReLU": (ReLU, 1, 1),
+    "LeakyReLU": (LeakyReLU, 1, 1),
+    "Sigmoid": (Sigmoid, 1, 1),
+    "Tanh": (Tanh, 1, 1),
+    "GELU": (GELU, 1, 1),
+    "BatchNormalization": (lambda: BatchNormalization(30), 4, 2),
+    "Dropout": (lambda: Dropout(0.2), 2, 1),
+}
+
+
+def count(device_counters, work):
+    work()  # compiles
+    with device_counters.counting() as added:
+        result = work()
+    assert added["copies_h2d"] == added["copies_d2h"] == 0
+    assert added["synchronizations"] == 0
+    return added["kernel_launches"] + added["library_calls"], result
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_launches_of_a_layer(backend, device_counters, name):
+    from gradient_check import bind
+
+    make, forward, backward = LAYERS[name]
+    layer = bind(make(), backend, dtype="float32")
+    x = backend.asarray(np.random.default_rng(0).standard_normal((20, 30)), "float32")
+    assert count(device_counters, lambda: layer.forward(x))[0] == forward
+    assert count(device_counters, lambda: layer.backward(x))[0] == backward
+
+
+@pytest.mark.parametrize(("make", "forward"), [(SoftmaxWithLoss, 4), (MeanSquaredError, 2)])
+def test_launches_of_a_loss(backend, device_counters, make, forward):
+    loss = make()
+    x = backend.asarray(np.random.default_rng(0).standard_normal((20, 10)), "float32")
+    t = backend.asarray(np.arange(20) % 10) if make is SoftmaxWithLoss else x * 2
+    assert count(device_counters, lambda: loss.forward(x, t))[0] == forward
+    assert count(device_counters, loss.backward)[0] == 0  # forward has made it
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("layers", [1, 6])
+def test_an_update_is_one_launch_however_many_layers(backend, device_counters, name, layers):
+    network = MultiLayerNet(20, [10] * layers, 5, device="cuda", seed=0)
+    optimizer = OPTIMIZERS[name]()
+    update = lambda: optimizer.update(network.params, network.grads)  # noqa: E731
+    assert count(device_counters, update)[0] == 1
+
+
+def trainer(**network):
+    rng = np.random.default_rng(0)
+    x, t = rng.random((600, 784), np.float32), rng.integers(10, size=600)
+    network = MultiLayerNetExtend(784, [100] * 4, 10, device="cuda", seed=0, **network)
+    return Trainer(
+        network, x, t, x, t, optimizer="adam", optimizer_param={"lr": 0.001}, verbose=False,
+        record_loss="before", mini_batch_size=100,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "at_most"),
+    [
+        ({}, 40),
+        ({"use_batchnorm": True, "use_dropout": True, "dropout_ratio": 0.2}, 75),
+    ],
+)
+def test_launches_of_a_whole_step_with_adam(backend, device_counters, settings, at_most):
+    training = trainer(**settings)
+    training.train_step()  # the first of an epoch evaluates
+    assert count(device_counters, training.train_step)[0] <= at_most
+
+
+def test_nothing_is_moved_or_waited_for_between_two_evaluations(backend, device_counters):
+    training = trainer(use_batchnorm=True, use_dropout=True, dropout_ratio=0.2)
+    training.train_step()
+    with device_counters.counting() as added:
+        for _ in range(training.iter_per_epoch - 1):
+            training.train_step()
+    assert added["copies_h2d"] == added["copies_d2h"] == 0
+    assert added["synchronizations"] == 0
