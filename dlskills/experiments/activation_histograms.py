@@ -35,7 +35,7 @@ ABOUT = Text(
     "图中是多次抽样中的第一次；各论断则由全部抽样判断。",
 )
 RANDOM = True
-QUICK = {"draws": 2}
+QUICK = {"draws": 1}
 OPTIONS = {"draws": "How often weights and inputs are drawn."}
 INITS: dict[str, float | str] = {"std 1": 1.0, "std 0.01": 0.01, "Xavier": "xavier", "He": "he"}
 FUNCTIONS = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
@@ -220,7 +220,7 @@ def _plot(numbers: Numbers, function: str) -> Figure:
         std = numbers["statistics"][function][init]["std"][0]
         for i, panel in enumerate(row):
             shares = np.asarray(found["counts"][i]) / (INPUTS * UNITS)
-            panel.bar(edges[:-1], shares, np.diff(edges), align="edge", color=color)
+            panel.stairs(shares, edges, fill=True, color=color)
             note = f"std {float(f'{std[i]:.2g}'):,g}"  # 2,300, not 2.3e+03
             if found["outside"][i] >= 0.0005:  # else it would read 0.0%
                 note += f"\n{found['outside'][i]:.1%} outside"

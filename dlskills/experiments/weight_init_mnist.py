@@ -29,7 +29,7 @@ ABOUT = Text(
     "记录的是更新之前该批的损失。",
 )
 RANDOM = True
-QUICK = {"iterations": 300}
+QUICK = {"iterations": 200}
 OPTIONS = {"iterations": "Steps of each network."}
 INITS: dict[str, float | str] = {"std 0.01": 0.01, "Xavier": "xavier", "He": "he"}
 BATCH_SIZE = 128
