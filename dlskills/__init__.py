@@ -53,7 +53,7 @@ from dlskills.optimizers import (
 from dlskills.parameters import Parameters
 from dlskills.plotting import smooth_curve
 from dlskills.sequential import Sequential
-from dlskills.training import DivergedError, Trainer
+from dlskills.training import DeviceMemoryError, DivergedError, Trainer
 
 __version__ = "0.1.0"
 
@@ -73,4 +73,5 @@ __all__ = [  # noqa: RUF022 - by subject
     "smooth_curve",
     # arrays and where they live
     "get_backend", "Backend", "backend_of", "namespace", "to_device", "to_host", "DeviceError",
+    "DeviceMemoryError",
 ]  # fmt: skip

@@ -14,10 +14,14 @@ from dlskills.layers import SoftmaxWithLoss, check_labels
 from dlskills.optimizers import Optimizer, make_optimizer
 from dlskills.random import resolve_seed, stream
 from dlskills.sequential import Sequential
+from dlskills.training.memory import memory_explained
 from dlskills.training.progress import Progress
+from dlskills.training.samples import Samples, place_samples
 
 if TYPE_CHECKING:
     from dlskills.diagnostics import Monitor
+
+_ROWS = 10_000  # samples that are evaluated, and so moved, at a time
 
 _SGD_PARAM: Mapping[str, Any] = MappingProxyType({"lr": 0.01})
 
@@ -58,6 +62,10 @@ class Trainer:
     evaluate : {"first", "last"}, default "first"
         The page measures accuracies after the first step of each epoch; ``"last"`` after its
         last.
+    data_on_device : bool, optional
+        Whether the data are moved to a CUDA device as a whole. By default they are if they take
+        at most half of its free memory; else each batch is copied while the one before it
+        computes.
     monitor : dlskills.diagnostics.Monitor, optional
         Of `network`: looks into it while it learns. Any object with ``observe(x, t)`` will do,
         which is called after each update with its batch.
@@ -77,6 +85,8 @@ class Trainer:
     ------
     ValueError, TypeError
         A name is not known, an array has the wrong length or labels out of range.
+    DeviceMemoryError
+        The data do not fit.
     """
 
     def __init__(
@@ -97,6 +107,7 @@ class Trainer:
         sampling: str = "replacement",
         record_loss: str = "after",
         evaluate: str = "first",
+        data_on_device: bool | None = None,
         monitor: Monitor | None = None,
     ) -> None:
         self.network = network
@@ -111,13 +122,15 @@ class Trainer:
         self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
         self.optimizer = _optimizer(optimizer, optimizer_param)
-        self.x_train, self.t_train = _on_device(network, "train", x_train, t_train)
-        self.x_test, self.t_test = _on_device(network, "test", x_test, t_test)
+        _check_samples(network, "train", x_train, t_train)
+        _check_samples(network, "test", x_test, t_test)
+        self._train = self._place("train", x_train, t_train, data_on_device)
+        self._test = self._place("test", x_test, t_test, data_on_device)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         if evaluate_sample_num_per_epoch is not None:
             check_count("evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch)
 
-        self.train_size = self.x_train.shape[0]
+        self.train_size = x_train.shape[0]
         self._batches = Batches(
             self.train_size,
             self.batch_size,
@@ -128,6 +141,7 @@ class Trainer:
         self.max_iter = self.epochs * self.iter_per_epoch
         self.current_iter = 0
         self.current_epoch = 0
+        self._evaluation_due = False
 
         self._losses: list[float] = []
         self._unread: list[Array] = []
@@ -136,18 +150,61 @@ class Trainer:
         self.test_acc_list: list[float] = []
         self.test_acc: float | None = None
 
+    def _place(self, part: str, x: Array, t: Array, on_device: bool | None) -> Samples:
+        here, dtype = self.network.backend, self.network.params.dtype
+        with memory_explained(
+            here, f"the {part} data, {tuple(x.shape)} numbers", "give data_on_device=False"
+        ):
+            return place_samples(here, x, t, dtype, self.batch_size, on_device)
+
+    @property
+    def x_train(self) -> Array:
+        """The inputs to train on, where they live."""
+        return self._train.x
+
+    @property
+    def t_train(self) -> Array:
+        """Their targets."""
+        return self._train.t
+
+    @property
+    def x_test(self) -> Array:
+        """The inputs to test on, where they live."""
+        return self._test.x
+
+    @property
+    def t_test(self) -> Array:
+        """Their targets."""
+        return self._test.t
+
     def train_step(self) -> None:
-        """One batch, one update; at the turn of an epoch, accuracies."""
+        """One batch, one update; at the turn of an epoch, accuracies.
+
+        Raises
+        ------
+        DeviceMemoryError
+            The device has no memory left. Parameters and history are those of the step before.
+        """
+        done = self.current_iter
+        with memory_explained(
+            self.network.backend,
+            f"step {done + 1} with mini_batch_size={self.batch_size}",
+            f"make mini_batch_size smaller; parameters and history are as after step {done}",
+        ):
+            self._train_step()
+        if self._evaluation_due:
+            self._end_epoch()
+
+    def _train_step(self) -> None:
+        if self._evaluation_due:  # an error came between the last step and its accuracies
+            self._end_epoch()
         position = self.current_iter % self.iter_per_epoch
         if position == 0:
             # an epoch's indices are moved together: a copy a step would make a GPU wait
-            self._order = self.network.backend.asarray(self._batches.epoch())
+            self._order = self._batches.epoch()
+            self._train.start_epoch(self._order)
         start = position * self.batch_size
-        batch = self._order[start : min(start + self.batch_size, self._order.shape[0])]
-        xp = self.network.backend.xp
-        with self.network.backend.active():
-            x = xp.take(self.x_train, batch, axis=0)
-            t = xp.take(self.t_train, batch, axis=0)
+        x, t = self._train.batch(start, min(start + self.batch_size, len(self._order)))
 
         loss, grads = self.network.loss_and_gradient(x, t)
         self.optimizer.update(self.network.params, grads)
@@ -158,23 +215,34 @@ class Trainer:
         if self.monitor is not None:
             self.monitor.observe(x, t)
 
-        if position == (0 if self.evaluate == "first" else self.iter_per_epoch - 1):
-            self._end_epoch()
+        last = 0 if self.evaluate == "first" else self.iter_per_epoch - 1
+        self._evaluation_due = position == last
 
     def _end_epoch(self) -> None:
         self._check_losses()
-        self.current_epoch += 1
         count = self.evaluate_sample_num_per_epoch
-        for acc_list, x, t in (
-            (self.train_acc_list, self.x_train, self.t_train),
-            (self.test_acc_list, self.x_test, self.t_test),
+        with memory_explained(
+            self.network.backend,
+            f"the accuracies after step {self.current_iter}",
+            "free some, and train() goes on; parameters are as after that step",
         ):
-            stop = x.shape[0] if count is None else min(count, x.shape[0])
-            acc_list.append(self._accuracy(x[:stop, ...], t[:stop, ...]))
+            train_acc = self._accuracy(self._train, count)
+            test_acc = self._accuracy(self._test, count)
+        self.train_acc_list.append(train_acc)
+        self.test_acc_list.append(test_acc)
+        self.current_epoch += 1
+        self._evaluation_due = False
 
-    def _accuracy(self, x: Array, t: Array) -> float:
-        # of a single output, always the highest, every sample would count as right
-        return math.nan if self.network.output_size == 1 else self.network.accuracy(x, t)
+    def _accuracy(self, samples: Samples, count: int | None = None) -> float:
+        """Of the first `count` samples, or of all."""
+        if self.network.output_size == 1:  # always the highest, so that every sample were right
+            return math.nan
+        size = samples.x.shape[0] if count is None else min(count, samples.x.shape[0])
+        right = 0.0
+        for start in range(0, size, _ROWS):
+            stop = min(start + _ROWS, size)
+            right += self.network.accuracy(*samples.part(start, stop)) * (stop - start)
+        return float(right / size)
 
     def train(self) -> None:
         """Train for all epochs that are left.
@@ -195,8 +263,10 @@ class Trainer:
                         note += f", train accuracy {self.train_acc_list[-1]:.4f}"
                         note += f", test accuracy {self.test_acc_list[-1]:.4f}"
                     progress.note(note)
+            if self._evaluation_due:
+                self._end_epoch()
             self._check_losses()
-            self.test_acc = self._accuracy(self.x_test, self.t_test)
+            self.test_acc = self._accuracy(self._test)
             if not math.isnan(self.test_acc):
                 progress.note(f"final test accuracy {self.test_acc:.4f}")
 
@@ -240,8 +310,8 @@ def _optimizer(optimizer: str | Optimizer, param: Mapping[str, Any]) -> Optimize
     return optimizer
 
 
-def _on_device(network: Sequential, part: str, x: Array, t: Array) -> tuple[Array, Array]:
-    """Inputs and labels, checked once on the host, where the network lives."""
+def _check_samples(network: Sequential, part: str, x: Array, t: Array) -> None:
+    """Refuse inputs and labels that can't be trained on, once, on the host."""
     for name, array in ((f"x_{part}", x), (f"t_{part}", t)):
         if not getattr(array, "shape", ()):
             raise TypeError(
@@ -254,4 +324,3 @@ def _on_device(network: Sequential, part: str, x: Array, t: Array) -> tuple[Arra
         )
     if isinstance(network.loss_layer, SoftmaxWithLoss) and network.output_size is not None:
         check_labels(f"t_{part}", to_host(t), network.output_size)
-    return network.backend.asarray(x, network.params.dtype), network.backend.asarray(t)

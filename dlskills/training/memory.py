@@ -1,0 +1,40 @@
+"""What is said when a device has no memory left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from dlskills.backend import Backend, DeviceError
+
+
+class DeviceMemoryError(DeviceError):
+    """A device has too little memory for what was asked; the message says for what."""
+
+
+@contextlib.contextmanager
+def memory_explained(backend: Backend, what: str, remedy: str) -> Iterator[None]:
+    """Turn a library's error of exhausted memory into one that names the work and the way out.
+
+    Parameters
+    ----------
+    backend : Backend
+    what : str
+        What is done in the block, such as "step 3, with batches of 100".
+    remedy : str
+        What to do.
+
+    Raises
+    ------
+    DeviceMemoryError
+    """
+    try:
+        yield
+    except Exception as error:
+        # CuPy's and PyTorch's have this name; neither library may be there to import it from
+        if type(error).__name__ != "OutOfMemoryError" and not isinstance(error, MemoryError):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DeviceMemoryError(
+            f"{backend} has no memory left for {what}: {reason}; {remedy}"
+        ) from error
