@@ -183,16 +183,30 @@ def _cuda(device: str, number: int) -> Backend:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(
-            f"device {device!r}: CuPy finds no GPU to use ({error}); install or update the "
-            "NVIDIA driver (nvidia-smi shows it), or use device='cpu'"
-        ) from None
+        raise DeviceError(f"device {device!r}: {_why_no_gpu(error)}, or use device='cpu'") from None
     if number >= count:
         there = ", ".join(f"'cuda:{n}'" for n in range(count)) or "none"
         raise DeviceError(f"device {device!r} does not exist; this machine has: {there}")
     import array_api_compat.cupy as xp
 
     return Backend("cupy", xp, cupy.cuda.Device(number))
+
+
+def _why_no_gpu(error: Exception) -> str:
+    import cupy
+
+    knows = cupy.cuda.runtime.driverGetVersion()
+    needs = cupy.cuda.get_local_runtime_version() if knows else 0
+    if knows and knows // 1000 < needs // 1000:
+        known, needed = (f"{n // 1000}.{n % 1000 // 10}" for n in (knows, needs))
+        return (
+            f"the NVIDIA driver is too old: it knows CUDA {known}, and this CuPy needs {needed} "
+            f"({error}); update the driver"
+        )
+    return (
+        f"CuPy finds no GPU to use ({error}); install or update the NVIDIA driver "
+        "(nvidia-smi shows it)"
+    )
 
 
 def _backend_of_namespace(xp: ModuleType, device: str | Device | None) -> Backend:

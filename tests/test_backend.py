@@ -112,16 +112,17 @@ def test_what_is_no_namespace_is_refused(xp):
         get_backend(xp=xp)
 
 
-def fake_cupy(monkeypatch, count):
-    """A CuPy whose driver counts devices by `count()`."""
+def fake_cupy(monkeypatch, count, driver=0):
+    """A CuPy for CUDA 12.9, whose driver counts devices by `count()`."""
 
     class CUDARuntimeError(RuntimeError):
         pass
 
     runtime = types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError)
     runtime.getDeviceCount = lambda: count(CUDARuntimeError)
+    runtime.driverGetVersion = lambda: driver
     module = types.ModuleType("cupy")
-    module.cuda = types.SimpleNamespace(runtime=runtime)
+    module.cuda = types.SimpleNamespace(runtime=runtime, get_local_runtime_version=lambda: 12_090)
     monkeypatch.setitem(sys.modules, "cupy", module)
 
 
@@ -147,6 +148,15 @@ def test_a_broken_cupy_says_why(monkeypatch, tmp_path):
 def test_no_driver_says_what_to_do(monkeypatch):
     fake_cupy(monkeypatch, no_driver)
     message = r"^device 'cuda': CuPy finds no GPU to use \(cudaErrorInsu.*\); install or update the"
+    with pytest.raises(DeviceError, match=message):
+        get_backend("cuda")
+
+
+def test_a_driver_too_old_says_what_it_knows(monkeypatch):
+    fake_cupy(monkeypatch, no_driver, driver=11_080)
+    message = (
+        r"the NVIDIA driver is too old: it knows CUDA 11.8, and this CuPy needs 12.9 \(cudaErr"
+    )
     with pytest.raises(DeviceError, match=message):
         get_backend("cuda")
 

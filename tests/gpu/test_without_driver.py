@@ -33,6 +33,18 @@ def test_the_device_is_refused_with_the_reason():
         get_backend("cuda")
 
 
+def test_a_driver_too_old_is_told_from_none(monkeypatch):
+    import cupy
+
+    monkeypatch.setattr(cupy.cuda.runtime, "driverGetVersion", lambda: 11_080)
+    message = (
+        r"^device 'cuda': the NVIDIA driver is too old: it knows CUDA 11.8, and this CuPy needs "
+        r"12\.\d+ \(cudaErrorInsufficientDriver: .+\); update the driver, or use device='cpu'$"
+    )
+    with pytest.raises(DeviceError, match=message):
+        get_backend("cuda")
+
+
 def test_the_engine_is_refused_with_the_reason():
     message = f"^engine 'fused' is not available: {MESSAGE}$"
     with pytest.raises(RuntimeError, match=message), engine("fused"):
