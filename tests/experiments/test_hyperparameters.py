@@ -34,6 +34,15 @@ def test_another_seed_draws_other_trials(numbers):
     assert other["validation_loss"] != numbers["trials"]["0"]["validation_loss"]
 
 
+def test_trials_of_the_same_rates_have_their_own_weights():
+    data, rates = hyperparameters.digits(QUIET), {"lr": 0.01, "weight_decay": 0.0}
+    losses = {
+        hyperparameters.train(QUIET, number, rates, data, 1)[1]["train_loss"][0]
+        for number in range(3)
+    }
+    assert len(losses) == 3
+
+
 def test_rates_are_drawn_evenly_on_a_logarithmic_scale():
     drawn = [hyperparameters.draw(0, number) for number in range(400)]
     for name, (low, high) in hyperparameters.RANGES.items():

@@ -52,3 +52,17 @@ def test_a_modules_own_missing_import_is_not_taken_for_the_modules(tmp_path, mon
 def test_the_pages_task_can_be_sent_to_a_process():
     task = PageTask(Settings(3), 7)
     assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_the_pages_task_is_given_up_when_the_pruner_says_so():
+    optuna = pytest.importorskip("optuna")
+    told = []
+    trial = types.SimpleNamespace(
+        number=0,
+        suggest_float=lambda name, low, high, log: high,
+        report=lambda score, epoch: told.append(epoch),
+        should_prune=lambda: told[-1] == 1,
+    )
+    with pytest.raises(optuna.TrialPruned):
+        PageTask(Settings(verbose=False), 9)(trial)
+    assert told == [0, 1]

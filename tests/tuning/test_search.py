@@ -56,6 +56,11 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path, sampler):
     assert len(quick(trials=15, storage=url, **options).trials) == 15  # there is nothing left
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_no_two_trials_are_the_same(sampler):
+    assert len({trial["lr"] for trial in params(quick(trials=15, sampler=sampler))}) == 15
+
+
 def test_tpe_learns_and_random_does_not():
     def mean(sampler):
         study = quick(trials=30, sampler=sampler)
