@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.backend import Array, namespace, to_host
+from dlskills.backend import Array, get_backend, namespace, to_host
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check, Claim
 from dlskills.experiments.settings import Numbers, Settings, Table
@@ -77,6 +77,7 @@ def run(settings: Settings, *, scales: Sequence[float] = SCALES, epochs: int = 2
     with (
         Progress(len(scales) * count, "batch-norm", show=settings.verbose) as progress,
         np.errstate(over="ignore", invalid="ignore"),
+        get_backend(settings.device).active(),
     ):
         for scale in scales:
             accuracy, diverged = _train_pair(settings, scale, x, t, count, progress)

@@ -67,10 +67,11 @@ class SideBySide:
     def step(self, step: int) -> None:
         """One update of each network."""
         x, t = self.batch(step)
-        for name, network in self.networks.items():
-            loss, grads = network.loss_and_gradient(x, t)
-            self._optimizers[name].update(network.params, grads)
-            self.losses[name].append(loss)
+        with self._backend.active():
+            for name, network in self.networks.items():
+                loss, grads = network.loss_and_gradient(x, t)
+                self._optimizers[name].update(network.params, grads)
+                self.losses[name].append(loss)
 
     def fetched(self) -> dict[str, list[float]]:
         """The losses so far as plain numbers; waits for the device."""

@@ -72,16 +72,16 @@ def run(settings: Settings, *, iterations: int = 1000) -> Numbers:
         for activation, starts in INITS.items()
         for start, initializer in starts.items()
     }  # fmt: skip
-    before = {name: network.params.copy() for name, network in networks.items()}
+    before = {
+        name: {key: np.array(to_host(param)) for key, param in network.params.items()}
+        for name, network in networks.items()
+    }
     optimizers = {name: SGD(LEARNING_RATE) for name in networks}
     numbers = train_on_mnist(
         networks, optimizers, settings, batch_size=BATCH_SIZE, steps=steps, what="symmetry"
     )
     for name, network in networks.items():
-        changes = {
-            key: to_host(param) - to_host(before[name][key])
-            for key, param in network.params.items()
-        }
+        changes = {key: to_host(param) - before[name][key] for key, param in network.params.items()}
         found = {
             "units": distinct_units(to_host(network.params["W1"])),
             "spread": _spread(changes["W1"]),
