@@ -83,7 +83,10 @@ def run(settings: Settings, *, scales: Sequence[float] = SCALES, epochs: int = 2
             accuracy, diverged = _train_pair(settings, scale, x, t, count, progress)
             numbers["accuracy"][f"{scale:.3g}"] = accuracy
             numbers["diverged"][f"{scale:.3g}"] = diverged
-            ends = (f"{name} {values[-1]:.3f}" for name, values in accuracy.items() if values)
+            ends = (
+                f"{name} {'diverged' if name in diverged else f'{values[-1]:.3f}'}"
+                for name, values in accuracy.items()
+            )
             progress.note(f"standard deviation {scale:.3g}, accuracy: {', '.join(ends)}")
     return numbers
 
