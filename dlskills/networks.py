@@ -28,7 +28,7 @@ class MultiLayerNet(Sequential):
     weight_init_std : float, str or Initializer, default "relu"
         A standard deviation such as 0.01; ``"relu"`` or ``"he"``; ``"sigmoid"`` or ``"xavier"``.
     weight_decay_lambda : float, default 0
-    seed, device, dtype, xp
+    seed, device, dtype, compute_dtype, loss_scale, xp
         See :class:`Sequential`.
 
     Examples
@@ -49,6 +49,8 @@ class MultiLayerNet(Sequential):
         seed: int | None = None,
         device: str | Device | None = None,
         dtype: str | DType = "float32",
+        compute_dtype: str | DType | None = None,
+        loss_scale: float | None = None,
         xp: ModuleType | None = None,
     ) -> None:
         self.input_size = check_count("input_size", input_size)
@@ -64,6 +66,8 @@ class MultiLayerNet(Sequential):
             seed=seed,
             device=device,
             dtype=dtype,
+            compute_dtype=compute_dtype,
+            loss_scale=loss_scale,
             xp=xp,
         )
 
@@ -104,7 +108,7 @@ class MultiLayerNetExtend(MultiLayerNet):
     use_batchnorm : bool, default False
     inverted_dropout : bool, default False
         See :class:`~dlskills.Dropout`.
-    seed, device, dtype, xp
+    seed, device, dtype, compute_dtype, loss_scale, xp
         See :class:`Sequential`.
     """
 
@@ -125,6 +129,8 @@ class MultiLayerNetExtend(MultiLayerNet):
         seed: int | None = None,
         device: str | Device | None = None,
         dtype: str | DType = "float32",
+        compute_dtype: str | DType | None = None,
+        loss_scale: float | None = None,
         xp: ModuleType | None = None,
     ) -> None:
         self.use_dropout = use_dropout
@@ -141,6 +147,8 @@ class MultiLayerNetExtend(MultiLayerNet):
             seed=seed,
             device=device,
             dtype=dtype,
+            compute_dtype=compute_dtype,
+            loss_scale=loss_scale,
             xp=xp,
         )
 

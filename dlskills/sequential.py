@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import copy
 import functools
 import math
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills import gradients
+from dlskills import gradients, structure
 from dlskills.backend import Array, Device, DType, check_array, get_backend
 from dlskills.checks import check_number
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
@@ -41,6 +40,14 @@ class Sequential:
         See :func:`dlskills.get_backend`.
     dtype : str or dtype, default "float32"
         Of parameters and computation. ``"float64"`` for checks of gradients.
+    compute_dtype : str or dtype, optional
+        Of the layers' computation, if it is to be another, such as ``"float16"``: they work on a
+        copy of the parameters that each pass refreshes; parameters, gradients, the loss and the
+        outputs stay in `dtype` (Micikevicius et al., 2018, "Mixed precision training"). For GPUs:
+        NumPy has no fast half precision.
+    loss_scale : float, optional
+        What gradients are multiplied with on their way through the layers, and divided by at its
+        end, as small ones would be 0 in float16. Default 1024 for ``"float16"``, else 1.
 
     Attributes
     ----------
@@ -69,9 +76,11 @@ class Sequential:
         seed: int | None = None,
         device: str | Device | None = None,
         dtype: str | DType = "float32",
+        compute_dtype: str | DType | None = None,
+        loss_scale: float | None = None,
         xp: ModuleType | None = None,
     ) -> None:
-        self.layers = _check_layers(layers)
+        self.layers = structure.check_layers(layers)
         if loss is not None and not isinstance(loss, Loss):
             raise TypeError(f"loss must be a Loss, such as MeanSquaredError(), got {loss!r}")
         self.loss_layer = SoftmaxWithLoss() if loss is None else loss
@@ -80,11 +89,17 @@ class Sequential:
         )
         self.seed = resolve_seed(seed)
         self.backend = get_backend(device, xp)
-        self._names = _parameter_names(self.layers)
-        self._shapes = _check_shapes(self.layers)
+        self._names = structure.parameter_names(self.layers)
+        self._shapes = structure.check_shapes(self.layers)
         self._weights = [names["W"] for names in self._names if "W" in names]
         self._first = next((i for i, names in enumerate(self._names) if names), len(self.layers))
-        self._initialize(self.backend.dtype(dtype))
+        dtype = self.backend.dtype(dtype)
+        self.compute_dtype = dtype if compute_dtype is None else self.backend.dtype(compute_dtype)
+        if loss_scale is None:
+            half = getattr(self.backend.xp, "float16", None)  # which not every library has
+            loss_scale = 1024 if self.compute_dtype == half else 1
+        self.loss_scale = check_number("loss_scale", loss_scale, above=0)
+        self._initialize(dtype)
 
     def _initialize(self, dtype: DType) -> None:
         declared = {
@@ -99,14 +114,25 @@ class Sequential:
             values = wanted.initializer(wanted.shape, stream(self.seed, "weights", name))
             self.params[name] = here.asarray(values, dtype)
         self.grads = self.params.zeros_like()
+        if self.compute_dtype != dtype:
+            self._working, self._working_grads = (
+                Parameters.from_shapes(
+                    shapes, dtype=self.compute_dtype, device=here.device, xp=here.xp
+                )
+                for _ in range(2)
+            )
         self._bind()
         for i, layer in enumerate(self.layers):
             layer.seed(self.seed, str(i))
 
+    _working: Parameters | None = None
+    _working_grads: Parameters | None = None
+
     def _bind(self) -> None:
         """Hand each layer its views of the parameters and gradients."""
+        params, grads = self._working or self.params, self._working_grads or self.grads
         for i, (layer, names) in enumerate(zip(self.layers, self._names, strict=True)):
-            layer.bind(Views(self.params, names), Views(self.grads, names))
+            layer.bind(Views(params, names), Views(grads, names))
             layer.propagates = i > self._first
 
     @property
@@ -135,7 +161,7 @@ class Sequential:
         Parameters
         ----------
         x : array, shape (N, ...)
-            N samples, on the network's device; cast to its dtype.
+            N samples, on the network's device; cast to the dtype of its computation.
         train_flg : bool, default False
             Whether Dropout and Batch Norm act as in training.
 
@@ -152,9 +178,14 @@ class Sequential:
         """
         x = self._input(x)
         with self.backend.active():
+            if self._working is not None:
+                self._working.flat = self.backend.xp.astype(self.params.flat, self.compute_dtype)
             for layer in self.layers:
                 x = layer.forward(x, train_flg)
-        return x
+            return self._cast(x, self.params.dtype)
+
+    def _cast(self, array: Array, dtype: DType) -> Array:
+        return array if array.dtype == dtype else self.backend.xp.astype(array, dtype)
 
     def loss(self, x: Array, t: Array, train_flg: bool = False) -> Array:
         """The loss, weight decay included.
@@ -248,9 +279,13 @@ class Sequential:
         """
         loss = self.loss(x, t, train_flg=True)
         with self.backend.active():
-            dout = self.loss_layer.backward()
+            dout = self._cast(self.loss_layer.backward(self.loss_scale), self.compute_dtype)
             for layer in reversed(self.layers[self._first :]):
                 dout = layer.backward(dout)
+            if self._working_grads is not None:
+                self.grads.flat = self._cast(self._working_grads.flat, self.params.dtype)
+            if self.loss_scale != 1:
+                self.grads.flat = self.grads.flat / self.loss_scale
             if self.weight_decay_lambda > 0:
                 for name in self._weights:
                     self.grads[name] += self.weight_decay_lambda * self.params[name]
@@ -287,6 +322,7 @@ class Sequential:
             {name: xp.astype(param, dtype) for name, param in self.params.items()}
         )
         network.grads = network.params.zeros_like()
+        network.compute_dtype, network._working, network._working_grads = dtype, None, None
         network._bind()
         return network
 
@@ -302,26 +338,15 @@ class Sequential:
                 f"x must have {math.prod(expected)} numbers a sample, as {self.layers[0]!r} takes, "
                 f"got an array of shape {tuple(x.shape)}"
             )
-        if x.dtype != self.params.dtype:
-            x = self.backend.xp.astype(x, self.params.dtype)
-        return x
+        return self._cast(x, self.compute_dtype)
 
     def summary(self) -> str:
         """A table of the layers, the shapes of their outputs, and their numbers of parameters."""
-        rows = [("layer", "output shape", "parameters")]
-        for layer, names, shape in zip(self.layers, self._names, self._shapes[1:], strict=True):
-            size = sum(math.prod(self.params[name].shape) for name in names.values())
-            sizes = ", ".join(names.values())
-            output = "any" if shape is None else str(("N", *shape)).replace("'", "")
-            rows.append((repr(layer), output, f"{size:,} ({sizes})" if names else "0"))
-        rows.append((repr(self.loss_layer), "()", "0"))
-        width = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)) for row in rows
-        ]
-        lines.insert(1, "  ".join("-" * w for w in width))
-        lines.append(f"{self.params.size:,} parameters, {self.params.dtype} on {self.backend}")
-        return "\n".join(line.rstrip() for line in lines)
+        place = f"{self.params.dtype} on {self.backend}"
+        shapes = self._shapes[1:]
+        return structure.table(
+            self.layers, self.loss_layer, self._names, shapes, self.params, place
+        )
 
     def _settings(self) -> list[str]:
         decay = self.weight_decay_lambda
@@ -330,53 +355,3 @@ class Sequential:
     def __repr__(self) -> str:
         layers = "".join(f"    {layer!r},\n" for layer in self.layers)
         return f"{type(self).__name__}([\n{layers}], {', '.join(self._settings())})"
-
-
-def _check_layers(layers: Any) -> list[Layer]:
-    if not isinstance(layers, Sequence) or not layers or isinstance(layers, str):
-        raise TypeError(f"layers must be a list of at least one layer, got {layers!r}")
-    for i, layer in enumerate(layers):
-        if isinstance(layer, Loss):
-            raise TypeError(f"layers[{i}] is a loss, {layer!r}; give it to the network as loss=...")
-        if not isinstance(layer, Layer):
-            hint = f"; did you mean {layer.__name__}()?" if isinstance(layer, type) else ""
-            raise TypeError(f"layers[{i}] must be a layer, got {layer!r}{hint}")
-        if "params" in vars(layer) or any(layer is other for other in layers[:i]):
-            raise ValueError(
-                f"layers[{i}], {layer!r}, has its place in a network already; make a new one"
-            )
-    return list(layers)
-
-
-def _parameter_names(layers: Sequence[Layer]) -> list[dict[str, str]]:
-    """For each layer its parameters' names, and those in the network: W -> W1, W2, ..."""
-    seen: collections.Counter[str] = collections.Counter()
-    names = []
-    for layer in layers:
-        own = list(layer.declare())
-        seen.update(own)
-        names.append({name: f"{name}{seen[name]}" for name in own})
-    counted = collections.Counter(name for full in names for name in full.values())
-    if repeated := [name for name, count in counted.items() if count > 1]:
-        raise ValueError(
-            f"two parameters of the network would be called {repeated[0]!r}; declare names without "
-            "digits at the end"
-        )
-    return names
-
-
-def _check_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...] | None]:
-    """The shape of a sample before the first layer and behind each, None where it may be any."""
-    # what stands before the first layer with a size of its own takes, and gives, that size
-    shape = next((layer.input_shape for layer in layers if layer.input_shape is not None), None)
-    shapes = [shape]
-    for i, layer in enumerate(layers):
-        if shape is None:
-            shape = layer.input_shape
-        if shape is not None:
-            try:
-                shape = layer.output_shape(shape)
-            except ValueError as error:
-                raise ValueError(f"layers[{i}] does not fit: {error}") from None
-        shapes.append(shape)
-    return shapes

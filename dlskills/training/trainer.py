@@ -151,7 +151,7 @@ class Trainer:
         self.test_acc: float | None = None
 
     def _place(self, part: str, x: Array, t: Array, on_device: bool | None) -> Samples:
-        here, dtype = self.network.backend, self.network.params.dtype
+        here, dtype = self.network.backend, self.network.compute_dtype
         with memory_explained(
             here, f"the {part} data, {tuple(x.shape)} numbers", "give data_on_device=False"
         ):

@@ -1,0 +1,86 @@
+"""What a row of layers makes of a network: names of parameters, shapes, a table of it all."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlskills.backend import Array
+from dlskills.layers import Layer, Loss
+
+
+def check_layers(layers: Any) -> list[Layer]:
+    """The layers as a list, refused unless each is one and belongs to no network yet."""
+    if not isinstance(layers, Sequence) or not layers or isinstance(layers, str):
+        raise TypeError(f"layers must be a list of at least one layer, got {layers!r}")
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Loss):
+            raise TypeError(f"layers[{i}] is a loss, {layer!r}; give it to the network as loss=...")
+        if not isinstance(layer, Layer):
+            hint = f"; did you mean {layer.__name__}()?" if isinstance(layer, type) else ""
+            raise TypeError(f"layers[{i}] must be a layer, got {layer!r}{hint}")
+        if "params" in vars(layer) or any(layer is other for other in layers[:i]):
+            raise ValueError(
+                f"layers[{i}], {layer!r}, has its place in a network already; make a new one"
+            )
+    return list(layers)
+
+
+def parameter_names(layers: Sequence[Layer]) -> list[dict[str, str]]:
+    """For each layer its parameters' names, and those in the network: W -> W1, W2, ..."""
+    seen: collections.Counter[str] = collections.Counter()
+    names = []
+    for layer in layers:
+        own = list(layer.declare())
+        seen.update(own)
+        names.append({name: f"{name}{seen[name]}" for name in own})
+    counted = collections.Counter(name for full in names for name in full.values())
+    if repeated := [name for name, count in counted.items() if count > 1]:
+        raise ValueError(
+            f"two parameters of the network would be called {repeated[0]!r}; declare names without "
+            "digits at the end"
+        )
+    return names
+
+
+def check_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...] | None]:
+    """The shape of a sample before the first layer and behind each, None where it may be any."""
+    # what stands before the first layer with a size of its own takes, and gives, that size
+    shape = next((layer.input_shape for layer in layers if layer.input_shape is not None), None)
+    shapes = [shape]
+    for i, layer in enumerate(layers):
+        if shape is None:
+            shape = layer.input_shape
+        if shape is not None:
+            try:
+                shape = layer.output_shape(shape)
+            except ValueError as error:
+                raise ValueError(f"layers[{i}] does not fit: {error}") from None
+        shapes.append(shape)
+    return shapes
+
+
+def table(
+    layers: Sequence[Layer],
+    loss: Loss,
+    names: Sequence[Mapping[str, str]],
+    shapes: Sequence[tuple[int, ...] | None],
+    params: Mapping[str, Array],
+    place: str,
+) -> str:
+    """The layers, the shapes of their outputs, their parameters; below it, where they live."""
+    rows = [("layer", "output shape", "parameters")]
+    total = 0
+    for layer, own, shape in zip(layers, names, shapes, strict=True):
+        size = sum(math.prod(params[name].shape) for name in own.values())
+        total += size
+        output = "any" if shape is None else str(("N", *shape)).replace("'", "")
+        rows.append((repr(layer), output, f"{size:,} ({', '.join(own.values())})" if own else "0"))
+    rows.append((repr(loss), "()", "0"))
+    width = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)) for row in rows]
+    lines.insert(1, "  ".join("-" * w for w in width))
+    lines.append(f"{total:,} parameters, {place}")
+    return "\n".join(line.rstrip() for line in lines)

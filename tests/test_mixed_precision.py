@@ -1,0 +1,127 @@
+"""Layers that compute in half precision, with parameters in single precision."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from dlskills import Adam, MultiLayerNet, MultiLayerNetExtend, Trainer, load_mnist, to_host
+
+HALF = pytest.mark.backends("numpy", "torch", "cupy")
+
+
+def make(backend, compute_dtype="float16", **options):
+    return MultiLayerNetExtend(
+        784, [20, 20], 10, seed=0, device=backend.device, xp=backend.xp, use_batchnorm=True,
+        compute_dtype=compute_dtype, **options,
+    )  # fmt: skip
+
+
+def batch(backend):
+    (x, t), _ = load_mnist(subset="sample")
+    return backend.asarray(x[:40]), backend.asarray(t[:40])
+
+
+@HALF
+def test_parameters_gradients_loss_and_outputs_stay_single(backend):
+    network, (x, t) = make(backend), batch(backend)
+    loss, grads = network.loss_and_gradient(x, t)
+    single = backend.dtype("float32")
+    assert network.compute_dtype == backend.dtype("float16")
+    assert network.params.dtype == grads.dtype == loss.dtype == single
+    assert network.predict(x).dtype == single
+    assert network.layers[0].params["W"].dtype == backend.dtype("float16")
+
+
+@HALF
+def test_it_is_single_precision_to_the_rounding_of_half(backend):
+    smooth = {"activation": "tanh"}  # where a ReLU flips, a gradient is another
+    (x, t), half, single = batch(backend), make(backend, **smooth), make(backend, None, **smooth)
+    loss, grads = half.loss_and_gradient(x, t)
+    expected_loss, expected = single.loss_and_gradient(x, t)
+    assert float(loss) == pytest.approx(float(expected_loss), rel=0.02)
+    assert float(loss) != float(expected_loss)
+    for name, grad in expected.items():
+        if name in ("b1", "b2"):  # before Batch Norm: rounding, and nothing else
+            continue
+        scale = np.abs(to_host(grad)).max()
+        np.testing.assert_allclose(to_host(grads[name]), to_host(grad), atol=0.02 * scale)
+
+
+@HALF
+def test_small_steps_are_not_lost(backend):
+    """1 + 1e-4 is 1 in half precision: only parameters in single precision take such steps."""
+    network, (x, t) = make(backend), batch(backend)
+    before = to_host(network.params["gamma1"]).copy()
+    for _ in range(5):
+        Adam(1e-5).update(network.params, network.gradient(x, t))
+    assert (to_host(network.params["gamma1"]) != before).any()
+    assert np.abs(to_host(network.params["gamma1"]) - before).max() < 5e-4
+
+
+@pytest.mark.backends("torch", "cupy")  # NumPy takes minutes
+def test_training_learns(backend):
+    (x, t), (x_test, t_test) = load_mnist(subset="sample")
+    trainer = Trainer(
+        make(backend), x[:500], t[:500], x_test[:200], t_test[:200], epochs=10,
+        optimizer="adam", optimizer_param={"lr": 0.003}, verbose=False,
+    )  # fmt: skip
+    assert trainer.x_train.dtype == backend.dtype("float16")
+    trainer.train()
+    assert trainer.test_acc > 0.7
+
+
+@HALF
+def test_a_loss_scale_saves_small_gradients_and_changes_no_others(backend):
+    x, t = batch(backend)
+    scaled, unscaled = make(backend), make(backend, loss_scale=1)
+    assert scaled.loss_scale == 1024
+    for network in (scaled, unscaled):
+        network.params["W3"] *= 1e-6  # what goes back through it is below 6e-8, float16's least
+    zeros = [np.mean(to_host(network.gradient(x, t)["W2"]) == 0) for network in (scaled, unscaled)]
+    assert zeros[0] < 0.2 < 0.5 < zeros[1]
+
+
+def test_a_loss_scale_alone_changes_nothing(backend):
+    x, t = batch(backend)
+    one, two = (
+        MultiLayerNet(784, [20], 10, seed=0, device=backend.device, xp=backend.xp, loss_scale=s)
+        for s in (1, 2**10)
+    )
+    np.testing.assert_allclose(
+        to_host(one.gradient(x, t).flat), to_host(two.gradient(x, t).flat), rtol=1e-5, atol=1e-8
+    )
+
+
+@HALF
+def test_weight_decay_and_copies(backend):
+    x, t = batch(backend)
+    network = make(backend, weight_decay_lambda=0.1)
+    twin = copy.deepcopy(network)
+    Adam().update(network.params, network.gradient(x, t))
+    Adam().update(twin.params, twin.gradient(x, t))
+    np.testing.assert_array_equal(to_host(twin.params.flat), to_host(network.params.flat))
+    assert network.numerical_gradient  # made in float64, whatever the computation is in
+    assert twin._copy(backend.dtype("float64")).compute_dtype == backend.dtype("float64")
+
+
+@pytest.mark.backends("torch")
+def test_bfloat16_where_a_library_has_it(backend):
+    network, (x, t) = make(backend, "bfloat16"), batch(backend)
+    assert network.loss_scale == 1
+    expected, _ = make(backend, None).loss_and_gradient(x, t)
+    assert float(network.loss_and_gradient(x, t)[0]) == pytest.approx(float(expected), rel=0.05)
+
+
+@pytest.mark.backends("numpy")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compute_dtype": "half16"}, "dtype 'half16' is not known to numpy"),
+        ({"compute_dtype": "int32"}, "floating-point"),
+        ({"compute_dtype": "float16", "loss_scale": 0}, "loss_scale must be .*greater than 0"),
+    ],
+)
+def test_bad_settings(backend, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        MultiLayerNet(3, [2], 2, **options)
