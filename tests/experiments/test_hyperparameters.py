@@ -133,6 +133,6 @@ def test_the_same_on_a_gpu(backend, numbers):
 
 @pytest.mark.slow
 def test_what_the_search_finds_and_that_its_winner_was_lucky():
-    (records,) = experiments.run(["hyperparameters"], QUIET, seeds=3, jobs=2).values()
-    verdicts = judge(hyperparameters.CLAIMS, [record.numbers for record in records])
+    (records,) = experiments.run(["hyperparameters"], QUIET).values()
+    verdicts = judge(hyperparameters.CLAIMS, [records[0].numbers])
     assert [verdict.confirmed for verdict in verdicts] == [True, True, False]
