@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from dlskills import cli
 from dlskills.experiments import EXPERIMENTS
+from dlskills.experiments.runner import options_of
 
 
 @pytest.fixture
@@ -71,3 +72,10 @@ def test_an_unknown_language_is_a_usage_error(report):
     _, result, page = report("--lang", "fr")
     assert result.exit_code == 2
     assert page is None
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiments_options_can_be_kept(name, quick):
+    options = {o: parameter.default for o, parameter in options_of(EXPERIMENTS[name]).items()}
+    json.dumps(options | (EXPERIMENTS[name].QUICK if quick else {}))
