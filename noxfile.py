@@ -116,3 +116,10 @@ def bench(session: nox.Session) -> None:
         session.run("pytest", "benchmarks", *session.posargs[1:])
     else:
         session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """The day a GPU is there: tests, experiments and benchmarks on it, in one page."""
+    session.install(".[gpu,jit,test,bench]", TORCH)
+    session.run("python", "-m", "benchmarks.gpu_day", *session.posargs)
