@@ -37,6 +37,10 @@ def main() -> None:
         from benchmarks import parallel
 
         parallel.main(3 if options.quick else options.rounds or ROUNDS)
+    elif options.tasks[:1] == ["profile"]:
+        from benchmarks import step_profile
+
+        step_profile.main(*map(int, options.tasks[1:]))
     elif problem := _obstacle(options.device):
         print(f"skipped: {problem}")
     else:
@@ -48,7 +52,8 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks",
         description=__doc__,
         epilog="Instead of tasks: `report [file.json ...]` writes a Markdown page and a picture of "
-        "results; `parallel` measures from how many elements on several threads are quicker.",
+        "results; `parallel` measures from how many elements on several threads are quicker; "
+        "`profile [width]` takes a training step apart.",
     )
     parser.add_argument("tasks", nargs="*", help="parts of names, such as adam, 'width 100', relu")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))

@@ -5,7 +5,10 @@ overfitting, each formula written once for NumPy, CuPy and every other library o
 follows the Python Array API standard.
 """
 
-from dlskills import diagnostics, initializers
+import importlib
+from typing import Any
+
+from dlskills import initializers
 from dlskills.backend import (
     Backend,
     DeviceError,
@@ -56,6 +59,13 @@ from dlskills.sequential import Sequential
 from dlskills.training import DeviceMemoryError, DivergedError, Trainer
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "diagnostics":  # imported when it is asked for: not every program looks inside
+        return importlib.import_module("dlskills.diagnostics")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [  # noqa: RUF022 - by subject
     # update rules

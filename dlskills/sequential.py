@@ -208,9 +208,13 @@ class Sequential:
             check_labels("t", t, y.shape[1])  # on a GPU, the look would wait for it
         with self.backend.active():
             loss = self.loss_layer.forward(y, t)
-            return loss + self._penalty() if self.weight_decay_lambda else loss
+            return loss + self.penalty() if self.weight_decay_lambda else loss
 
-    def _penalty(self) -> Array | float:
+    def penalty(self) -> Array | float:
+        """The part of :meth:`loss` that weight decay adds: a 0-d array, or 0.0 without weights.
+
+        Losses with different `weight_decay_lambda` can be compared without it only.
+        """
         if not self._weights:
             return 0.0
         xp = self.backend.xp

@@ -33,12 +33,15 @@ ABOUT = Text(
     "first step of each epoch, as on the page. As there, Batch Norm's epsilon is 10e-7 (1e-6); "
     "unlike there, its running averages are means from the first batch on, not numbers that start "
     "at 0 and spoil the first accuracies. A network whose numbers are no longer finite has "
-    "diverged and stops: the accuracy of 0.097 that the page draws for it is the share of zeros.",
+    "diverged and stops: the accuracy of 0.097 that the page draws for it is the share of zeros. "
+    "The page also lists less overfitting among Batch Norm's advantages and has no experiment on "
+    "it; neither has this.",
     "对 16 种初始权重的标准差，各有两个 5 个隐藏层、每层 100 个神经元的网络学习前 1000 个数字，"
     "其中一个使用 Batch Norm：初始权重相同，每批 100 个数字也相同，SGD 的学习率为 0.01。"
     "与教程一样，在每个 epoch 的第一步之后测量精度，Batch Norm 的 ε 取 10e-7（即 1e-6）。"
     "与教程不同的是，滑动平均从第一批起就是真正的平均值，而不是从 0 开始、使最初的精度失真。"
-    "数值不再有限的网络被标为发散并停止：教程为它画出的 0.097 其实只是数字 0 所占的比例。",
+    "数值不再有限的网络被标为发散并停止：教程为它画出的 0.097 其实只是数字 0 所占的比例。"
+    "教程还把抑制过拟合列为 Batch Norm 的优点，但没有相应的实验，这里也没有。",
 )
 RANDOM = True
 OPTIONS = {"epochs": "Of 10 steps each; the last one has a single step."}

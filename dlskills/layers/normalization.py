@@ -26,7 +26,8 @@ class BatchNormalization(Layer):
     ----------
     size : int
         The number of features D of an input (N, D), or of channels C of an input (N, C, H, W),
-        whose statistics are over N, H and W.
+        whose statistics are over N, H and W. With C * H * W each element of a sample has
+        statistics of its own, as in the book.
     momentum : float, default 0.9
         The weight of the *old* value in the running averages, as in the book (PyTorch's momentum
         is 1 minus this).
@@ -83,16 +84,18 @@ class BatchNormalization(Layer):
             self.running_var = here.asarray(self.running_var, dtype)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if len(input_shape) not in (1, 3) or input_shape[0] != self.size:
+        fits = self.size in (*input_shape[:1], math.prod(input_shape))
+        if len(input_shape) not in (1, 3) or not fits:
             raise ValueError(
-                f"{self!r} takes samples of shape ({self.size},) or ({self.size}, H, W), got "
-                f"{input_shape}"
+                f"{self!r} takes samples of shape ({self.size},), or ({self.size}, H, W), or of "
+                f"{self.size} elements, got {input_shape}"
             )
         return input_shape
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        self.output_shape(tuple(x.shape[1:]))
-        xp = namespace(x)
+        shape = tuple(x.shape)
+        self.output_shape(shape[1:])
+        xp, x = namespace(x), self._by_feature(x)
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
         count = math.prod(x.shape) // self.size
         own_statistics = train_flg and count > 1
@@ -106,7 +109,7 @@ class BatchNormalization(Layer):
         features = (self._spread(feature, x) for feature in (mean, var, gamma, beta))
         y, normalized = _normalize(x, *features, self.epsilon)
         self._saved = normalized, var, own_statistics
-        return y
+        return y if y.ndim == len(shape) else xp.reshape(y, shape)
 
     def _average(self, mean: Array, var: Array, count: int) -> None:
         self.batches += 1
@@ -120,6 +123,7 @@ class BatchNormalization(Layer):
 
     def backward(self, dout: Array) -> Array:
         normalized, var, own_statistics = saved(self)
+        shape, dout = tuple(dout.shape), self._by_feature(dout)
         axes = (0,) if dout.ndim == 2 else (0, 2, 3)
         dgamma, dbeta = self.grads["gamma"], self.grads["beta"]
         _parameter_gradients(dout, normalized, axis=axes, out=(dgamma, dbeta))
@@ -127,7 +131,14 @@ class BatchNormalization(Layer):
         share = self.size / math.prod(dout.shape) if own_statistics else 0.0
         gamma = self.params["gamma"]
         features = (self._spread(feature, dout) for feature in (var, gamma, dgamma, dbeta))
-        return _input_gradient(dout, normalized, *features, self.epsilon, share)
+        dx = _input_gradient(dout, normalized, *features, self.epsilon, share)
+        return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
+
+    def _by_feature(self, x: Array) -> Array:
+        """With statistics for each element, samples as rows of them."""
+        if x.ndim == 2 or x.shape[1] == self.size:
+            return x
+        return namespace(x).reshape(x, (x.shape[0], self.size))
 
     def _spread(self, feature: Array, like: Array) -> Array:
         """A number a feature, in the shape that broadcasts over `like`."""

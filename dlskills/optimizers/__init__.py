@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 from dlskills.checks import check_choice
@@ -25,6 +26,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 def make_optimizer(name: str, **hyperparameters: Any) -> Optimizer:
     """The optimizer of this name, in any case: ``make_optimizer("adam", lr=0.01)``.
 
+    The page's Trainer spells RMSprop "rmsprpo"; that is taken, with a warning.
+
     Raises
     ------
     ValueError
@@ -32,6 +35,11 @@ def make_optimizer(name: str, **hyperparameters: Any) -> Optimizer:
     TypeError
         It has no such hyperparameter.
     """
+    if isinstance(name, str) and name.strip().lower() == "rmsprpo":
+        warnings.warn(
+            "optimizer 'rmsprpo' is taken for 'rmsprop'", DeprecationWarning, stacklevel=2
+        )
+        name = "rmsprop"
     rule = OPTIMIZERS[check_choice("optimizer", name, OPTIMIZERS)]
     try:
         return rule(**hyperparameters)

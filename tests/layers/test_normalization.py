@@ -217,9 +217,25 @@ def test_a_state_may_come_from_elsewhere(backend):
     assert y.dtype == backend.dtype("float32")
 
 
+def test_statistics_of_each_element_as_in_the_book(backend):
+    x = normal(backend, 8, 3, 2, 2)
+    of_elements, of_rows = (
+        plain(BatchNormalization(12), backend),
+        plain(BatchNormalization(12), backend),
+    )
+    rows = backend.xp.reshape(x, (8, 12))
+    y, y_rows = of_elements.forward(x), of_rows.forward(rows)
+    assert tuple(y.shape) == (8, 3, 2, 2)
+    np.testing.assert_array_equal(to_host(y).reshape(8, 12), to_host(y_rows))
+    np.testing.assert_array_equal(
+        to_host(of_elements.backward(x)).reshape(8, 12), to_host(of_rows.backward(rows))
+    )
+    assert_backward(bind(BatchNormalization(12), backend), x)
+
+
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3), (4, 3, 2, 2), (4,)])
 def test_an_input_of_the_wrong_shape_is_refused(backend, shape):
-    with pytest.raises(ValueError, match=r"takes samples of shape \(2,\) or \(2, H, W\), got"):
+    with pytest.raises(ValueError, match=r"takes samples of shape \(2,\), or \(2, H, W\), or of"):
         plain(BatchNormalization(2), backend).forward(normal(backend, *shape))
 
 

@@ -337,9 +337,15 @@ def test_an_optimizer_by_its_name(spelled):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    message = r"optimizer 'rmsprpo' is not known; did you mean 'rmsprop'\?; known are: 'sgd', 'mom"
+    message = r"optimizer 'rmsporp' is not known; did you mean 'rmsprop'\?; known are: 'sgd', 'mom"
     with pytest.raises(ValueError, match=message):
-        make_optimizer("rmsprpo")
+        make_optimizer("rmsporp")
+
+
+@pytest.mark.parametrize("spelled", ["rmsprpo", " RMSprpo"])
+def test_the_pages_misspelling_is_taken_with_a_warning(spelled):
+    with pytest.warns(DeprecationWarning, match="'rmsprpo' is taken for 'rmsprop'"):
+        assert repr(make_optimizer(spelled, lr=0.5)) == repr(make_optimizer("rmsprop", lr=0.5))
 
 
 def test_an_unknown_setting_is_refused_with_those_that_exist():
