@@ -14,6 +14,7 @@ from dlskills.layers import SoftmaxWithLoss, check_labels
 from dlskills.optimizers import Optimizer, make_optimizer
 from dlskills.random import resolve_seed, stream
 from dlskills.sequential import Sequential
+from dlskills.training.capture import CapturedPasses
 from dlskills.training.memory import memory_explained
 from dlskills.training.progress import Progress
 from dlskills.training.samples import Samples, place_samples
@@ -66,6 +67,9 @@ class Trainer:
         Whether the data are moved to a CUDA device as a whole. By default they are if they take
         at most half of its free memory; else each batch is copied while the one before it
         computes.
+    capture : bool, default False
+        Whether forward and backward pass are recorded as a CUDA graph and launched as a whole: for
+        networks on CuPy without Batch Norm and Dropout.
     monitor : dlskills.diagnostics.Monitor, optional
         Of `network`: looks into it while it learns. Any object with ``observe(x, t)`` will do,
         which is called after each update with its batch.
@@ -108,6 +112,7 @@ class Trainer:
         record_loss: str = "after",
         evaluate: str = "first",
         data_on_device: bool | None = None,
+        capture: bool = False,
         monitor: Monitor | None = None,
     ) -> None:
         self.network = network
@@ -130,6 +135,7 @@ class Trainer:
         if evaluate_sample_num_per_epoch is not None:
             check_count("evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch)
 
+        self._passes = CapturedPasses(network) if capture else network
         self.train_size = x_train.shape[0]
         self._batches = Batches(
             self.train_size,
@@ -206,7 +212,7 @@ class Trainer:
         start = position * self.batch_size
         x, t = self._train.batch(start, min(start + self.batch_size, len(self._order)))
 
-        loss, grads = self.network.loss_and_gradient(x, t)
+        loss, grads = self._passes.loss_and_gradient(x, t)
         self.optimizer.update(self.network.params, grads)
         if self.record_loss == "after":
             loss = self.network.loss(x, t)
