@@ -6,7 +6,15 @@ import math
 import pytest
 
 from dlskills import plotting
-from dlskills.experiments import EXPERIMENTS, Record, Settings, Text, optimizer_paths, write_results
+from dlskills.experiments import (
+    EXPERIMENTS,
+    Record,
+    Settings,
+    Text,
+    optimizer_paths,
+    results,
+    write_results,
+)
 
 
 def record(seed=0, **changes):
@@ -47,12 +55,20 @@ def test_an_experiment_leaves_its_numbers_its_verdicts_and_its_figures(tmp_path)
     }  # fmt: skip
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Saves the time that figures take."""
+    monkeypatch.setattr(results, "save_figure", lambda figure, folder, name: [])
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_files_are_replaced(tmp_path):
     for seed in (1, 2):
         write_results([record(seed)], tmp_path)
     assert written(tmp_path)["runs"][0]["settings"]["seed"] == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_number_that_is_none_is_null(tmp_path):
     numbers = record().numbers
     paths = numbers["paths"] | {"SGD": [[math.nan, math.nan]] * 30}
