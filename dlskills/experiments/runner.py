@@ -9,8 +9,6 @@ import functools
 import hashlib
 import inspect
 import json
-import multiprocessing
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +21,9 @@ import dlskills
 from dlskills.backend import get_backend
 from dlskills.checks import check_choice, check_count, suggestion
 from dlskills.experiments.settings import Numbers, Settings
-from dlskills.optimizers.engines import engine_for
+from dlskills.optimizers.engines import engine, engine_for, forced_engine
+from dlskills.processes import one_thread, processes
 from dlskills.training.progress import Progress
-
-# What the libraries below us read when they are loaded, to know how many threads to start.
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,8 @@ def run(
     options : mapping, optional
         Keyword arguments for the experiments' ``run``; they come before those of ``QUICK``.
     jobs : int, default 1
-        Processes. What one experiment can do in parts is shared out, too, and each process gets
-        its share of the threads.
+        Processes. What one experiment can do in parts is shared out, too. The numbers are the
+        same however many: matrix products take one thread in any case.
     cache : pathlib.Path, optional
         A folder of earlier runs: what is there from the same settings and the same source code is
         taken from there.
@@ -138,6 +134,12 @@ def _options(
     defaults = {option: parameter.default for option, parameter in known.items()}
     chosen = defaults | (experiment.QUICK if quick else {}) | dict(given)
     plain: dict[str, Any] = json.loads(json.dumps(chosen))
+    parts = getattr(experiment, "SPLIT", None)
+    if parts is not None and not (isinstance(plain[parts], list) and plain[parts]):
+        raise ValueError(
+            f"{name} takes a list of at least one item for {parts}, got {plain[parts]!r}; leave "
+            f"it out for the page's: {defaults[parts]!r}"
+        )
     return plain
 
 
@@ -153,35 +155,34 @@ def _work(records: Sequence[Record], jobs: int, verbose: bool) -> Iterator[Recor
             yield _finish(_run_one(record))
         return
     parts = [(whole, _split(record)) for whole, record in enumerate(records)]
+    forced = forced_engine()
     progress = Progress(sum(len(own) for _, own in parts), "experiments", show=verbose)
-    with progress, _processes(jobs) as pool:
+    with progress, processes(jobs) as pool:
         futures = {
-            pool.submit(_run_one, _silent(part)): (whole, place)
+            pool.submit(_run_one, _silent(part), forced): (whole, place)
             for whole, own in parts
             for place, part in enumerate(own)
         }
         found: list[dict[int, Record]] = [{} for _ in records]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                whole, place = futures[future]
-                found[whole][place] = future.result()
-                progress.advance()
-                if len(found[whole]) == len(parts[whole][1]):
-                    own = [found[whole][i] for i in sorted(found[whole])]
-                    record = _finish(_merge(records[whole], own))
-                    seconds = f"{record.seconds:.1f} s"
-                    progress.note(f"{record.experiment}, seed {record.settings.seed}: {seconds}")
-                    yield record
-        except BaseException:  # also what interrupts: no part is begun any more
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in concurrent.futures.as_completed(futures):
+            whole, place = futures[future]
+            found[whole][place] = future.result()
+            progress.advance()
+            if len(found[whole]) == len(parts[whole][1]):
+                own = [found[whole][i] for i in sorted(found[whole])]
+                record = _finish(_merge(records[whole], own))
+                seconds = f"{record.seconds:.1f} s"
+                progress.note(f"{record.experiment}, seed {record.settings.seed}: {seconds}")
+                yield record
 
 
-def _run_one(record: Record) -> Record:
+def _run_one(record: Record, forced: str | None = None) -> Record:
+    """The run, on the engine that was forced in the process that asks for it."""
     from dlskills.experiments import EXPERIMENTS
 
     start = time.perf_counter()
-    numbers = EXPERIMENTS[record.experiment].run(record.settings, **record.options)
+    with one_thread(), engine(forced) if forced else contextlib.nullcontext():
+        numbers = EXPERIMENTS[record.experiment].run(record.settings, **record.options)
     seconds = round(time.perf_counter() - start, 3)
     # as it will come back from the cache, so that a fresh run and a cached one are the same
     return dataclasses.replace(record, seconds=seconds, numbers=json.loads(json.dumps(numbers)))
@@ -219,7 +220,8 @@ def _finish(record: Record) -> Record:
     if finish is None:
         return record
     start = time.perf_counter()
-    numbers = json.loads(json.dumps(finish(record.settings, record.numbers)))
+    with one_thread():
+        numbers = json.loads(json.dumps(finish(record.settings, record.numbers)))
     seconds = round(record.seconds + time.perf_counter() - start, 3)
     return dataclasses.replace(record, seconds=seconds, numbers=numbers)
 
@@ -231,23 +233,6 @@ def _union(a: Any, b: Any) -> Any:
     if a != b:
         raise RuntimeError(f"parts of one experiment disagree: {a!r} and {b!r}")
     return a
-
-
-@contextlib.contextmanager
-def _processes(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """Processes that share the cores: as many threads in each as there are cores for it."""
-    threads = str(max((os.cpu_count() or 1) // jobs, 1))
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update({name: threads for name in _THREADS if name not in os.environ})
-    try:
-        # spawned, not forked: threads and a GPU's context do not survive a fork
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            yield pool
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
 
 
 # Earlier runs

@@ -28,7 +28,16 @@ from dlskills.optimizers.engines.plain import evaluate
 from dlskills.optimizers.engines.rules import Rule
 from dlskills.symbolic import NotElementwiseError, UnsuitedRuleError
 
-__all__ = ["ENGINES", "Engine", "Rule", "engine", "engine_for", "evaluate", "run"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Rule",
+    "engine",
+    "engine_for",
+    "evaluate",
+    "forced_engine",
+    "run",
+]
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,11 @@ def engine_for(array: Array) -> Engine:
             f"engines for it are: {', '.join(_names_for(library))}"
         )
     return forced
+
+
+def forced_engine() -> str | None:
+    """The name that :func:`engine` was called with, None outside of its blocks."""
+    return _forced.get()
 
 
 def _suited(library: str, array: Array) -> str:
