@@ -268,6 +268,17 @@ def is_dtype(xp: ModuleType, dtype: DType, kind: str) -> bool:
     return bool(xp.isdtype(dtype, kind))
 
 
+@functools.cache
+def sum_dtype(xp: ModuleType, dtype: DType) -> DType:
+    """The dtype to add up many numbers in: float32 for half precision, else `dtype` itself.
+
+    Half precision has 11 bits, and ends at 65504: a sum of some thousand is lost in it.
+    """
+    if xp.isdtype(dtype, "real floating") and xp.finfo(dtype).bits < 32:
+        return xp.float32
+    return dtype
+
+
 def library_of(array: Array) -> str:
     """The name of an array's library, such as ``"numpy"``."""
     return "numpy" if type(array) is np.ndarray else _library(namespace(array))
@@ -337,8 +348,8 @@ def matmul_into(out: Array, a: Array, b: Array) -> None:
 def sum_into(out: Array, array: Array, axis: int | tuple[int, ...]) -> None:
     """``out[...] = xp.sum(array, axis=axis)``, without the temporary where there is a way."""
     xp = namespace(out)
-    if xp is np:
-        np.add.reduce(array, axis=axis, out=out)
+    if xp is np:  # which alone adds up half precision in half precision
+        np.add.reduce(array, axis=axis, out=out, dtype=sum_dtype(xp, array.dtype))
     elif _library(xp) in ("cupy", "torch"):
         xp.sum(array, axis=axis, out=out)
     else:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from dlskills.backend import Array, library_of, namespace, sum_into
+from dlskills.backend import Array, library_of, namespace, sum_dtype, sum_into
 from dlskills.symbolic import Trace
 
 Formula: TypeAlias = Callable[[ModuleType], Callable[..., Any]]
@@ -51,7 +51,10 @@ class elementwise:
 
 
 class summed(elementwise):
-    """Sums of a formula's results: of one or several, from one pass over the arrays."""
+    """Sums of a formula's results: of one or several, from one pass over the arrays.
+
+    Half precision is added up in single precision.
+    """
 
     def __call__(  # type: ignore[override]
         self, *operands: Any, axis: int | tuple[int, ...], out: Sequence[Array] | None = None
@@ -79,7 +82,9 @@ class summed(elementwise):
             results = _function(self.formula, xp)(*operands)
             results = results if isinstance(results, tuple) else (results,)
             if out is None:
-                out = [xp.sum(result, axis=axis) for result in results]
+                wide = sum_dtype(xp, first.dtype)
+                sums = (xp.sum(result, axis=axis, dtype=wide) for result in results)
+                out = [xp.astype(total, first.dtype, copy=False) for total in sums]
             else:
                 for into, result in zip(out, results, strict=True):
                     sum_into(into, result, axis=axis)
@@ -136,6 +141,8 @@ def _elementwise_kernel(formula: Formula, kinds: str) -> Any:
 
 
 _SUMS = """
+template <class T> struct Wide {{ typedef T type; }};
+template <> struct Wide<float16> {{ typedef float type; }};
 template <class T> struct Sums {{
     T of[{count}];
     __device__ Sums(T start = T(0)) {{ for (int i = 0; i < {count}; ++i) of[i] = start; }}
@@ -169,12 +176,12 @@ def _sum_kernel(formula: Formula, kinds: str) -> tuple[Any, int]:
     kernel = cupy.ReductionKernel(
         parameters,
         ", ".join(f"T out{i}" for i in range(count)),
-        f"terms<T>({', '.join(names)})",
+        f"terms<typename Wide<T>::type>({', '.join(names)})",
         "a + b",
         ", ".join(f"out{i} = a.of[{i}]" for i in range(count)),
-        "Sums<T>()",
+        "typename Wide<T>::type(0)",
         _name(formula),
-        reduce_type="Sums<T>",
+        reduce_type="Sums<typename Wide<T>::type>",
         preamble=preamble,
     )
     return kernel, count

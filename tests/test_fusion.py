@@ -69,6 +69,16 @@ def test_sums_of_several_results(backend, shape, axis, given):
         np.testing.assert_allclose(to_host(result), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.backends("numpy", "torch", "cupy")
+@pytest.mark.parametrize("given", [True, False])
+def test_half_precision_is_added_up_in_single(backend, given):
+    x = backend.zeros((4000, 3), "float16") + 1.5
+    out = [backend.zeros((3,), "float16") for _ in range(2)] if given else None
+    sums = sum_and_squares(x, 0.5, axis=0, out=out)
+    assert [total.dtype for total in sums] == [backend.dtype("float16")] * 2
+    assert [to_host(total).tolist() for total in sums] == [[6000] * 3, [4000] * 3]
+
+
 def test_one_sum_is_an_array(backend):
     x = normal(backend, 4, 3)
     np.testing.assert_allclose(

@@ -5,7 +5,17 @@ import copy
 import numpy as np
 import pytest
 
-from dlskills import Adam, MultiLayerNet, MultiLayerNetExtend, Trainer, load_mnist, to_host
+from dlskills import (
+    Adam,
+    BatchNormalization,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    Parameters,
+    Trainer,
+    load_mnist,
+    to_host,
+)
+from dlskills.backend import sum_into
 
 HALF = pytest.mark.backends("numpy", "torch", "cupy")
 
@@ -46,6 +56,52 @@ def test_it_is_single_precision_to_the_rounding_of_half(backend):
             continue
         scale = np.abs(to_host(grad)).max()
         np.testing.assert_allclose(to_host(grads[name]), to_host(grad), atol=0.02 * scale)
+
+
+@HALF
+@pytest.mark.parametrize("shape", [(3000, 4), (40, 4, 12, 12)])
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 300.0])  # whose squares half precision has not
+def test_batch_norm_in_half_keeps_its_statistics_in_single(backend, shape, spread):
+    if len(shape) == 4 and spread > 1:
+        shape = (200, 4, 12, 12)  # so many that their number is no number of half precision
+    half, single = (_batch_norm(backend, dtype) for dtype in ("float16", "float32"))
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal(shape) * spread).astype("float16")
+    dout = rng.standard_normal(shape).astype("float16")
+    for layer, dtype in ((half, "float16"), (single, "float32")):
+        y = layer.forward(backend.asarray(x, dtype))
+        dx = layer.backward(backend.asarray(dout, dtype))
+        assert y.dtype == dx.dtype == backend.dtype(dtype)
+        assert layer.running_mean.dtype == layer.running_var.dtype == backend.dtype("float32")
+        layer.found = [to_host(a).astype("float64") for a in (y, dx, *layer.grads.values())]
+    for mine, theirs in zip(half.found, single.found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=2e-3, atol=2e-3 * np.abs(theirs).max())
+    for name in ("running_mean", "running_var"):
+        mine, theirs = to_host(getattr(half, name)), to_host(getattr(single, name))
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+    test = [
+        to_host(layer.forward(backend.asarray(x, dtype), False)).astype("float32")
+        for layer, dtype in ((half, "float16"), (single, "float32"))
+    ]
+    np.testing.assert_allclose(test[0], test[1], rtol=2e-3, atol=2e-3)
+
+
+def _batch_norm(backend, dtype):
+    layer = BatchNormalization(4)
+    params = Parameters.from_shapes(
+        {"gamma": (4,), "beta": (4,)}, dtype=dtype, device=backend.device, xp=backend.xp
+    )
+    params["gamma"] += 1
+    layer.bind(params, params.zeros_like())
+    return layer
+
+
+@HALF
+def test_biases_add_up_their_gradient_in_single(backend):
+    ones = backend.zeros((5000, 3), "float16") + 1  # in half precision, 2048 + 1 is 2048
+    out = backend.zeros((3,), "float16")
+    sum_into(out, ones, axis=0)
+    assert to_host(out).tolist() == [5000] * 3
 
 
 @HALF

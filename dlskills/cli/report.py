@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from dlskills.cli.run import (
-    CORES,
     Device,
     Fresh,
     Jobs,
@@ -43,7 +42,7 @@ def report(
     ] = None,
     subset: Subset = "sample",
     quick: Quick = False,
-    jobs: Jobs = CORES,
+    jobs: Jobs = None,
     lang: Annotated[
         Language, typer.Option(help="Of the page: English, Chinese, or both and a switch.")
     ] = Language.BOTH,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,7 @@ from dlskills.experiments import EXPERIMENTS, Settings, Verdict, write_results
 from dlskills.experiments import run as run_experiments
 from dlskills.experiments.claims import ENOUGH
 from dlskills.experiments.runner import Record, options_of
+from dlskills.processes import cores
 
 Out = Annotated[Path, typer.Option(help="Folder for the figures and numbers.", file_okay=False)]
 Device = Annotated[str, typer.Option(help="cpu (NumPy), or cuda or cuda:N (CuPy).")]
@@ -29,12 +29,17 @@ Subset = Annotated[
     str, typer.Option(help="Of MNIST: sample (bundled, 10,000 + 10,000 digits) or full.")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Shortened: to see that it runs.")]
-Jobs = Annotated[int, typer.Option(help="Processes that share the runs, and parts of them.", min=1)]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that share the runs, and parts of them.",
+        min=1,
+        show_default="one a core, 1 on cuda",
+    ),
+]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Compute anew what an earlier run left in OUT/cache.")
 ]
-
-CORES = os.cpu_count() or 1
 
 app = typer.Typer(no_args_is_help=True, help="Run experiments of the tutorial.")
 
@@ -47,7 +52,7 @@ def _run(
     seeds: int = 1,
     subset: str = "sample",
     quick: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     fresh: bool = False,
     **options: Any,
 ) -> None:
@@ -64,13 +69,15 @@ def compute(
     settings: Settings,
     seeds: int,
     quick: bool,
-    jobs: int,
+    jobs: int | None,
     fresh: bool,
     **options: Any,
 ) -> dict[str, list[Record]]:
     """Run experiments, with OUT/cache to take earlier runs from unless they shall be fresh."""
     out.mkdir(parents=True, exist_ok=True)  # before the work: a bad folder shows at once
     cache = out / "cache"
+    if jobs is None:  # processes would share a GPU's memory, and gain little
+        jobs = 1 if settings.device.startswith("cuda") else cores()
     if fresh:
         for name in names:
             for path in cache.glob(f"{name}-[0-9]*.json"):
@@ -128,7 +135,7 @@ def run_all(
     seeds: Seeds = 1,
     subset: Subset = "sample",
     quick: Quick = False,
-    jobs: Jobs = CORES,
+    jobs: Jobs = None,
     fresh: Fresh = False,
 ) -> None:
     """Run an experiment of the tutorial, or --all of them; options follow the name."""
@@ -172,7 +179,7 @@ def _common(
     seeds: Seeds = 1,
     subset: Subset = "sample",
     quick: Quick = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     fresh: Fresh = False,
 ) -> None:
     """What every experiment's command takes."""

@@ -150,11 +150,11 @@ def _place(device: str) -> tuple[str, str]:
 
 
 def _work(records: Sequence[Record], jobs: int, verbose: bool) -> Iterator[Record]:
-    if jobs == 1 or not records:
+    parts = [(whole, _split(record)) for whole, record in enumerate(records)]
+    if jobs == 1 or sum(len(own) for _, own in parts) <= 1:
         for record in records:
             yield _finish(_run_one(record))
         return
-    parts = [(whole, _split(record)) for whole, record in enumerate(records)]
     forced = forced_engine()
     progress = Progress(sum(len(own) for _, own in parts), "experiments", show=verbose)
     with progress, processes(jobs) as pool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from dlskills.backend import Array, backend_of, namespace
+from dlskills.backend import Array, backend_of, namespace, sum_dtype
 from dlskills.checks import check_count, check_number
 from dlskills.fusion import elementwise, summed
 from dlskills.initializers import constant, zeros
@@ -46,6 +46,9 @@ class BatchNormalization(Layer):
     One sample has no spread: normalized by its own statistics it would give `beta` whatever it
     was, and gradients of 0. While training, a batch of one value a feature is therefore
     normalized by the running averages, which it leaves as they are (0 and 1 before any batch).
+
+    In half precision a square of 256 is infinite, and one of 0.0002 is 0: there, the layer
+    computes in float32 between its input and its output, and the running averages are float32.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class BatchNormalization(Layer):
     def bind(self, params: MutableMapping[str, Array], grads: MutableMapping[str, Array]) -> None:
         super().bind(params, grads)
         here, dtype = backend_of(params["gamma"]), params["gamma"].dtype
+        dtype = sum_dtype(here.xp, dtype)
         if self.running_mean is None:
             self.running_mean = here.zeros((self.size,), dtype)
             # with `debias` the first batch replaces the 1; it serves a test before any
@@ -95,7 +99,8 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         shape = tuple(x.shape)
         self.output_shape(shape[1:])
-        xp, x = namespace(x), self._by_feature(x)
+        xp, dtype = namespace(x), x.dtype
+        x = xp.astype(self._by_feature(x), sum_dtype(xp, dtype), copy=False)
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
         count = math.prod(x.shape) // self.size
         own_statistics = train_flg and count > 1
@@ -109,6 +114,7 @@ class BatchNormalization(Layer):
         features = (self._spread(feature, x) for feature in (mean, var, gamma, beta))
         y, normalized = _normalize(x, *features, self.epsilon)
         self._saved = normalized, var, own_statistics
+        y = xp.astype(y, dtype, copy=False)
         return y if y.ndim == len(shape) else xp.reshape(y, shape)
 
     def _average(self, mean: Array, var: Array, count: int) -> None:
@@ -123,16 +129,30 @@ class BatchNormalization(Layer):
 
     def backward(self, dout: Array) -> Array:
         normalized, var, own_statistics = saved(self)
-        shape, dout = tuple(dout.shape), self._by_feature(dout)
+        xp, shape, dtype = namespace(dout), tuple(dout.shape), dout.dtype
+        dout = xp.astype(self._by_feature(dout), normalized.dtype, copy=False)
         axes = (0,) if dout.ndim == 2 else (0, 2, 3)
-        dgamma, dbeta = self.grads["gamma"], self.grads["beta"]
-        _parameter_gradients(dout, normalized, axis=axes, out=(dgamma, dbeta))
+        dgamma, dbeta = self._parameter_gradients(dout, normalized, axes)
         # the mean and the variance depend on x too, unless they are running averages
         share = self.size / math.prod(dout.shape) if own_statistics else 0.0
         gamma = self.params["gamma"]
         features = (self._spread(feature, dout) for feature in (var, gamma, dgamma, dbeta))
         dx = _input_gradient(dout, normalized, *features, self.epsilon, share)
-        return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
+        dx = xp.astype(dx, dtype, copy=False)
+        return dx if dx.ndim == len(shape) else xp.reshape(dx, shape)
+
+    def _parameter_gradients(
+        self, dout: Array, normalized: Array, axes: tuple[int, ...]
+    ) -> Sequence[Array]:
+        """Those of gamma and beta, as the computation goes on with them; they are stored too."""
+        own = self.grads["gamma"], self.grads["beta"]
+        if own[0].dtype == dout.dtype:
+            _parameter_gradients(dout, normalized, axis=axes, out=own)
+            return own
+        sums: Sequence[Array] = _parameter_gradients(dout, normalized, axis=axes)
+        for grad, total in zip(own, sums, strict=True):
+            grad[...] = namespace(total).astype(total, grad.dtype)
+        return sums
 
     def _by_feature(self, x: Array) -> Array:
         """With statistics for each element, samples as rows of them."""

@@ -178,9 +178,16 @@ def test_a_forced_engine_is_forced_in_processes_too(fake, monkeypatch, jobs):
     fake.run = lambda settings: {"engine": forced_engine()}
     for name in ("plain", "blocked"):
         with dlskills.engine(name):
-            (records,) = experiments.run(["fake"], QUIET, jobs=jobs).values()
-        assert records[0].numbers == {"engine": name}
-        assert records[0].engine == name
+            (records,) = experiments.run(["fake"], QUIET, seeds=2, jobs=jobs).values()
+        for record in records:
+            assert record.numbers == {"engine": name}
+            assert record.engine == name
+
+
+def test_a_single_part_needs_no_process(fake, monkeypatch):
+    monkeypatch.setattr(runner, "processes", None)
+    (records,) = experiments.run(["fake"], QUIET, jobs=2).values()
+    assert records[0].numbers == numbers()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
