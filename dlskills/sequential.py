@@ -47,7 +47,8 @@ class Sequential:
         NumPy has no fast half precision.
     loss_scale : float, optional
         What gradients are multiplied with on their way through the layers, and divided by at its
-        end, as small ones would be 0 in float16. Default 1024 for ``"float16"``, else 1.
+        end, as small ones would be 0 in float16. Default 1024 for ``"float16"``, else 1. It stays
+        as it is: if gradients come out infinite, give a smaller one.
 
     Attributes
     ----------
@@ -178,11 +179,15 @@ class Sequential:
         """
         x = self._input(x)
         with self.backend.active():
-            if self._working is not None:
-                self._working.flat = self.backend.xp.astype(self.params.flat, self.compute_dtype)
+            self._refresh()
             for layer in self.layers:
                 x = layer.forward(x, train_flg)
             return self._cast(x, self.params.dtype)
+
+    def _refresh(self) -> None:
+        """Bring the copy of the parameters that layers compute with up to date, if there is one."""
+        if self._working is not None:
+            self._working.flat = self.backend.xp.astype(self.params.flat, self.compute_dtype)
 
     def _cast(self, array: Array, dtype: DType) -> Array:
         return array if array.dtype == dtype else self.backend.xp.astype(array, dtype)
@@ -218,8 +223,9 @@ class Sequential:
         if not self._weights:
             return 0.0
         xp = self.backend.xp
-        squares = [xp.sum(self.params[name] * self.params[name]) for name in self._weights]
-        return 0.5 * self.weight_decay_lambda * functools.reduce(lambda a, b: a + b, squares)
+        with self.backend.active():
+            squares = [xp.sum(self.params[name] * self.params[name]) for name in self._weights]
+            return 0.5 * self.weight_decay_lambda * functools.reduce(lambda a, b: a + b, squares)
 
     def accuracy(self, x: Array, t: Array) -> float:
         """The share of samples whose highest score is that of their label, in test mode.
@@ -342,7 +348,8 @@ class Sequential:
                 f"x must have {math.prod(expected)} numbers a sample, as {self.layers[0]!r} takes, "
                 f"got an array of shape {tuple(x.shape)}"
             )
-        return self._cast(x, self.compute_dtype)
+        with self.backend.active():
+            return self._cast(x, self.compute_dtype)
 
     def summary(self) -> str:
         """A table of the layers, the shapes of their outputs, and their numbers of parameters."""
@@ -353,9 +360,20 @@ class Sequential:
         )
 
     def _settings(self) -> list[str]:
-        decay = self.weight_decay_lambda
-        return [f"weight_decay_lambda={decay:g}"] * bool(decay) + [f"seed={self.seed}"]
+        decay, half = self.weight_decay_lambda, self._working is not None
+        return [
+            *[f"weight_decay_lambda={decay:g}"] * bool(decay),
+            *[f"dtype={_name(self.params.dtype)!r}"] * (_name(self.params.dtype) != "float32"),
+            *[f"compute_dtype={_name(self.compute_dtype)!r}"] * half,
+            *[f"loss_scale={self.loss_scale:g}"] * (self.loss_scale != 1),
+            f"seed={self.seed}",
+        ]
 
     def __repr__(self) -> str:
         layers = "".join(f"    {layer!r},\n" for layer in self.layers)
         return f"{type(self).__name__}([\n{layers}], {', '.join(self._settings())})"
+
+
+def _name(dtype: DType) -> str:
+    """What a dtype is called, whatever its library."""
+    return getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]

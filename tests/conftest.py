@@ -7,6 +7,9 @@ The environment variable DLSKILLS_TEST_BACKENDS chooses among them, for example
 
 import importlib
 import os
+import subprocess
+import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -116,3 +119,22 @@ def device_counters() -> ModuleType:
         pytest.skip("only the stand-in for a GPU counts: nox -s tests_cupy")
     HIPEMU.reset_counters()
     return HIPEMU
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Runs code in a process of its own, with a fresh cache; gives what it printed, as lines."""
+
+    def run(code, **environment):
+        inherited = {key: v for key, v in os.environ.items() if not key.startswith("NUMBA_")}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+            env=inherited | {"NUMBA_CACHE_DIR": str(tmp_path)} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr}"
+        return done.stdout.splitlines()
+
+    return run

@@ -205,6 +205,11 @@ def test_the_pages_calls():
             "use_dropout=True, dropout_ratio=0.5, inverted_dropout=True, use_batchnorm=True, "
             "seed=1)",
         ),
+        (
+            MultiLayerNet(784, [9], 10, dtype="float64", compute_dtype="float16", seed=1),
+            "MultiLayerNet(784, [9], 10, activation='relu', weight_init_std='relu', "
+            "dtype='float64', compute_dtype='float16', loss_scale=1024, seed=1)",
+        ),
     ],
 )
 def test_repr_can_be_read_and_run(net, expected):

@@ -187,7 +187,9 @@ def train(
             training.step(i)
         measured.append(measure(network, data.x, data.t, known))
         if watch is not None:
-            watch(epoch, measured[-1][1] / HELD_OUT)
+            with network.backend.active():
+                share_right = measured[-1][1] / HELD_OUT
+            watch(epoch, share_right)
     return network, curves(measured, known, HELD_OUT, "validation")
 
 

@@ -90,7 +90,11 @@ class Layer:
     # What changes from pass to pass and is no parameter: running means, places in a stream.
 
     def get_state(self) -> dict[str, Any]:
-        """What :meth:`set_state` needs to repeat the passes that follow; copies."""
+        """What :meth:`set_state` needs to repeat the passes that follow.
+
+        It is asked for at each step of training, so arrays in it need not be copies: no layer
+        writes into them, a pass puts new ones in their place.
+        """
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

@@ -66,8 +66,8 @@ class BatchNormalization(Layer):
         self.debias = debias
         self.correction = check_count("correction", correction, at_least=0)
         self.batches = 0
-        self.running_mean: Array | None = None
-        self.running_var: Array | None = None
+        self.running_mean: Array = None
+        self.running_var: Array = None
 
     def declare(self) -> dict[str, Declared]:
         return {
@@ -167,19 +167,14 @@ class BatchNormalization(Layer):
         return namespace(feature).reshape(feature, (1, self.size, 1, 1))
 
     def get_state(self) -> dict[str, Any]:
-        xp = namespace(self.running_mean)
-        return {
-            "batches": self.batches,
-            "running_mean": xp.asarray(self.running_mean, copy=True),
-            "running_var": xp.asarray(self.running_var, copy=True),
-        }
+        names = ("batches", "running_mean", "running_var")
+        return {name: getattr(self, name) for name in names}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        here = backend_of(self.running_mean)
+        here, dtype = backend_of(self.running_mean), self.running_mean.dtype
         self.batches = state["batches"]
-        for name in ("running_mean", "running_var"):
-            own: Array = getattr(self, name)
-            own[...] = here.asarray(state[name], own.dtype)
+        self.running_mean = here.asarray(state["running_mean"], dtype)
+        self.running_var = here.asarray(state["running_var"], dtype)
 
     def __repr__(self) -> str:
         more = f", correction={self.correction}" if self.correction else ""

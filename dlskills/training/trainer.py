@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dlskills.backend import Array, to_host
 from dlskills.checks import check_choice, check_count
@@ -147,6 +150,11 @@ class Trainer:
         self.max_iter = self.epochs * self.iter_per_epoch
         self.current_iter = 0
         self.current_epoch = 0
+        # of an epoch that has begun
+        self._order: np.ndarray[Any, Any] | None = None
+        # what is still to be done of the last step
+        self._unrecorded: tuple[Array, Array] | None = None
+        self._unobserved: tuple[Array, Array] | None = None
         self._evaluation_due = False
 
         self._losses: list[float] = []
@@ -186,52 +194,79 @@ class Trainer:
     def train_step(self) -> None:
         """One batch, one update; at the turn of an epoch, accuracies.
 
+        After an error, as of exhausted memory, call it again (or :meth:`train`): where there was
+        no update, the same batch is taken once more, with the same Dropout masks; what an error
+        kept the last step from is done first. (An update is one pass over the parameters, all or
+        nothing; forced onto the engine ``"plain"`` it is several, and may be left half done.)
+
         Raises
         ------
         DeviceMemoryError
-            The device has no memory left. Parameters and history are those of the step before.
+            The device has no memory left; the message says for what, and where training stands.
         """
+        self._finish_step()
         done = self.current_iter
         with memory_explained(
             self.network.backend,
             f"step {done + 1} with mini_batch_size={self.batch_size}",
             f"make mini_batch_size smaller; parameters and history are as after step {done}",
         ):
-            self._train_step()
+            self._update()
+        self._finish_step()
+
+    def _update(self) -> None:
+        position = self.current_iter % self.iter_per_epoch
+        if self._order is None:
+            self._order = self._batches.epoch()
+        if position == 0:
+            # an epoch's indices are moved together: a copy a step would make a GPU wait
+            self._train.start_epoch(self._order)
+        start = position * self.batch_size
+        batch = self._train.batch(start, min(start + self.batch_size, len(self._order)))
+
+        layers = self.network.layers
+        states = [layer.get_state() for layer in layers]
+        try:
+            loss, grads = self._passes.loss_and_gradient(*batch)
+            self.optimizer.update(self.network.params, grads)
+        except BaseException:
+            for layer, state in zip(layers, states, strict=True):
+                layer.set_state(state)
+            raise
+        self.current_iter += 1
+        if position == self.iter_per_epoch - 1:
+            self._order = None
+        if self.record_loss == "before":
+            self._unread.append(loss)
+        else:
+            self._unrecorded = batch
+        self._unobserved = None if self.monitor is None else batch
+        last = 0 if self.evaluate == "first" else self.iter_per_epoch - 1
+        self._evaluation_due = position == last
+
+    def _finish_step(self) -> None:
+        """Do what follows an update, or what is left of it after an error."""
+        step = self.current_iter
+        if self._unrecorded is not None:
+            with self._explained(f"the loss after step {step}"):
+                self._unread.append(self.network.loss(*self._unrecorded))
+            self._unrecorded = None
+        if self.monitor is not None and self._unobserved is not None:
+            # a monitor that raises is not asked twice: it may do so to end the training
+            batch, self._unobserved = self._unobserved, None
+            with self._explained(f"the monitor's look after step {step}"):
+                self.monitor.observe(*batch)
         if self._evaluation_due:
             self._end_epoch()
 
-    def _train_step(self) -> None:
-        if self._evaluation_due:  # an error came between the last step and its accuracies
-            self._end_epoch()
-        position = self.current_iter % self.iter_per_epoch
-        if position == 0:
-            # an epoch's indices are moved together: a copy a step would make a GPU wait
-            self._order = self._batches.epoch()
-            self._train.start_epoch(self._order)
-        start = position * self.batch_size
-        x, t = self._train.batch(start, min(start + self.batch_size, len(self._order)))
-
-        loss, grads = self._passes.loss_and_gradient(x, t)
-        self.optimizer.update(self.network.params, grads)
-        if self.record_loss == "after":
-            loss = self.network.loss(x, t)
-        self._unread.append(loss)
-        self.current_iter += 1
-        if self.monitor is not None:
-            self.monitor.observe(x, t)
-
-        last = 0 if self.evaluate == "first" else self.iter_per_epoch - 1
-        self._evaluation_due = position == last
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        remedy = "free some, and train() goes on; parameters are as after that step"
+        return memory_explained(self.network.backend, what, remedy)
 
     def _end_epoch(self) -> None:
         self._check_losses()
         count = self.evaluate_sample_num_per_epoch
-        with memory_explained(
-            self.network.backend,
-            f"the accuracies after step {self.current_iter}",
-            "free some, and train() goes on; parameters are as after that step",
-        ):
+        with self._explained(f"the accuracies after step {self.current_iter}"):
             train_acc = self._accuracy(self._train, count)
             test_acc = self._accuracy(self._test, count)
         self.train_acc_list.append(train_acc)
@@ -269,10 +304,10 @@ class Trainer:
                         note += f", train accuracy {self.train_acc_list[-1]:.4f}"
                         note += f", test accuracy {self.test_acc_list[-1]:.4f}"
                     progress.note(note)
-            if self._evaluation_due:
-                self._end_epoch()
+            self._finish_step()
             self._check_losses()
-            self.test_acc = self._accuracy(self._test)
+            with self._explained(f"the accuracy after step {self.current_iter}"):
+                self.test_acc = self._accuracy(self._test)
             if not math.isnan(self.test_acc):
                 progress.note(f"final test accuracy {self.test_acc:.4f}")
 
@@ -295,10 +330,12 @@ class Trainer:
         for step in range(self._checked, len(self._losses)):
             if not math.isfinite(self._losses[step]):
                 before = self._losses[step - 1] if step else None
+                scale = self.network.loss_scale
+                smaller = "" if scale == 1 else f", a loss_scale smaller than {scale:g}"
                 raise DivergedError(
                     f"the loss is {self._losses[step]} at step {step + 1} (before it: {before}), "
-                    f"with {self.optimizer!r}; try a smaller learning rate, or initial values that "
-                    "suit the activation ('he' for ReLU, 'xavier' for sigmoid and tanh)"
+                    f"with {self.optimizer!r}; try a smaller learning rate{smaller}, or initial "
+                    "values that suit the activation ('he' for ReLU, 'xavier' for sigmoid and tanh)"
                 )
         self._checked = len(self._losses)
 

@@ -193,7 +193,7 @@ def test_a_test_before_any_batch_changes_nothing_much(backend):
     np.testing.assert_allclose(to_host(y), to_host(x), rtol=1e-6)
 
 
-def test_a_state_brings_averages_back_and_is_a_copy(backend):
+def test_a_state_brings_averages_back(backend):
     layer = plain(BatchNormalization(3), backend)
     first, second, third = batches(backend, 3)
     layer.forward(first)

@@ -5,70 +5,137 @@ import contextlib
 import numpy as np
 import pytest
 
-from dlskills import Adam, DeviceMemoryError, MultiLayerNet, Trainer, get_backend, to_host
+from dlskills import (
+    Adam,
+    DeviceMemoryError,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    Trainer,
+    get_backend,
+    to_host,
+)
 from dlskills.training.memory import memory_explained
 
 
-def trainer(backend, mini_batch_size=20, **options):
+class Steps:
+    """A monitor that counts, and needs memory for it."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def observe(self, x, t):
+        self.seen += 1
+        return x + 1
+
+
+def trainer(backend, **options):
     rng = np.random.default_rng(0)
     x, t = rng.standard_normal((60, 30), np.float32), rng.integers(3, size=60)
-    device = "cuda" if backend.name == "cupy" else "cpu"
-    network = MultiLayerNet(30, [2000], 3, device=device, seed=0)
+    network = MultiLayerNetExtend(
+        30, [2000], 3, use_batchnorm=True, use_dropout=True, seed=0,
+        device=backend.device, xp=backend.xp,
+    )  # fmt: skip
     return Trainer(
-        network, x, t, x, t, epochs=5, mini_batch_size=mini_batch_size, optimizer=Adam(),
-        verbose=False, **options,
+        network, x, t, x, t, epochs=4, mini_batch_size=20, optimizer=Adam(), verbose=False,
+        sampling="epoch", monitor=Steps(), **options,
     )  # fmt: skip
 
 
-@pytest.mark.backends("cupy")
-@pytest.mark.parametrize(
-    ("where", "message"),
-    [
-        (
-            "gradient",
-            r"for step 5 with mini_batch_size=20: Out of memory allocating [0-9,]+ bytes"
-            r".*; make mini_batch_size smaller; parameters and history are as after step 4$",
-        ),
-        (
-            "accuracy",
-            r"for the accuracies after step 7: Out of memory allocating [0-9,]+ bytes"
-            r".*; free some, and train\(\) goes on; parameters are as after that step$",
-        ),
-    ],
+def outcome(training):
+    layers = [layer.get_state() for layer in training.network.layers]
+    return {
+        "losses": training.train_loss_list,
+        "accuracies": [training.train_acc_list, training.test_acc_list, training.test_acc],
+        "parameters": to_host(training.network.params.flat).tolist(),
+        "layers": [{k: to_host(v).tolist() for k, v in state.items()} for state in layers],
+    }
+
+
+GRADIENT = (
+    r"for step {next} with mini_batch_size=20: .*; make mini_batch_size smaller; parameters and "
+    r"history are as after step {done}$"
 )
-def test_parameters_and_history_survive(backend, device_counters, monkeypatch, where, message):
+LATER = r"for the {what} after step {next}: .*; free some, and train\(\) goes on; .*that step$"
+# what runs out of memory, after how many steps, and what is said
+PLACES = {
+    "gradient, first step": ("network", "loss_and_gradient", 0, GRADIENT),
+    "gradient, first of an epoch": ("network", "loss_and_gradient", 6, GRADIENT),
+    "gradient, last of an epoch": ("network", "loss_and_gradient", 5, GRADIENT),
+    "update, first step": ("optimizer", "update", 0, GRADIENT),
+    "update": ("optimizer", "update", 4, GRADIENT),
+    "loss": ("network", "loss", 4, LATER.replace("{what}", "loss")),
+    "loss, with accuracies due": ("network", "loss", 6, LATER.replace("{what}", "loss")),
+    "monitor": ("monitor", "observe", 6, LATER.replace("{what}", "monitor's look")),
+    "accuracy": ("network", "accuracy", 6, LATER.replace("{what}", "accuracies")),
+}
+
+
+@pytest.mark.parametrize("record_loss", ["after", "before"])
+@pytest.mark.parametrize("place", PLACES)
+def test_after_an_error_training_goes_on_as_without_it(backend, monkeypatch, place, record_loss):
+    owner, name, done, message = PLACES[place]
+    if name == "loss" and record_loss == "before":
+        pytest.skip("no loss is computed after the update")
+    undisturbed, training = (trainer(backend, record_loss=record_loss) for _ in range(2))
+    undisturbed.train()
+    for _ in range(done):
+        training.train_step()
+    work = getattr(getattr(training, owner), name)
+
+    def starved(*args, **options):
+        if name == "loss" and options:  # a part of the gradient
+            return work(*args, **options)
+        if name != "update":  # which happens as a whole or not at all
+            work(*args, **options)
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(getattr(training, owner), name, starved)
+    expected = message.format(done=done, next=done + 1)
+    for _ in range(1 if name == "observe" else 2):
+        with pytest.raises(DeviceMemoryError, match=rf"no memory left {expected}"):
+            training.train()
+    monkeypatch.undo()
+    training.train()  # with memory again
+    assert outcome(training) == outcome(undisturbed)
+    assert training.monitor.seen == undisturbed.monitor.seen
+
+
+@pytest.mark.backends("cupy")
+@pytest.mark.parametrize("place", PLACES)
+def test_parameters_and_history_survive_on_a_device(backend, device_counters, monkeypatch, place):
     import cupy
 
+    owner, name, done, message = PLACES[place]
     undisturbed, training = trainer(backend), trainer(backend)
     undisturbed.train()
-    done = {"gradient": 4, "accuracy": 6}[where]
     for _ in range(done):
         training.train_step()
     before = to_host(training.network.params.flat).copy()
-    name = {"gradient": "loss_and_gradient", "accuracy": "accuracy"}[where]
-    work = getattr(training.network, name)
+    work = getattr(getattr(training, owner), name)
 
-    def starved(*args):
+    def starved(*args, **options):
+        if name == "loss" and options:  # a part of the gradient
+            return work(*args, **options)
         filling = []
         with device_counters.memory_limit(device_counters.counters()["bytes_in_use"]):
             for size in (1 << 20, 1 << 14, 1 << 9):  # what CuPy keeps is taken, too
                 with contextlib.suppress(cupy.cuda.memory.OutOfMemoryError):
                     while True:
                         filling.append(cupy.empty(size, "uint8"))
-            return work(*args)
+            return work(*args, **options)
 
-    monkeypatch.setattr(training.network, name, starved)
-    with pytest.raises(DeviceMemoryError, match=rf"^cuda:0 \(CuPy\) has no memory left {message}"):
-        training.train()
-    if where == "gradient":
-        np.testing.assert_array_equal(to_host(training.network.params.flat), before)
-        assert training.train_loss_list == undisturbed.train_loss_list[:done]
+    monkeypatch.setattr(getattr(training, owner), name, starved)
+    if place == "update":  # one kernel in place, which needs no memory
+        training.train_step()
+    else:
+        expected = message.format(done=done, next=done + 1).replace(": .*", ": Out of memory .*", 1)
+        with pytest.raises(DeviceMemoryError, match=rf"^cuda:0 \(CuPy\) .* left {expected}"):
+            training.train()
+        if message == GRADIENT:
+            np.testing.assert_array_equal(to_host(training.network.params.flat), before)
     monkeypatch.undo()
     training.train()  # with memory again
-    assert training.train_loss_list == undisturbed.train_loss_list
-    assert training.train_acc_list == undisturbed.train_acc_list
-    assert training.test_acc_list == undisturbed.test_acc_list
-    assert training.test_acc == undisturbed.test_acc
+    assert outcome(training) == outcome(undisturbed)
 
 
 @pytest.mark.backends("cupy")

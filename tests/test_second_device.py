@@ -1,0 +1,62 @@
+"""A network on a GPU that is not the current one: all of its work goes there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.backends("cupy")
+
+START = """
+import sys
+sys.path.insert(0, {tests!r})
+import cupy_stand_in
+cupy_stand_in.activate({build!r})
+import cupy
+from dlskills import Adam, MultiLayerNetExtend, Trainer, load_mnist
+from dlskills.experiments import Settings, hyperparameters
+
+(x, t), (x_test, t_test) = load_mnist(subset="sample")
+network = MultiLayerNetExtend(
+    784, [8], 10, device="cuda:1", weight_decay_lambda=0.1, use_batchnorm=True, use_dropout=True,
+    **{options},
+)
+"""
+TRAINING = """
+from dlskills.diagnostics import Monitor
+data = x[:300], t[:300], x_test[:100], t_test[:100]
+for on_device in (True, False):
+    trainer = Trainer(
+        network, *data, epochs=2, optimizer="adam", optimizer_param={"lr": 0.001}, verbose=False,
+        data_on_device=on_device, monitor=Monitor(network, every=2),
+    )
+    trainer.train()
+x, t = network.backend.asarray(x[:2]), network.backend.asarray(t[:2])
+network.params["W1"] = network.params["W1"]
+assert network.gradient(x, t).flat.device.id == network.loss(x, t).device.id == 1
+assert network.penalty().device.id == 1
+"""
+OTHERS = """
+settings = Settings(device="cuda:1", verbose=False)
+params = {"lr": 0.01, "weight_decay": 1e-6}
+seen = []
+hyperparameters.train(
+    settings, 0, params, hyperparameters.digits(settings), 1, lambda *found: seen.append(found)
+)
+assert seen[0][1].device.id == 1
+
+from dlskills.device_check import check_device
+assert len(list(check_device("cuda:1"))) > 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "work"),
+    [({}, TRAINING), ({"compute_dtype": "float16"}, TRAINING), ({}, OTHERS)],
+    ids=["training", "training in half precision", "others"],
+)
+def test_all_work_goes_there(backend, device_counters, run_python, options, work):
+    """CuPy warns of work given to another than the current device, which is an error here."""
+    tests, build = str(Path(__file__).parent), os.environ["DLSKILLS_HIPEMU_BUILD"]
+    code = START.format(tests=tests, build=build, options=options) + work + "\nprint('done')"
+    assert run_python(code, HIPEMU_DEVICES="2") == ["done"]
