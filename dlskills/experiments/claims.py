@@ -14,6 +14,15 @@ ENOUGH = 3
 """Runs, each of a seed of its own, from which on the median settles a claim."""
 
 
+def together(scores: Sequence[float]) -> float:
+    """One standard score of several independent ones: their sum over the root of their number.
+
+    Stouffer et al. (1949), "The American soldier", volume 1. Of scores with mean 0 and standard
+    deviation 1 it has these, too, where a common bias adds up.
+    """
+    return sum(scores) / math.sqrt(len(scores))
+
+
 @dataclass(frozen=True)
 class Check:
     """One number of a run, and the range in which the claim has it.

@@ -315,7 +315,7 @@ CLAIMS = (
                     "10 步后沿 x 方向的剩余距离：SGD 减 Momentum",
                 ),
                 lambda n: abs(n["paths"]["SGD"][10][0]) - abs(n["paths"]["Momentum"][10][0]),
-                at_least=0,
+                at_least=0.01,
             ),
         ),
         remark=Text(

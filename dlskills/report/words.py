@@ -56,6 +56,10 @@ WORDS = {
     "score": Text("{confirmed} of {all} claims confirmed", "{all} 个说法中 {confirmed} 个得到证实"),
     "mean": Text("mean", "平均值"),
     "geometric_mean": Text("geometric mean", "几何平均"),
+    "together": Text("together", "合并"),
+    "of a full run": Text(
+        "A shortened run. Of a full one: {alternative}", "这是缩短的运行。完整的运行：{alternative}"
+    ),
     "min": Text("lowest", "最小值"),
     "max": Text("highest", "最大值"),
 }

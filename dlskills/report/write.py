@@ -103,11 +103,17 @@ def _section(name: str, runs: Sequence[Record]) -> Section:
     experiment, first = EXPERIMENTS[name], runs[0]
     pictures = []
     for number, (file, figure) in enumerate(experiment.plot(first.numbers).items(), 1):
+        alternative = experiment.ALT[file]
         if first.quick:
             mark(figure, QUICK)
+            # a figure's text knows what a full run shows
+            alternative = Text(
+                WORDS["of a full run"].en.format(alternative=alternative.en),
+                WORDS["of a full run"].zh.format(alternative=alternative.zh),
+            )
         label = f"{name}-figure-{number}"
         attributes = {"role": "img", "aria-labelledby": f"{label}-text", "id": label}
-        pictures.append(Picture(label, inline_svg(figure, label, attributes), experiment.ALT[file]))
+        pictures.append(Picture(label, inline_svg(figure, label, attributes), alternative))
     columns, rows = experiment.table(first.numbers)
     return Section(
         name=name,

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlskills.experiments import EXPERIMENTS, Check, Claim, Measured, Text, judge
+from dlskills.experiments.claims import together
 
 WHAT = Text("a number", "一个数")
 SAYS = Text("It is so.", "是这样的。")
@@ -104,3 +105,10 @@ def test_every_experiment_claims_something_in_both_languages(name):
         assert isinstance(text, Text)
         assert text.en.isascii() or not any("\u4e00" <= sign <= "\u9fff" for sign in text.en)
         assert any("\u4e00" <= sign <= "\u9fff" for sign in text.zh)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"), [([1.5], 1.5), ([1, 1, 1, 1], 2), ([2, -2], 0), ([3, 1, -1, 1], 2)]
+)
+def test_scores_add_up_where_they_agree(scores, expected):
+    assert together(scores) == pytest.approx(expected)

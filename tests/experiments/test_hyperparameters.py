@@ -120,6 +120,36 @@ def test_the_table_has_the_best_and_the_winners_interval(finished):
     assert hyperparameters.table({"trials": finished["trials"]})[1][0][-1] == ""
 
 
+def told(validation, test):
+    """Numbers of one trial, which a seed's winner stands for."""
+    trial = {
+        "params": {"lr": 0.01, "weight_decay": 1e-5},
+        "validation_accuracy": validation,
+        "validation_loss": 1.0,
+        "curves": {"train": [1.0], "validation": [validation]},
+    }
+    winner = {"trial": 0, "test_accuracy": test, "test_images": 10_000}
+    return {"trials": {"0": trial}, "winner": winner}
+
+
+@pytest.mark.parametrize(
+    ("runs", "confirmed"),
+    [
+        (
+            [(0.70, 0.68), (0.63, 0.69), (0.74, 0.69), (0.66, 0.68), (0.71, 0.68)],
+            True,
+        ),  # as luck has it
+        ([(0.75, 0.70)] * 5, False),  # each of them might be luck
+        ([(0.65, 0.70)] * 5, False),
+        ([(0.75, 0.70)], True),
+        ([(0.85, 0.70)], False),
+    ],
+)
+def test_a_winners_luck_is_judged_over_all_seeds(runs, confirmed):
+    verdict = judge(hyperparameters.CLAIMS, [told(*run) for run in runs])[2]
+    assert verdict.confirmed is confirmed
+
+
 @pytest.mark.backends("cupy")
 def test_the_same_on_a_gpu(backend, numbers):
     there = run([[1]], settings=Settings(device="cuda", verbose=False))["trials"]["1"]

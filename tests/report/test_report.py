@@ -227,8 +227,12 @@ def test_a_quick_run_says_so_on_top(written, small):
     page, text = written(quick)
     assert "Quick runs" in page.one(class_="quick")["text"]
     assert "too short to show what the page shows" in text  # in the figures, too
+    # and where a figure's words are of a full run
+    assert "A shortened run. Of a full one: one falls" in text
+    assert "这是缩短的运行。完整的运行：one 下降" in text
     page, text = written()
     assert page.find(class_="quick") == []
+    assert "A shortened run" not in text
     assert "too short to show" not in page.one(tag="main")["text"]
 
 
