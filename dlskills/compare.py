@@ -52,10 +52,11 @@ class Difference:
     ulp : float
         The largest difference of two elements, in units in the last place of `largest` and of the
         coarser of both dtypes. (Of each element's own they would be large wherever a sum comes
-        out near 0.) Infinite where just one of the two is not finite.
+        out near 0.) Infinite where an element is not finite and the other is not the same: NaN is
+        the same as NaN, and infinity as infinity of its sign.
     largest : float
-        The largest absolute value of the tensor; for a gradient or a parameter, of all of them at
-        this step: a bias before Batch Norm has a gradient of pure rounding.
+        The largest absolute value of the tensor that is finite; for a gradient or a parameter, of
+        all of them at this step: a bias before Batch Norm has a gradient of pure rounding.
     """
 
     step: int
@@ -205,7 +206,8 @@ def _kind(name: str) -> str:
 
 
 def _largest(values: np.ndarray[Any, Any]) -> float:
-    return float(np.max(np.abs(values), initial=0))
+    """Of all values that are finite."""
+    return float(np.max(np.abs(values[np.isfinite(values)]), initial=0))
 
 
 def _difference(
@@ -217,7 +219,9 @@ def _difference(
     epsilon: float,
 ) -> Difference:
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
-    if np.all((a == b) | (np.isnan(a) & np.isnan(b))):
+    differ = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+    a, b = a[differ], b[differ]
+    if not a.size:
         return Difference(step, name, 0.0, scale)
     if not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
         return Difference(step, name, np.inf, scale)

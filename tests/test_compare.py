@@ -71,7 +71,10 @@ def test_the_first_wrong_tensor_is_named(monkeypatch, kind, method, tensor):
         ([1e-9, 2.0], [2e-9, 2.0], 1e-9 * 2**22),  # near 0 beside something large
         ([np.nan, 1.0], [np.nan, 1.0], 0),
         ([np.nan, 1.0], [0.0, 1.0], np.inf),
+        ([np.nan, 2.0], [np.nan, 2.0 + 2.0**-22], 1),  # by the rest
+        ([np.inf, 2.0], [np.inf, 2.0 + 2.0**-22], 1),
         ([np.inf, 1.0], [1.0, 1.0], np.inf),
+        ([np.inf, 1.0], [-np.inf, 1.0], np.inf),
         ([], [], 0),
     ],
 )
