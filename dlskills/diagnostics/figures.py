@@ -62,7 +62,7 @@ def _histogram(panel: Axes, monitor: Monitor, step: int, i: int, color: str) -> 
 @styled
 def curves(monitor: Monitor) -> Figure:
     """Spread of activations and gradients, dead or saturated units, and updates."""
-    figure, axes = new_figure(2, 2, size=(10, 7), sharex=True)
+    figure, axes = new_figure(2, 2, size=(12, 7), sharex=True)
     (activations, gradients), (shares, updates) = axes
     shown = _shown(monitor)
     _panel(activations, monitor, "activation_std", shown, "standard deviation", log=True)
@@ -96,4 +96,4 @@ def _draw(panel: Axes, monitor: Monitor, history: np.ndarray[Any, Any], shown: A
         return
     values = {monitor.layers[i]: history[:, i] for i in with_numbers}
     plot_curves(panel, monitor.steps, values)
-    panel.legend(fontsize=9)
+    panel.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))  # inside, it would hide some

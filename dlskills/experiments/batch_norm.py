@@ -231,7 +231,7 @@ def _plot_all(numbers: Numbers) -> Figure:
     for panel in axes[-1]:
         panel.set_xlabel("epoch", fontsize=10)
     figure.suptitle(f"{TITLE}: standard deviations of the initial weights")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     return figure
 
 
