@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, Backend, DType, to_host
+from dlskills.backend import Array, Backend, DType, backend_of, to_host
+from dlskills.training.memory import memory_explained
 
 _SHARE = 0.5  # of the free memory of a device that a data set may take; layers need the rest
+_ROWS = 10_000  # samples that are evaluated at a time, at most
+_PART = 32 << 20  # and bytes of them that are moved for it
 
 
 class SamplesOnDevice:
@@ -18,10 +24,17 @@ class SamplesOnDevice:
     ----------
     backend : Backend
     x, t : array
-        Inputs and targets of any library and device, moved once.
+        Inputs and targets of any library and device, moved once; what is there is not copied.
     dtype : dtype
         Of the inputs.
+
+    Attributes
+    ----------
+    rows_at_a_time : int
+        How many samples :meth:`part` should be asked for.
     """
+
+    rows_at_a_time = _ROWS
 
     def __init__(self, backend: Backend, x: Array, t: Array, dtype: DType) -> None:
         self.backend = backend
@@ -38,7 +51,7 @@ class SamplesOnDevice:
             return xp.take(self.x, rows, axis=0), xp.take(self.t, rows, axis=0)
 
     def part(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Inputs and targets of the samples from `start` to `stop` as they were given."""
+        """Inputs and targets of the samples from `start` to `stop` in their own order."""
         return self.x[start:stop, ...], self.t[start:stop, ...]
 
 
@@ -56,18 +69,27 @@ class StagedSamples:
         See :class:`SamplesOnDevice`.
     batch_size : int
         Of the largest batch.
+
+    Attributes
+    ----------
+    rows_at_a_time : int
+        How many samples :meth:`part` should be asked for: some tens of MiB, or one sample.
     """
 
     def __init__(self, backend: Backend, x: Array, t: Array, dtype: DType, batch_size: int) -> None:
         import cupy
         import cupyx
 
-        self.backend, self._cupy = backend, cupy
+        self.backend, self._cupy, self._dtype = backend, cupy, dtype
         self.x, self.t = to_host(x), to_host(t)
         kinds = ((self.x.shape[1:], np.dtype(dtype)), (self.t.shape[1:], self.t.dtype))
         shapes = [((batch_size, *shape), kind) for shape, kind in kinds]
+        row = sum(math.prod(shape) * kind.itemsize for shape, kind in kinds)
+        self.rows_at_a_time = min(max(_PART // max(row, 1), 1), _ROWS)
         with backend.active():
             self._copies = cupy.cuda.Stream(non_blocking=True)
+            # CuPy hands freed memory to whoever asks next, even if a copy still runs
+            weakref.finalize(self, self._copies.synchronize)
             # two of each: one is computed with while the other is filled
             self._locked = [[cupyx.empty_pinned(*kind) for kind in shapes] for _ in range(2)]
             self._arrays = [[cupy.empty(*kind) for kind in shapes] for _ in range(2)]
@@ -78,13 +100,14 @@ class StagedSamples:
 
     def start_epoch(self, order: np.ndarray[Any, Any]) -> None:
         """Take the order of an epoch's samples."""
-        self._order, self._ahead = order, None
+        self._order, self._ahead = order, None  # a copy ahead may still run: _fill waits for it
 
     def batch(self, start: int, stop: int) -> tuple[Array, Array]:
         """Inputs and targets, to be used before the next batch is asked for."""
         with self.backend.active():
             here = self._cupy.cuda.get_current_stream()
-            if self._ahead != (start, stop):
+            ahead, self._ahead = self._ahead, None  # until it is there: gathering it may fail
+            if ahead != (start, stop):
                 self._fill(start, stop)
             turn = self._turn
             here.wait_event(self._filled[turn])
@@ -92,9 +115,9 @@ class StagedSamples:
             self._turn = 1 - turn
             self._used[self._turn].record(here)
             following = (stop, min(2 * stop - start, len(self._order)))
-            self._ahead = following if following[0] < following[1] else None
-            if self._ahead:
-                self._fill(*self._ahead)
+            if following[0] < following[1]:
+                self._fill(*following)
+                self._ahead = following
             x, t = self._arrays[turn]
             return x[: stop - start, ...], t[: stop - start, ...]
 
@@ -109,30 +132,81 @@ class StagedSamples:
         self._filled[turn].record(self._copies)
 
     def part(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Inputs and targets of the samples from `start` to `stop` as they were given."""
-        asarray = self.backend.asarray
-        return asarray(self.x[start:stop]), asarray(self.t[start:stop])
+        """Inputs and targets of the samples from `start` to `stop` in their own order."""
+        asarray = self.backend.asarray  # which casts on the host: what is moved may be smaller
+        return asarray(self.x[start:stop], self._dtype), asarray(self.t[start:stop])
 
 
 Samples = SamplesOnDevice | StagedSamples
 
 
 def place_samples(
-    backend: Backend, x: Array, t: Array, dtype: DType, batch_size: int, on_device: bool | None
-) -> Samples:
-    """Samples on the device, or staged; with `on_device` None as its free memory allows."""
-    if on_device is None:
-        on_device = backend.name != "cupy" or _fits(backend, x, t, dtype)
-    if on_device or backend.name != "cupy":  # elsewhere the host is the device, or decides
-        return SamplesOnDevice(backend, x, t, dtype)
-    return StagedSamples(backend, x, t, dtype, batch_size)
+    backend: Backend,
+    parts: Mapping[str, tuple[Array, Array]],
+    dtype: DType,
+    batch_size: int,
+    on_device: bool | None = None,
+) -> list[Samples]:
+    """The parts of a data set, each on the device or staged.
+
+    Parameters
+    ----------
+    backend : Backend
+    parts : mapping of str to tuple of array
+        Inputs and targets, by the name that an error calls them.
+    dtype, batch_size
+        See :class:`StagedSamples`.
+    on_device : bool, optional
+        Whether all are on the device; by default as its free memory allows for all of them
+        together. What is there already then stays there.
+
+    Returns
+    -------
+    list of Samples
+        In the order of `parts`.
+
+    Raises
+    ------
+    DeviceMemoryError
+        A part does not fit.
+    """
+    if backend.name != "cupy":  # the host is the device, or decides
+        there = [True] * len(parts)
+    elif on_device is None:
+        there = _which_fit(backend, parts, dtype)
+    else:
+        there = [on_device] * len(parts)
+    placed: list[Samples] = []
+    for (name, (x, t)), is_there in zip(parts.items(), there, strict=True):
+        with memory_explained(
+            backend, f"the {name} data, {tuple(x.shape)} numbers", "give data_on_device=False"
+        ):
+            if is_there:
+                placed.append(SamplesOnDevice(backend, x, t, dtype))
+            else:
+                placed.append(StagedSamples(backend, x, t, dtype, batch_size))
+    return placed
 
 
-def _fits(backend: Backend, x: Array, t: Array, dtype: DType) -> bool:
+def _which_fit(
+    backend: Backend, parts: Mapping[str, tuple[Array, Array]], dtype: DType
+) -> list[bool]:
+    """For each part, whether it goes to the device; they share its memory."""
     import cupy
 
+    needed = [_further_bytes(backend, x, t, dtype) for x, t in parts.values()]
     free, _ = backend.device.mem_info
     with backend.active():
         free += cupy.get_default_memory_pool().free_bytes()
-    needed = x.size * np.dtype(dtype).itemsize + t.size * t.dtype.itemsize
-    return bool(needed <= _SHARE * free)
+    all_fit = sum(needed) <= _SHARE * free
+    return [all_fit or own == 0 for own in needed]
+
+
+def _further_bytes(backend: Backend, x: Array, t: Array, dtype: DType) -> int:
+    """What samples take of the device's memory beside what they take of it already."""
+    labels = t.dtype if backend_of(t) == backend else to_host(t).dtype
+    return sum(
+        math.prod(array.shape) * kind.itemsize
+        for array, kind in ((x, np.dtype(dtype)), (t, labels))
+        if backend_of(array) != backend or array.dtype != kind
+    )

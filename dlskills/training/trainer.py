@@ -132,8 +132,13 @@ class Trainer:
         self.optimizer = _optimizer(optimizer, optimizer_param)
         _check_samples(network, "train", x_train, t_train)
         _check_samples(network, "test", x_test, t_test)
-        self._train = self._place("train", x_train, t_train, data_on_device)
-        self._test = self._place("test", x_test, t_test, data_on_device)
+        self._train, self._test = place_samples(
+            network.backend,
+            {"train": (x_train, t_train), "test": (x_test, t_test)},
+            network.compute_dtype,
+            self.batch_size,
+            data_on_device,
+        )
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         if evaluate_sample_num_per_epoch is not None:
             check_count("evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch)
@@ -163,13 +168,6 @@ class Trainer:
         self.train_acc_list: list[float] = []
         self.test_acc_list: list[float] = []
         self.test_acc: float | None = None
-
-    def _place(self, part: str, x: Array, t: Array, on_device: bool | None) -> Samples:
-        here, dtype = self.network.backend, self.network.compute_dtype
-        with memory_explained(
-            here, f"the {part} data, {tuple(x.shape)} numbers", "give data_on_device=False"
-        ):
-            return place_samples(here, x, t, dtype, self.batch_size, on_device)
 
     @property
     def x_train(self) -> Array:
