@@ -59,10 +59,16 @@ class Backend:
         return found
 
     def asarray(self, values: Any, dtype: str | DType | None = None) -> Array:
-        """An array here with these values: numbers, nested lists, or an array of any library."""
+        """An array here with these values: numbers, nested lists, or an array of any library.
+
+        An array that is here in this dtype comes back as it is, not copied.
+        """
         if not isinstance(values, np.ndarray | np.generic) and hasattr(values, "shape"):
             if backend_of(values) == self:
-                return values if dtype is None else self.xp.astype(values, self.dtype(dtype))
+                if dtype is None:
+                    return values
+                with self.active():
+                    return self.xp.astype(values, self.dtype(dtype), copy=False)
             values = to_host(values)
         wanted = None if dtype is None else self.dtype(dtype)
         with self.active():

@@ -2,9 +2,13 @@
 
 import copy
 import math
+import os
 import pickle
+import subprocess
 import sys
+import textwrap
 import types
+from pathlib import Path
 
 import array_api_compat
 import numpy as np
@@ -199,7 +203,43 @@ def test_an_array_that_is_there_stays_as_it_is(backend):
     array = backend.zeros((2,), "float32")
 
     assert backend.asarray(array) is array
+    assert backend.asarray(array, "float32") is array
     assert backend.asarray(array, "float64").dtype == backend.dtype("float64")
+
+
+def with_two_gpus(code):
+    """Run code, in a process of its own, where work for another than the current GPU is an error.
+
+    CuPy warns of it.
+    """
+    start = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import cupy_stand_in
+        cupy_stand_in.activate({os.environ["DLSKILLS_HIPEMU_BUILD"]!r})
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(start) + textwrap.dedent(code)],
+        env=os.environ | {"HIPEMU_DEVICES": "2"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.backends("cupy")
+def test_an_array_on_the_second_gpu_is_cast_there(backend, device_counters):
+    with_two_gpus(
+        """
+        from dlskills import backend_of, get_backend, to_host
+
+        second = get_backend("cuda:1")
+        array = second.asarray(second.asarray([1, 2], "float32"), "float64")
+        assert backend_of(array) == second != get_backend("cuda")
+        assert to_host(array).tolist() == [1, 2]
+        """
+    )
 
 
 @pytest.mark.parametrize("name", ["float23", "", "no such"])

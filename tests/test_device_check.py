@@ -1,6 +1,7 @@
 """The examination of a device: what works is said, what does not with what to do."""
 
 import pytest
+from test_backend import with_two_gpus
 from typer.testing import CliRunner
 
 from dlskills import DeviceError, cli, device_check
@@ -28,6 +29,19 @@ def test_a_gpu_works(backend):
     ]  # fmt: skip
     assert found["device"] == "cuda:0 (CuPy)"
     assert "MiB free" in found["memory"]
+
+
+@pytest.mark.backends("cupy")
+def test_the_second_gpu_works_by_itself(backend, device_counters):
+    with_two_gpus(
+        """
+        from dlskills.device_check import check_device
+
+        found = dict(check_device("cuda:1"))
+        assert found["device"] == "cuda:1 (CuPy)", found
+        assert "updates" in found, found
+        """
+    )
 
 
 @pytest.mark.backends("cupy")
