@@ -157,8 +157,23 @@ def test_weight_decay_and_copies(backend):
     Adam().update(network.params, network.gradient(x, t))
     Adam().update(twin.params, twin.gradient(x, t))
     np.testing.assert_array_equal(to_host(twin.params.flat), to_host(network.params.flat))
-    assert network.numerical_gradient  # made in float64, whatever the computation is in
-    assert twin._copy(backend.dtype("float64")).compute_dtype == backend.dtype("float64")
+
+
+@HALF
+def test_the_numerical_gradient_is_that_of_double_precision(backend):
+    x = backend.asarray(np.random.default_rng(0).normal(size=(4, 3)), "float32")
+    t = backend.asarray([0, 1, 1, 0])
+    half, double = (
+        MultiLayerNet(
+            3, [4], 2, "tanh", "xavier", 0.1, seed=0, device=backend.device, xp=backend.xp, **dtypes
+        )
+        for dtypes in ({"compute_dtype": "float16"}, {"dtype": "float64"})
+    )
+    double.params = half.params
+    numerical = half.numerical_gradient(x, t)
+    for name, grad in double.gradient(x, t).items():
+        assert numerical[name].dtype == backend.dtype("float64")
+        np.testing.assert_allclose(to_host(numerical[name]), to_host(grad), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.backends("torch")

@@ -44,10 +44,13 @@ class Monitor:
 
     Give it to a :class:`~dlskills.Trainer` as ``monitor=``, or call :meth:`observe` after each
     update of a loop of your own. Where an observation is due, after update 1, 1 + `every`,
-    1 + 2 `every` and so on, a copy of the network makes one pass forwards and backwards over the
-    batch, and its numbers come to the host in one transfer. All other calls only count. The
+    1 + 2 `every` and so on, a copy of the network, made for it, takes one pass forwards and
+    backwards over the batch, and its numbers come to the host in one transfer, for which a GPU is
+    waited for. The parameters as they were before an update to be observed are kept, which takes
+    their memory once more; each `every`-th call copies them. All other calls only count. The
     network itself is not touched: training goes on bit by bit as without a monitor, with the same
-    Dropout masks and the same running averages of Batch Norm.
+    Dropout masks and the same running averages of Batch Norm. Networks that compute in half
+    precision do so here, too, but are measured in single precision.
 
     Parameters
     ----------
@@ -158,37 +161,46 @@ def _measure(network: Sequential, before: Any, x: Array, t: Array) -> tuple[list
     """The measures of each layer, one layer after the other, and samples of their outputs."""
     # a copy makes the pass: no mask is drawn and no running average moved in the network itself
     twin = copy.deepcopy(network)
+    xp, cast, dtype = network.backend.xp, network._cast, network.params.dtype
+    if twin._working is not None:  # as of the last pass, which was before the update
+        twin._working.flat = cast(network.params.flat, network.compute_dtype)
+    # float16 has no room for a sum over a batch, nor for the square of 256
+    wide = xp.result_type(dtype, xp.float32)
     x = network._input(x)
-    xp = network.backend.xp
-    none = xp.sum(x) * math.nan  # a NaN that is where the others are
+    none = xp.sum(cast(x, wide)) * math.nan  # a NaN that is where the others are
     rows: list[dict[str, Array]] = [dict.fromkeys(MEASURES, none) for _ in network.layers]
     samples = []
     for layer, row in zip(twin.layers, rows, strict=True):
         x = layer.forward(x, True)
-        row["activation_mean"], row["activation_std"] = xp.mean(x), xp.std(x)
+        y = cast(x, wide)
+        row["activation_mean"], row["activation_std"] = xp.mean(y), xp.std(y)
         for kind, (measure, share) in _SHARES.items():
             if isinstance(layer, kind):
-                row[measure] = share(x, xp)
-        samples.append(_sample(x))
-    twin.loss_layer.forward(x, t)
-    dout = twin.loss_layer.backward()
+                row[measure] = share(y, xp)
+        samples.append(_sample(y))
+    twin.loss_layer.forward(cast(x, dtype), t)
+    scale = network.loss_scale
+    dout = cast(twin.loss_layer.backward(scale), network.compute_dtype)
     first = next((i for i, layer in enumerate(twin.layers) if layer.params), len(twin.layers))
     for i in range(len(rows) - 1, first - 1, -1):
-        rows[i]["gradient_mean"], rows[i]["gradient_std"] = xp.mean(dout), xp.std(dout)
+        gradient = cast(dout, wide)
+        rows[i]["gradient_mean"] = xp.mean(gradient) / scale
+        rows[i]["gradient_std"] = xp.std(gradient) / scale
         if i > first:
             dout = twin.layers[i].backward(dout)
     for names, row in zip(network._names, rows, strict=True):
         weights = [name for name in names.values() if network.params[name].ndim > 1]
         if weights:
-            row["update_ratio"] = _update_ratio(network.params, before, weights)
+            arrays = [(cast(network.params[n], wide), cast(before[n], wide)) for n in weights]
+            row["update_ratio"] = _update_ratio(arrays)
     return [row[measure] for row in rows for measure in MEASURES], samples
 
 
-def _update_ratio(after: Any, before: Any, names: list[str]) -> Array:
-    """The norm of the change over the norm of what was changed."""
-    xp = namespace(after[names[0]])
-    change = sum(xp.sum((after[name] - before[name]) ** 2) for name in names)
-    size = sum(xp.sum(before[name] ** 2) for name in names)
+def _update_ratio(weights: list[tuple[Array, Array]]) -> Array:
+    """The norm of the change over the norm of what was changed, from arrays after and before."""
+    xp = namespace(weights[0][0])
+    change = sum(xp.sum((after - before) ** 2) for after, before in weights)
+    size = sum(xp.sum(before**2) for _, before in weights)
     return xp.sqrt(change / size)
 
 

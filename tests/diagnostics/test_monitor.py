@@ -15,12 +15,15 @@ from dlskills import (
     ReLU,
     Sequential,
     Sigmoid,
+    SoftmaxWithLoss,
     Tanh,
     Trainer,
     backend_of,
     to_host,
 )
 from dlskills.diagnostics import MEASURES, Monitor, monitor
+
+HALF = pytest.mark.backends("numpy", "torch", "cupy")
 
 
 def batch(backend, size=20):
@@ -168,6 +171,85 @@ def test_measures_are_those_computed_by_hand(backend):
     for n, i in ((1, 0), (2, 2), (3, 4)):
         change = np.linalg.norm(p[f"W{n}"] - before[f"W{n}"]) / np.linalg.norm(before[f"W{n}"])
         assert observer.history("update_ratio")[0, i] == pytest.approx(change)
+
+
+def halves(backend, layers, **options):
+    """The same network with its layers in half and in single precision, and a batch for them."""
+    made = [
+        Sequential(copy.deepcopy(layers), seed=0, device=backend.device, xp=backend.xp,
+                   compute_dtype=dtype, **options)
+        for dtype in ("float16", None)
+    ]  # fmt: skip
+    return *made, batch(backend, 200)
+
+
+@HALF
+@pytest.mark.parametrize("scale", [1.0, 1e-6])  # the latter: float16 has 0 for such gradients
+def test_a_network_in_half_precision_has_the_measures_of_single_precision(backend, scale):
+    layers = [Affine(6, 8), BatchNormalization(8), Tanh(), Affine(8, 5), Sigmoid(), Affine(5, 3)]
+    half, single, (x, t) = halves(backend, layers)
+    observers = []
+    with backend.active():
+        single.params["W3"] *= scale
+    half.params = single.params
+    grads = single.gradient(x, t).copy()
+    for network in (half, single):
+        observers.append(Monitor(network, every=1))
+        for _ in range(2):  # a large step, so that what is not refreshed shows
+            SGD(lr=0.5).update(network.params, grads)
+            observers[-1].observe(x, t)
+    for measure in MEASURES:
+        found, expected = (observer.history(measure) for observer in observers)
+        atol = 0.0
+        if measure.endswith("mean"):  # which may be next to 0, where spread is not
+            atol = 5e-4 * np.nanmax(observers[1].history(measure.replace("mean", "std")))
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=atol, err_msg=measure)
+    for sample in observers[0].samples[2]:
+        assert sample.dtype == np.float32
+
+
+@HALF
+def test_what_half_precision_can_not_sum_or_square_is_measured(backend):
+    half, single, _ = halves(backend, [Affine(6, 8), ReLU(), Affine(8, 3)])
+    x = backend.asarray(np.random.default_rng(0).normal(size=(20_000, 6)), "float32")
+    t = backend.zeros((20_000,), "int64")
+    histories = []
+    for network in (half, single):
+        with backend.active():
+            network.params["W1"] *= 1000.0
+        observer = Monitor(network)
+        observer.observe(x, t)
+        histories.append([observer.history(name) for name in MEASURES if name[:2] in ("ac", "de")])
+    assert np.nanmin(histories[1][1][0]) > 256
+    for found, expected in zip(*histories, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1.0)
+
+
+@HALF
+def test_the_loss_is_not_taken_in_half_precision(backend):
+    seen = []
+
+    class Watched(SoftmaxWithLoss):
+        def forward(self, x, t):
+            seen.append(x.dtype)
+            return super().forward(x, t)
+
+    half, single, (x, t) = halves(backend, [Affine(6, 3)], loss=Watched())
+    Monitor(half).observe(x, t)
+    assert seen == [single.params.dtype]
+
+
+@HALF
+def test_parameters_in_half_precision_are_measured_too(backend):
+    layers = [Affine(6, 8), ReLU(), Affine(8, 3)]
+    network = Sequential(layers, device=backend.device, xp=backend.xp, dtype="float16")
+    with backend.active():
+        network.params["W1"][...] = 300.0
+    observer = Monitor(network)
+    with backend.active():
+        network.params["W1"][...] = 600.0
+    observer.observe(*batch(backend))
+    assert observer.history("update_ratio")[0, 0] == pytest.approx(1)
 
 
 def test_saturated_sigmoids(backend):
