@@ -40,17 +40,18 @@ def numerical_gradient(
 
 
 def _by_each_element(f: Callable[[], Any], param: Array, h: float) -> Array:
-    gradient = namespace(param).zeros_like(param)
-    for index in np.ndindex(*param.shape):
-        value = float(param[index])
-        try:
-            param[index] = value + h
-            above = float(f())
-            param[index] = value - h
-            below = float(f())
-        finally:
-            param[index] = value
-        gradient[index] = (above - below) / (2 * h)
+    with backend_of(param).active():
+        gradient = namespace(param).zeros_like(param)
+        for index in np.ndindex(*param.shape):
+            value = float(param[index])
+            try:
+                param[index] = value + h
+                above = float(f())
+                param[index] = value - h
+                below = float(f())
+            finally:
+                param[index] = value
+            gradient[index] = (above - below) / (2 * h)
     return gradient
 
 

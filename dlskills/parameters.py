@@ -129,7 +129,8 @@ class Parameters(MutableMapping[str, Array]):
     @flat.setter
     def flat(self, values: Array) -> None:
         if values is not self._flat:
-            self._flat[...] = values
+            with self.backend.active():
+                self._flat[...] = values
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -165,7 +166,7 @@ class Parameters(MutableMapping[str, Array]):
     def copy(self) -> Parameters:
         """The same values in a buffer of their own."""
         made = self.zeros_like()
-        made.flat[...] = self.flat
+        made.flat = self.flat
         return made
 
     def __getitem__(self, name: str) -> Array:
@@ -190,9 +191,10 @@ class Parameters(MutableMapping[str, Array]):
                 f"parameter {name!r} has shape {self._shapes[name]}, got an array of shape "
                 f"{tuple(value.shape)}; parameters keep their shapes"
             )
-        if value.dtype != self.dtype:
-            value = self.backend.xp.astype(value, self.dtype)
-        view[...] = value
+        with self.backend.active():
+            if value.dtype != self.dtype:
+                value = self.backend.xp.astype(value, self.dtype)
+            view[...] = value
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"parameter {name!r} is part of one buffer and can't be removed")
@@ -219,7 +221,9 @@ class Parameters(MutableMapping[str, Array]):
         return {"shapes": self._shapes, "flat": self._flat, "backend": self.backend}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._lay_out(state["shapes"], state["flat"], state["backend"])
+        # CuPy unpickles onto the current device
+        flat = state["backend"].asarray(state["flat"])
+        self._lay_out(state["shapes"], flat, state["backend"])
 
     def _unknown(self, name: str) -> str:
         return f"no parameter {name!r}{suggestion(str(name), self)}; there are: {', '.join(self)}"

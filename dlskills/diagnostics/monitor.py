@@ -162,8 +162,7 @@ def _measure(network: Sequential, before: Any, x: Array, t: Array) -> tuple[list
     # a copy makes the pass: no mask is drawn and no running average moved in the network itself
     twin = copy.deepcopy(network)
     xp, cast, dtype = network.backend.xp, network._cast, network.params.dtype
-    if twin._working is not None:  # as of the last pass, which was before the update
-        twin._working.flat = cast(network.params.flat, network.compute_dtype)
+    twin._refresh()  # its copy in half precision is of the last pass, which was before the update
     # float16 has no room for a sum over a batch, nor for the square of 256
     wide = xp.result_type(dtype, xp.float32)
     x = network._input(x)

@@ -25,8 +25,6 @@ from dlskills.training.samples import Samples, place_samples
 if TYPE_CHECKING:
     from dlskills.diagnostics import Monitor
 
-_ROWS = 10_000  # samples that are evaluated, and so moved, at a time
-
 _SGD_PARAM: Mapping[str, Any] = MappingProxyType({"lr": 0.01})
 
 
@@ -67,9 +65,9 @@ class Trainer:
         The page measures accuracies after the first step of each epoch; ``"last"`` after its
         last.
     data_on_device : bool, optional
-        Whether the data are moved to a CUDA device as a whole. By default they are if they take
-        at most half of its free memory; else each batch is copied while the one before it
-        computes.
+        Whether the data are moved to a CUDA device as a whole. By default they are if those for
+        training and testing together take at most half of its free memory; else what is not there
+        yet stays on the host, and each batch is copied while the one before it computes.
     capture : bool, default False
         Whether forward and backward pass are recorded as a CUDA graph and launched as a whole: for
         networks on CuPy without Batch Norm and Dropout.
@@ -277,10 +275,12 @@ class Trainer:
         if self.network.output_size == 1:  # always the highest, so that every sample were right
             return math.nan
         size = samples.x.shape[0] if count is None else min(count, samples.x.shape[0])
-        right = 0.0
-        for start in range(0, size, _ROWS):
-            stop = min(start + _ROWS, size)
-            right += self.network.accuracy(*samples.part(start, stop)) * (stop - start)
+        rows = samples.rows_at_a_time
+        right = 0
+        for start in range(0, size, rows):
+            stop = min(start + rows, size)
+            # whole numbers add up to the same whatever the parts
+            right += round(self.network.accuracy(*samples.part(start, stop)) * (stop - start))
         return float(right / size)
 
     def train(self) -> None:
