@@ -1,0 +1,256 @@
+"""The runbook for the day a GPU is there: whatever happens to a step, the others reach the page."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))  # at the end, so that where dlskills is installed, that one is tested
+import benchmarks.__main__  # noqa: E402
+from benchmarks import gpu_day  # noqa: E402
+
+STEPS = list(gpu_day.steps("cuda", Path("folder"), quick=True, jobs=1))
+EXPERIMENTS = {"experiments on the CPU": "cpu", "experiments on CUDA": "cuda"}
+
+RESULTS = {
+    "claims": [{"claim": "It learns.", "confirmed": True, "measured": [{"value": 0.5}]}],
+    "runs": [{"seconds": 1.25}, {"seconds": 2.0}],
+}
+WRITES = """
+import pathlib, sys
+path = pathlib.Path(sys.argv[1])
+path.parent.mkdir(exist_ok=True)
+path.write_text(sys.argv[2])
+"""
+
+
+def command(step, folder):
+    """What stands in for a step: it prints its name, and leaves what the step would leave."""
+    says = ["-c", f"print({step!r})\n"]
+    if step in EXPERIMENTS:
+        target = folder / EXPERIMENTS[step] / "dropout.json"
+        says = ["-c", says[1] + WRITES, str(target), json.dumps(RESULTS)]
+    if step == "benchmarks":
+        target = folder / "benchmarks.json"
+        says = ["-c", says[1] + WRITES, str(target), '{"tasks": {}}']
+    return [sys.executable, "-I", "-S", *says]  # which starts in half the time
+
+
+FAULTS = {
+    "fails": lambda done: [*done[:4], "print('oh no')\nraise SystemExit(3)"],
+    "dies while it writes": lambda done: [
+        *done[:4], done[4] + "\nimport os\nos.kill(os.getpid(), 9)", *done[5:6],
+        *(text[: len(text) // 2] for text in done[6:]),
+    ],
+    "hangs": lambda done: [*done[:4], "import time\ntime.sleep(60)"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def day(monkeypatch, tmp_path):
+    """A day of stand-ins for the steps, some with faults: what it wrote, and its exit status."""
+    monkeypatch.setattr(gpu_day, "_device_name", lambda device: "some-gpu")
+
+    def day(faults=(), timeout=30, out=tmp_path / "out"):
+        def steps(device, folder, quick, jobs):
+            commands = {step: command(step, folder) for step in STEPS}
+            return commands | {step: fault(commands[step]) for step, fault in dict(faults).items()}
+
+        monkeypatch.setattr(gpu_day, "steps", steps)
+        status = 0
+        try:
+            gpu_day.main(["--out", str(out), "--timeout", str(timeout)])
+        except SystemExit as error:
+            status = error.code
+        return read(out), (out / "gpu-some-gpu.md").read_text(), status
+
+    return day
+
+
+def read(out):
+    return json.loads((out / "gpu-some-gpu.json").read_text())
+
+
+def test_a_day_without_faults(day, tmp_path):
+    document, page, status = day()
+    assert status == 0
+    assert [step["status"] for step in document["steps"].values()] == [0] * len(STEPS)
+    assert all(step["output"] == f"{name}\n" for name, step in document["steps"].items())
+    assert document["benchmarks"] == {"tasks": {}}
+    assert document["claims"] == [
+        {
+            "experiment": "dropout", "claim": "It learns.", "cpu": True, "cuda": True,
+            "values": [[0.5], [0.5]], "seconds": [3.25, 3.25],
+        }
+    ]  # fmt: skip
+    assert "| dropout | 3.2 | 3.2 |" in page
+    assert "| dropout | It learns. | confirmed | confirmed |" in page
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        *((step, "fails") for step in STEPS),
+        *((step, "dies while it writes") for step in (*EXPERIMENTS, "benchmarks")),
+        ("experiments on CUDA", "hangs"),
+    ],
+)
+def test_whatever_a_step_does_the_others_are_on_the_page(day, step, fault):
+    document, page, status = day({step: FAULTS[fault]}, timeout=1.5 if fault == "hangs" else 30)
+    assert status == 1
+    done = [name for name, found in document["steps"].items() if found["status"] == 0]
+    assert done == [name for name in STEPS if name != step]
+    word = "timed out" if fault == "hangs" else "failed"
+    assert f"| {step} | **{word}** | " in page
+    assert all(f"| {name} | ok | " in page for name in done)
+    sides = ["–" if step == name else "confirmed" for name in EXPERIMENTS]
+    assert f"| dropout | It learns. | {' | '.join(sides)} |" in page
+    assert (document["benchmarks"] is None) == (step == "benchmarks")
+    if fault == "fails":
+        assert "oh no" in document["steps"][step]["output"]
+
+
+def test_without_any_experiment_the_page_says_so(day):
+    document, page, _ = day(dict.fromkeys(EXPERIMENTS, FAULTS["fails"]))
+    assert document["claims"] == []
+    assert "No experiment has left results." in page
+
+
+def test_results_of_an_earlier_call_are_not_taken_up(day):
+    first, _, _ = day()
+    assert first["claims"]
+    assert first["benchmarks"]
+    second, _, _ = day(dict.fromkeys([*EXPERIMENTS, "benchmarks"], FAULTS["fails"]))
+    assert second["claims"] == []
+    assert second["benchmarks"] is None
+
+
+def test_what_is_done_is_written_before_the_next_step(day, monkeypatch, tmp_path):
+    run, count = gpu_day._run, 0
+
+    def interrupted(*arguments):
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    monkeypatch.setattr(gpu_day, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        day()
+    statuses = [found and found["status"] for found in read(tmp_path / "out")["steps"].values()]
+    assert statuses == [0, 0] + [None] * (len(STEPS) - 2)
+    page = (tmp_path / "out" / "gpu-some-gpu.md").read_text()
+    assert f"| {STEPS[1]} | ok | " in page
+    assert f"| {STEPS[2]} | not run | – |" in page
+
+
+def test_a_write_that_fails_leaves_the_file_before(tmp_path):
+    path = tmp_path / "page.md"
+    gpu_day._write(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        gpu_day._write(path, "half of it \ud800")
+    assert path.read_text() == "before"
+
+
+def test_a_step_that_hangs_is_ended_with_its_workers(day, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    lock = tmp_path / "lock"
+    holds = "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, 2); "
+    worker = [sys.executable, "-c", holds + "print('held', flush=True); time.sleep(60)", str(lock)]
+    hangs = f"import subprocess, time\nsubprocess.Popen({worker!r})\ntime.sleep(60)"
+    document, _, _ = day({STEPS[0]: lambda done: [*done[:4], hangs]}, timeout=2)
+    assert document["steps"][STEPS[0]]["status"] == "timed out"
+    assert document["steps"][STEPS[0]]["output"] == "held\n"
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if the worker still holds it
+
+
+def test_no_folder_of_this_machine_is_written(day, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    names = [ROOT / "dlskills", sys.prefix, json.__file__, tmp_path / "home" / "x", pytest.__file__]
+    # so long that its beginning is cut off, in the midst of a name
+    text = " ".join(map(str, names)) + "\n" + f"{ROOT}/tests\n" * 1000
+    says = f"print({text!r})"
+    out = tmp_path / "out"
+    document, page, _ = day({STEPS[0]: lambda done: [*done[:4], says]}, out=out)
+    assert document["steps"][STEPS[0]]["output"].count("./tests\n") >= gpu_day.KEPT // 8 - 1
+    assert "<scratch>/cpu/dropout.json" in page
+    for written in (page, (out / "gpu-some-gpu.json").read_text()):
+        for place in (ROOT, tmp_path, sys.executable, Path(json.__file__).parent):
+            assert str(place) not in written
+        assert not re.search(rf"{ROOT.name}/tests", written)
+
+
+def test_a_folder_is_known_by_its_whole_name(tmp_path):
+    places = gpu_day._places(tmp_path)
+    named = {"at": [f"{ROOT}/docs:3", f"{ROOT}", f"{tmp_path}/cpu", 3, None]}
+    assert gpu_day._without(places, named) == {"at": ["./docs:3", ".", "<scratch>/cpu", 3, None]}
+    assert gpu_day._without({"/a/b": "."}, "/a/b-other /a/b.") == "/a/b-other .."
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_changes_that_are_not_committed_are_marked(day, tmp_path, monkeypatch):
+    folder = tmp_path / "repository"
+    (folder / "results").mkdir(parents=True)
+    monkeypatch.setattr(benchmarks.__main__, "RESULTS", folder / "results")
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    (folder / "code.py").write_text("x = 1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Begin"]):
+        subprocess.run([*git, *words], check=True)
+    document, page, _ = day()
+    assert re.fullmatch("[0-9a-f]{12}", document["commit"])
+    assert "not committed" not in page
+    (folder / "code.py").write_text("x = 2\n")
+    changed, page, _ = day()
+    assert changed["commit"] == document["commit"] + "+"
+    assert f"commit {document['commit']}+\n\nThe `+`: with changes that were not committed." in page
+
+
+def test_without_git_the_commit_is_unknown(day, monkeypatch):
+    monkeypatch.setattr(gpu_day, "_commit", lambda: None)
+    document, page, status = day()
+    assert document["commit"] is None
+    assert page.startswith("# some-gpu, commit unknown\n")
+    assert status == 0
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
+    commands = gpu_day.steps("cuda", Path("folder"), quick=False, jobs=jobs)
+    cpu, cuda = ([*commands[name]] for name in EXPERIMENTS)
+    del cuda[cuda.index("--device") :][:2]
+    assert cpu[cpu.index("--jobs") + 1] == str(jobs) == cuda[cuda.index("--jobs") + 1]
+    assert cpu[: cpu.index("--jobs")] == cuda[: cuda.index("--jobs")]
+    _, page, _ = day()
+    assert "on CPU and CUDA alike in 1 process, in which" in page
+
+
+@pytest.mark.slow  # a minute or two
+@pytest.mark.backends("cupy")
+def test_the_whole_of_it_runs_on_the_stand_in(backend, device_counters, tmp_path):
+    home = os.environ["DLSKILLS_HIPEMU_BUILD"]
+    environment = os.environ | {  # so that every process that is started finds the stand-in
+        "LD_LIBRARY_PATH": f"{home}/lib", "LD_PRELOAD": f"{home}/lib/libhipemu_cupy.so.0",
+        "ROCM_HOME": home, "PATH": f"{home}/bin{os.pathsep}{os.environ['PATH']}",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.gpu_day", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [path] = tmp_path.glob("gpu-*.json")
+    document, page = json.loads(path.read_text()), path.with_suffix(".md").read_text()
+    assert list(document["steps"]) == STEPS
+    assert all(f"| {step} | ok | " in page for step in STEPS)
+    assert " passed" in document["steps"]["tests on CuPy"]["output"]
+    assert len({claim["experiment"] for claim in document["claims"]}) > 5
+    assert all(claim["cpu"] is not None is not claim["cuda"] for claim in document["claims"])
+    assert "dlskills" in document["benchmarks"]["tasks"]["Adam, network"]["contenders"]
+    for place in (ROOT, tmp_path, sys.prefix, home):
+        assert str(place) not in page + path.read_text()
