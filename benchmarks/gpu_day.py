@@ -100,7 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_day", description=__doc__)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument(
+        "--device", default="cuda",
+        help="of comparisons and experiments; tests and benchmarks take the first that there is, "
+        "so choose another by CUDA_VISIBLE_DEVICES",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="to see that all steps run")
     parser.add_argument(
         "--jobs", type=int, default=1,

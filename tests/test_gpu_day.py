@@ -233,7 +233,7 @@ def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
     assert "on CPU and CUDA alike in 1 process, in which" in page
 
 
-@pytest.mark.slow  # a minute or two
+@pytest.mark.slow  # two minutes
 @pytest.mark.backends("cupy")
 def test_the_whole_of_it_runs_on_the_stand_in(backend, device_counters, tmp_path):
     home = os.environ["DLSKILLS_HIPEMU_BUILD"]
@@ -246,6 +246,7 @@ def test_the_whole_of_it_runs_on_the_stand_in(backend, device_counters, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     [path] = tmp_path.glob("gpu-*.json")
     document, page = json.loads(path.read_text()), path.with_suffix(".md").read_text()
+    assert document["device"] != "none"
     assert list(document["steps"]) == STEPS
     assert all(f"| {step} | ok | " in page for step in STEPS)
     assert " passed" in document["steps"]["tests on CuPy"]["output"]
