@@ -55,7 +55,8 @@ def steps(device: str, folder: Path, quick: bool, jobs: int) -> dict[str, list[s
         "tests on CuPy": [PYTHON, "-m", "pytest", "-q", *tests],
         "compiled kernels": [PYTHON, "-m", "pytest", "-q", "tests/gpu"],
         "CPU and CUDA, SGD": [*DLSKILLS, "compare", *both, "--batchnorm", "--dropout", "0.2"],
-        # In float32 it moves inputs of ReLU across 0 within these steps, on one side only.
+        # In float32, with some seeds, a ReLU's input comes to stand on either side of 0 within
+        # these steps: by rounding only, and yet the gradients differ.
         "CPU and CUDA, Adam, float64": [
             *DLSKILLS, "compare", *both, *double, "--optimizer", "adam",
         ],
@@ -242,7 +243,10 @@ def _page(document: Mapping[str, Any]) -> str:
     if commit.endswith("+"):
         lines += ["The `+`: with changes that were not committed.", ""]
     if document["quick"]:
-        lines += ["A quick run: to see that all steps run.", ""]
+        lines += [
+            "A quick run: to see that all steps run. Its verdicts and times mean nothing.",
+            "",
+        ]
     lines += ["| step | | seconds |", "| --- | --- | --- |"]
     for what, step in document["steps"].items():
         lines.append(f"| {what} | {_verdict(step)} | {step['seconds'] if step else '–'} |")
