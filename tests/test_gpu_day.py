@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))  # at the end, so that where dlskills is installed, that one is tested
+# This checkout's, of whatever else is called benchmarks; and no longer than that takes, so that
+# where dlskills is installed, that one is tested.
+sys.path.insert(0, str(ROOT))
 import benchmarks.__main__  # noqa: E402
 from benchmarks import gpu_day  # noqa: E402
+
+sys.path.remove(str(ROOT))
 
 STEPS = list(gpu_day.steps("cuda", Path("folder"), quick=True, jobs=1))
 EXPERIMENTS = {"experiments on the CPU": "cpu", "experiments on CUDA": "cuda"}
