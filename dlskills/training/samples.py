@@ -58,8 +58,8 @@ class SamplesOnDevice:
 class StagedSamples:
     """Samples on the host, for a data set larger than the memory of a CUDA device.
 
-    While the network computes on a batch, the next one is gathered into page-locked memory and
-    copied in a stream of its own.
+    Before a batch is handed out the next one is gathered into page-locked memory and copied in a
+    stream of its own, while the device computes on what it was given before.
 
     Parameters
     ----------
@@ -95,6 +95,9 @@ class StagedSamples:
             self._arrays = [[cupy.empty(*kind) for kind in shapes] for _ in range(2)]
             self._filled = [cupy.cuda.Event() for _ in range(2)]
             self._used = [cupy.cuda.Event() for _ in range(2)]
+            here = cupy.cuda.get_current_stream()
+            for event in self._used:  # whatever had the arrays' memory before is done with it then
+                event.record(here)
         self._ahead: tuple[int, int] | None = None
         self._turn = 0
 

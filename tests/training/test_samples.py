@@ -296,6 +296,18 @@ def test_what_was_copied_ahead_is_not_of_the_next_epoch(device):
     np.testing.assert_array_equal(inputs, x[::-1][8:16])
 
 
+def test_work_given_before_ends_before_the_first_copies(device):
+    """It may be with the memory that the samples' arrays now have."""
+    done = []
+    device.here.give(lambda: done.append(True))
+    device.early = True
+    samples = StagedSamples(device, *data(), np.float32, 8)
+    samples.start_epoch(np.arange(8))  # nothing is copied ahead
+    assert not done
+    samples.batch(0, 8)
+    assert done
+
+
 def test_memory_is_freed_after_the_copies(device):
     samples = StagedSamples(device, *data(), np.float32, 8)
     samples.start_epoch(np.arange(70))
