@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,17 +68,50 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
     return figures
 
 
-def _spaces(study: optuna.Study) -> dict[str, Any]:
-    """The range that each hyperparameter was chosen from, in the last trial that had it."""
-    return {
-        name: space
-        for trial in study.get_trials(deepcopy=False)
-        for name, space in trial.distributions.items()
-    }
+@dataclass(frozen=True)
+class _Space:
+    """What a hyperparameter was chosen from: a range, or `choices`."""
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def height(self, value: Any) -> float:
+        """Where in it a value lies, from 0 to 1."""
+        if self.choices:
+            return self.choices.index(value) / max(len(self.choices) - 1, 1)
+        if self.low == self.high:
+            return 0.5
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return float((value - self.low) / (self.high - self.low))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Heights, and what is written there."""
+        values = self.choices or (self.low, self.high)
+        texts = (f"{value:g}" if _is_number(value) else str(value) for value in values)
+        return [(self.height(value), text) for value, text in zip(values, texts, strict=True)]
+
+
+def _spaces(study: optuna.Study) -> dict[str, _Space]:
+    """For each hyperparameter a space with all that trials chose from, which may have changed."""
+    spaces: dict[str, _Space] = {}
+    for trial in study.get_trials(deepcopy=False):
+        for name, found in trial.distributions.items():
+            known = spaces.get(name)
+            if hasattr(found, "choices"):  # of which Optuna allows no others later
+                spaces[name] = _Space(choices=tuple(found.choices))
+            elif known is None:
+                spaces[name] = _Space(found.low, found.high, found.log)
+            else:
+                low, high = min(known.low, found.low), max(known.high, found.high)
+                spaces[name] = _Space(low, high, known.log)
+    return spaces
 
 
 def _plot_parallel(
-    study: optuna.Study, trials: list[Trial], spaces: dict[str, Any], title: str
+    study: optuna.Study, trials: list[Trial], spaces: dict[str, _Space], title: str
 ) -> Figure:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -90,7 +124,7 @@ def _plot_parallel(
     params = {trial.number: trial.params for trial in study.get_trials(deepcopy=False)}
     for place, trial in reversed(list(enumerate(ranked))):  # the best on top
         heights = [
-            _height(space, params[trial.number][name]) if name in params[trial.number] else math.nan
+            space.height(params[trial.number][name]) if name in params[trial.number] else math.nan
             for name, space in spaces.items()
         ]
         heights.append((trial.score - low) / (high - low) if high > low else 0.5)
@@ -100,7 +134,7 @@ def _plot_parallel(
             linewidth=1.6 if shown else 0.8,
         )  # fmt: skip
     for x, space in enumerate(spaces.values()):
-        for height, text in _ticks(space):
+        for height, text in space.ticks():
             panel.annotate(text, (x, height), (5, 0), textcoords="offset points", fontsize=9,
                            va="center", bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
         panel.axvline(x, color="#555555", linewidth=1)
@@ -111,21 +145,3 @@ def _plot_parallel(
     panel.grid(visible=False)
     figure.colorbar(shade, ax=panel, label="score")
     return figure
-
-
-def _height(space: Any, value: Any) -> float:
-    """Where in its range a value lies, from 0 to 1."""
-    if hasattr(space, "choices"):
-        return float(space.choices.index(value) / max(len(space.choices) - 1, 1))
-    low, high = space.low, space.high
-    if low == high:
-        return 0.5
-    if space.log:
-        return math.log(value / low) / math.log(high / low)
-    return float((value - low) / (high - low))
-
-
-def _ticks(space: Any) -> list[tuple[float, str]]:
-    values = space.choices if hasattr(space, "choices") else (space.low, space.high)
-    texts = (f"{value:g}" if _is_number(value) else str(value) for value in values)
-    return [(_height(space, value), text) for value, text in zip(values, texts, strict=True)]

@@ -15,6 +15,8 @@ from typing import Any
 from dlskills.backend import Array
 from dlskills.experiments import hyperparameters
 from dlskills.experiments.settings import Settings
+from dlskills.processes import one_thread
+from dlskills.tuning.places import place_of
 
 # what a process has loaded serves all of its trials
 _digits = functools.cache(hyperparameters.digits)
@@ -51,9 +53,10 @@ class PageTask:
             if trial.should_prune():
                 raise TrialPruned
 
-        _, curves = hyperparameters.train(
-            self.settings, trial.number, params, _digits(self.settings), self.epochs, watch
-        )
+        with one_thread():  # as the experiment
+            _, curves = hyperparameters.train(
+                self.settings, place_of(trial), params, _digits(self.settings), self.epochs, watch
+            )
         return float(curves["validation_accuracy"][-1])
 
 

@@ -5,20 +5,19 @@ Imports Optuna: only a search that has found it imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, TPESampler
 
 from dlskills.experiments.hyperparameters import log_uniform, share
 from dlskills.random import stream
+from dlskills.tuning.places import place_of
 
 
-class NumberedSampler(BaseSampler):  # type: ignore[misc]  # Optuna is not followed
-    """Random search in which a trial's values depend on the seed and its number alone.
+class PlacedSampler(BaseSampler):  # type: ignore[misc]  # Optuna is not followed
+    """Random search in which a trial's values depend on the seed and its place alone.
 
     Which process runs a trial, and when, changes nothing; nor does an interruption.
     """
@@ -34,34 +33,34 @@ class NumberedSampler(BaseSampler):  # type: ignore[misc]  # Optuna is not follo
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, distribution: Any) -> Any:
         """A value evenly from the range, or from its logarithm's."""
-        place = share(self._seed, trial.number, param_name)
+        part = share(self._seed, place_of(trial), param_name)
         if isinstance(distribution, FloatDistribution | IntDistribution):
-            return _within(distribution, place)
-        return distribution.choices[int(place * len(distribution.choices))]
+            return _within(distribution, part)
+        return distribution.choices[int(part * len(distribution.choices))]
 
 
-def _within(distribution: Any, place: float) -> float | int:
+def _within(distribution: Any, part: float) -> float | int:
     low, high = distribution.low, distribution.high
     whole = isinstance(distribution, IntDistribution)
     step = distribution.step
     if distribution.log:
         if not whole:
-            return log_uniform(place, low, high)
-        return int(min(log_uniform(place, low, high + 1), high))
+            return log_uniform(part, low, high)
+        return int(min(log_uniform(part, low, high + 1), high))
     if step is None:
-        return float(low + place * (high - low))
-    chosen = low + step * int(place * (round((high - low) / step) + 1))
+        return float(low + part * (high - low))
+    chosen = low + step * int(part * (round((high - low) / step) + 1))
     return int(chosen) if whole else float(chosen)
 
 
-def make_sampler(name: str, seed: int, begun: int) -> BaseSampler:
-    """A sampler for the next trial of a search in which so many were begun.
+def make_sampler(name: str, seed: int, place: int) -> BaseSampler:
+    """A sampler for the trial at a place of the search.
 
     TPE is made anew for each trial, so that an interrupted search goes on as if it had not been.
     """
     if name == "random":
-        return NumberedSampler(seed)
-    return TPESampler(seed=int(stream(seed, "sampler", begun).integers(2**32)), constant_liar=True)
+        return PlacedSampler(seed)
+    return TPESampler(seed=int(stream(seed, "sampler", place).integers(2**32)), constant_liar=True)
 
 
 def make_pruner(name: str) -> BasePruner:
@@ -70,13 +69,3 @@ def make_pruner(name: str) -> BasePruner:
     From the 11th trial and the 11th epoch on: before, there is too little to go by.
     """
     return MedianPruner(n_startup_trials=10, n_warmup_steps=10) if name == "median" else NopPruner()
-
-
-def finished(study: optuna.Study) -> int:
-    """The trials that have come to an end, be it a bad one."""
-    states: Sequence[Any] = (
-        optuna.trial.TrialState.COMPLETE,
-        optuna.trial.TrialState.PRUNED,
-        optuna.trial.TrialState.FAIL,
-    )
-    return len(study.get_trials(deepcopy=False, states=states))

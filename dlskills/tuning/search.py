@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import multiprocessing
+import functools
+import hashlib
+import math
+import pickle
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import CodeType
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from dlskills.checks import check_choice, check_count
 from dlskills.experiments.settings import Settings
+from dlskills.processes import processes
 from dlskills.random import resolve_seed
 from dlskills.training.progress import Progress
+from dlskills.tuning import places
 from dlskills.tuning.objectives import PageTask, load_objective
 
 if TYPE_CHECKING:
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("random", "tpe")
 PRUNERS = ("median", "none")
+_PULSE = 10  # seconds from one heartbeat of a running trial to the next
+_PATIENCE = 5.0  # seconds until a look at what others do
 
 Objective = Callable[[Any], float]
 
@@ -65,11 +74,12 @@ def search(
         ``"module:function"`` or ``"file.py:function"`` as well. By default the page's task,
         :class:`PageTask`. If it reports its score over time (``trial.report(score, epoch)``) and
         raises ``optuna.TrialPruned`` where ``trial.should_prune()`` says so, `pruner` can end it
-        early.
+        early. A score of NaN is a failure.
     trials : int, default 100
         In all, those of earlier calls for this study among them. What failed with an
         ArithmeticError, such as :class:`dlskills.DivergedError`, counts; any other error ends
-        the search.
+        the search. A trial that it ended, or an interruption, or the end of its process, does not
+        count: the next call does it again, with the same hyperparameters.
     sampler : {"random", "tpe"}, default "random"
         Evenly from each range, on its logarithmic scale where it has one, by seed and number of
         the trial alone; or by Optuna's tree-structured Parzen estimator, which learns from the
@@ -78,11 +88,13 @@ def search(
         Whether trials below the median of the others are given up.
     storage : str or path, optional
         A file for SQLite, made if it is not there; or any URL of a database that Optuna takes,
-        such as ``"mysql://..."``, for several machines. With None the study is kept in memory.
+        such as ``"mysql://..."``, for several machines: what one of them does, the others leave
+        out, and wait for at the end. With None the study is kept in memory.
     study : str, default "dlskills"
         Its name in the storage. A name that is there is gone on with.
     jobs : int, default 1
-        Processes that work on the study. The objective must be importable, and `storage` given.
+        Processes that work on the study, and share the cores. The objective must be importable,
+        and `storage` given.
     seed : int, default 0
     verbose : bool, default True
         Whether to show progress.
@@ -106,41 +118,52 @@ def search(
     if jobs > 1 and storage is None:
         raise ValueError("several jobs need a storage to share; give storage= a file name")
     task = PageTask(Settings(seed)) if objective is None else objective
+    if jobs > 1:
+        _check_importable(task)
     with _quiet():
         worker = _Worker(task, _url(storage), study, seed, *told)
         worker.check_same()
-        begun = worker.finished()
-        left = max(trials - begun, 0)
-        with Progress(left, f"study {study}", show=verbose) as progress:
+        left = worker.left(trials)
+        begun, waited_for = trials - len(left), None
+        with Progress(len(left), f"study {study}", show=verbose) as progress:
             if begun:
-                progress.note(f"goes on from {begun} trials")
-            for _ in _run(worker, begun, left, jobs):
-                progress.advance()
-                progress.note(worker.report())
+                progress.note(f"goes on from {len(places.finished(worker.study))} trials")
+            while left:
+                for _ in _run(worker, left, jobs):
+                    progress.advance()
+                    progress.note(worker.report())
+                before, left = left, worker.left(trials)
+                if left == before:  # others are at them, or have died with them
+                    if left != waited_for:
+                        named = ", ".join(map(str, left))
+                        progress.note(f"waits for what seems to run elsewhere: trials {named}")
+                    waited_for = left
+                    time.sleep(_PATIENCE)
         return worker.study
 
 
-def _run(worker: _Worker, begun: int, left: int, jobs: int) -> Iterator[int]:
-    """The trials as they end."""
-    numbers = range(begun, begun + left)
+def _check_importable(objective: Objective | str) -> None:
+    try:
+        pickle.dumps(objective)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"several jobs need an objective that other processes can import, got {objective!r} "
+            f"({error}); define it with def in a module, or give jobs=1"
+        ) from None
+
+
+def _run(worker: _Worker, left: Sequence[int], jobs: int) -> Iterator[int]:
+    """The places whose trial was done here, as they end."""
     if jobs == 1:
-        for number in numbers:
-            worker.run_one(number)
-            yield number
+        for place in left:
+            if worker.run_one(place):
+                yield place
         return
-    # spawned, not forked: threads and a GPU's context do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin, initargs=worker.told
-    ) as pool:
-        futures = {pool.submit(_run_one, number): number for number in numbers}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                future.result()
+    with processes(min(jobs, len(left)), _begin, worker.told) as pool:
+        futures = {pool.submit(_run_one, place): place for place in left}
+        for future in concurrent.futures.as_completed(futures):
+            if future.result():
                 yield futures[future]
-        except BaseException:  # also what interrupts: no trial is begun any more
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 class _Worker:
@@ -163,8 +186,9 @@ class _Worker:
         self._samplers, self._sampler, self._seed = samplers, sampler, seed
         self._objective = load_objective(objective) if isinstance(objective, str) else objective
         self._about = {"objective": _name(objective), "seed": seed}
+        self._storage = None if url is None else _open(url)
         self.study = optuna.create_study(
-            storage=None if url is None else _open(url),
+            storage=self._storage,
             study_name=name,
             direction="maximize",
             pruner=samplers.make_pruner(pruner),
@@ -182,30 +206,74 @@ class _Worker:
                 )
             self.study.set_user_attr(key, value)
 
-    def finished(self) -> int:
-        return self._samplers.finished(self.study)
+    def left(self, trials: int) -> list[int]:
+        """The places among so many whose trial has not come to its end."""
+        return sorted(set(range(trials)) - places.finished(self.study))
 
-    def run_one(self, begun: int) -> None:
-        """One trial; `begun` were before it."""
-        self.study.sampler = self._samplers.make_sampler(self._sampler, self._seed, begun)
-        self.study.optimize(self._objective, n_trials=1, catch=(ArithmeticError,))
+    def run_one(self, place: int) -> bool:
+        """Run the trial at a place, unless somebody else has begun it."""
+        if place in places.finished(self.study) | places.running(self.study):
+            return False
+        self.study.sampler = self._samplers.make_sampler(self._sampler, self._seed, place)
+        places.enqueue(self.study, place)
+        self.study.optimize(self._watched, n_trials=1, catch=(ArithmeticError,))
+        return True
+
+    def _watched(self, trial: Any) -> float:
+        if self._storage is not None:  # Optuna's first heartbeat may be too late for a quick end
+            self._storage.record_heartbeat(trial._trial_id)
+        try:
+            score = self._objective(trial)
+            if not isinstance(score, SupportsFloat):
+                raise TypeError(f"the objective must give a number, got {score!r}")
+            if math.isnan(float(score)):
+                raise ArithmeticError("the score is NaN")
+            return float(score)
+        except ArithmeticError as error:
+            places.note_error(trial, error)
+            raise
 
     def report(self) -> str:
         """Where the search stands, in a line."""
+        done = len(places.finished(self.study))
         try:
             best = self.study.best_trial
         except ValueError:  # none is complete
-            return f"{self.finished()} done, none of them complete"
-        return f"{self.finished()} done, the best: {best.value:.4g} in trial {best.number}"
+            return f"{done} done, none of them complete"
+        return f"{done} done, the best: {best.value:.4g} in trial {best.number}"
 
 
-def _name(objective: Objective | str) -> str:
+def _name(objective: Any) -> str:
+    """What tells an objective from others, in this call of the program and the next."""
     if isinstance(objective, PageTask):
-        settings = objective.settings
-        return f"the page's task, {objective.epochs} epochs, {settings.subset}"
+        settings, epochs = objective.settings, objective.epochs
+        # the device is left out: a search may go on elsewhere
+        return f"the page's task, {epochs} epochs, {settings.subset}, seed {settings.seed}"
     if isinstance(objective, str):
         return objective
-    return getattr(objective, "__qualname__", type(objective).__qualname__)
+    if isinstance(objective, functools.partial):
+        given = [*map(_plain, objective.args)]
+        given += [f"{name}={_plain(value)}" for name, value in sorted(objective.keywords.items())]
+        return f"{_name(objective.func)} of {', '.join(given)}"
+    name: str = getattr(objective, "__qualname__", type(objective).__qualname__)
+    if "<" in name and hasattr(objective, "__code__"):  # <lambda> and <locals> may be many
+        name += f", code {_digest(objective.__code__)}"
+    return name
+
+
+def _plain(value: Any) -> str:
+    simple = isinstance(value, bool | int | float | str | None)
+    return repr(value) if simple else type(value).__qualname__
+
+
+def _digest(code: CodeType) -> str:
+    """Of what a function does; not of where it stands."""
+    constants = (
+        _digest(constant) if isinstance(constant, CodeType) else repr(constant)
+        for constant in code.co_consts
+    )
+    words = [code.co_code.hex(), *code.co_names, *constants]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
 
 
 def _url(storage: str | Path | None) -> str | None:
@@ -221,7 +289,8 @@ def _open(url: str) -> Any:
 
     # processes wait for each other's writes rather than fail
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
-    return RDBStorage(url, engine_kwargs=options)
+    # by its heartbeat others see that a trial is still being worked on
+    return RDBStorage(url, options, heartbeat_interval=_PULSE, grace_period=6 * _PULSE)
 
 
 @contextlib.contextmanager
@@ -243,15 +312,15 @@ def _quiet() -> Iterator[None]:
 # In a process of its own
 
 _worker: _Worker
+_silence: contextlib.AbstractContextManager[None]
 
 
 def _begin(*told: Any) -> None:
-    import optuna
-
-    global _worker
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    global _worker, _silence
+    _silence = _quiet()
+    _silence.__enter__()  # for as long as the process lives
     _worker = _Worker(*told)
 
 
-def _run_one(begun: int) -> None:
-    _worker.run_one(begun)
+def _run_one(place: int) -> bool:
+    return _worker.run_one(place)

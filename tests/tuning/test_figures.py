@@ -72,3 +72,29 @@ def test_where_nothing_is_complete_nothing_is_drawn():
         raise ArithmeticError
 
     assert plot_study(study(fail, 1)) == {}
+
+
+def test_categories_may_be_numbers(tmp_path):
+    def categories(trial):
+        size = trial.suggest_categorical("batch_size", [32, 64, 128])
+        return trial.suggest_float("lr", 1e-4, 1, log=True) * size
+
+    figures = plot_study(study(categories, 6))
+    assert list(figures) == ["tuning-rates", "tuning-parallel"]
+    rates = {panel.get_xlabel(): panel for panel in figures["tuning-rates"].axes}
+    assert rates["batch size"].get_xscale() == "linear"
+    assert {"32", "64", "128"} < {t.get_text() for t in figures["tuning-parallel"].axes[0].texts}
+    for name, figure in figures.items():
+        save_figure(figure, tmp_path, name)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_ranges_may_change_from_trial_to_trial(log):
+    def wandering(trial):
+        factor = 10.0**-trial.number
+        return trial.suggest_float("lr", 1e-3 * factor, 1 * factor, log=log)
+
+    panel = plot_study(study(wandering, 4))["tuning-parallel"].axes[0]
+    heights = [line.get_ydata()[0] for line in panel.get_lines()[:4]]
+    assert all(0 <= height <= 1 for height in heights)
+    assert {text.get_text() for text in panel.texts} == {"1e-06", "1"}

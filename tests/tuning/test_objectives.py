@@ -59,6 +59,7 @@ def test_the_pages_task_is_given_up_when_the_pruner_says_so():
     told = []
     trial = types.SimpleNamespace(
         number=0,
+        user_attrs={},
         suggest_float=lambda name, low, high, log: high,
         report=lambda score, epoch: told.append(epoch),
         should_prune=lambda: told[-1] == 1,

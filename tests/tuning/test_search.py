@@ -1,14 +1,20 @@
 """Searches: how many trials, which ones, over which storage, and what is refused."""
 
+import functools
 import math
+import subprocess
+import sys
+import time
 
 import pytest
 
 from dlskills import DivergedError
 from dlskills.experiments import Settings, hyperparameters
 from dlskills.tuning import PageTask, search
+from dlskills.tuning.places import place_of
 
 optuna = pytest.importorskip("optuna")
+search_module = sys.modules["dlskills.tuning.search"]  # whose name the function has
 
 
 def score(trial):
@@ -16,7 +22,7 @@ def score(trial):
 
 
 def params(study):
-    return [trial.params for trial in study.trials]
+    return [trial.params for trial in sorted(study.trials, key=place_of)]
 
 
 def quick(objective=score, **options):
@@ -54,6 +60,115 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path, sampler):
     gone_on = quick(trials=15, storage=url, **options)
     assert params(gone_on) == params(whole)
     assert len(quick(trials=15, storage=url, **options).trials) == 15  # there is nothing left
+
+
+def finished(study):
+    ends = ("COMPLETE", "PRUNED")
+    return [(trial.params, trial.value) for trial in study.trials if trial.state.name in ends]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, KeyError])
+def test_a_trial_that_was_broken_off_is_done_again(tmp_path, sampler, error):
+    begun = []
+
+    def interrupted(trial):
+        begun.append(trial)
+        value = score(trial)
+        if len(begun) in (3, 14):
+            raise error
+        return value
+
+    told = {"trials": 16, "sampler": sampler, "storage": tmp_path / "a.db"}
+    for _ in range(2):
+        with pytest.raises(error):
+            quick(interrupted, **told)
+    gone_on = quick(interrupted, **told)
+    assert len(begun) == 18
+    assert finished(gone_on) == finished(quick(**told | {"storage": None}))
+
+
+def test_the_pages_task_knows_its_place_after_an_interruption(tmp_path, monkeypatch):
+    task, told = PageTask(Settings(verbose=False), 2), {"trials": 3, "pruner": "none"}
+    whole = finished(quick(task, **told))
+    train = hyperparameters.train
+    monkeypatch.setattr(hyperparameters, "train", lambda *args: 1 / "interrupted")
+    with pytest.raises(TypeError):
+        quick(task, storage=tmp_path / "a.db", **told)
+    monkeypatch.setattr(hyperparameters, "train", train)
+    assert finished(quick(task, storage=tmp_path / "a.db", **told)) == whole
+
+
+HALF_A_SEARCH = """
+import os, sys
+from dlskills.tuning import search
+search_module = sys.modules["dlskills.tuning.search"]
+search_module._PULSE = 1
+
+def score(trial):
+    if trial.number == 2:
+        os._exit(9)
+    return trial.suggest_float("lr", 1e-4, 1, log=True)
+
+search(score, trials=4, storage=sys.argv[1], verbose=False)
+"""
+
+
+@pytest.mark.slow
+def test_the_trial_of_a_process_that_was_killed_is_done_again(tmp_path, monkeypatch, capsys):
+    def score(trial):
+        return trial.suggest_float("lr", 1e-4, 1, log=True)
+
+    monkeypatch.setattr(search_module, "_PULSE", 1)
+    monkeypatch.setattr(search_module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(search_module._Worker, "check_same", lambda self: None)
+    storage = tmp_path / "a.db"
+    done = subprocess.run([sys.executable, "-c", HALF_A_SEARCH, storage], check=False, timeout=120)
+    assert done.returncode == 9
+    gone_on = search(score, trials=4, storage=storage)
+    assert [trial.state.name for trial in gone_on.trials] == [
+        "COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE",
+    ]  # fmt: skip
+    whole = finished(quick(score, trials=4))
+    assert sorted(value for _, value in finished(gone_on)) == sorted(value for _, value in whole)
+    assert "waits for what seems to run elsewhere: trials 2" in capsys.readouterr().out
+
+
+ONE_OF_TWO = """
+import sys, time
+from dlskills.tuning import search
+
+def score(trial):
+    time.sleep(0.3)
+    return trial.suggest_float("lr", 1e-4, 1, log=True)
+
+if __name__ == "__main__":
+    study = search(score, trials=10, storage=sys.argv[1], verbose=False)
+    print(sum(trial.state.name == "COMPLETE" for trial in study.trials))
+"""
+
+
+@pytest.mark.slow
+def test_two_searches_share_the_trials_of_one_study(tmp_path):
+    path, storage = tmp_path / "one_of_two.py", tmp_path / "a.db"
+    path.write_text(ONE_OF_TWO, encoding="utf-8")
+    storage_made = quick(trials=1, storage=tmp_path / "other.db")  # its tables made once
+    assert storage_made
+    running = []
+    for _ in range(2):
+        running.append(
+            subprocess.Popen([sys.executable, path, storage], stdout=subprocess.PIPE, text=True)
+        )
+        time.sleep(2)  # two that begin at the same moment may do a trial twice
+    counts = [int(process.communicate(timeout=120)[0]) for process in running]
+    assert counts == [10, 10]
+
+
+def test_a_score_that_is_no_number_is_explained():
+    with pytest.raises(TypeError, match="the objective must give a number, got None"):
+        quick(lambda trial: None)
+    study = quick(lambda trial: math.nan if trial.number else 1.0, trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "FAIL"]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -121,6 +236,23 @@ def test_a_trial_that_diverges_counts_and_another_error_ends_the_search(tmp_path
         quick(diverge, trials=6)
 
 
+@pytest.mark.slow
+def test_processes_do_the_pages_task_bit_for_bit(tmp_path):
+    task = PageTask(Settings(verbose=False), 10)
+    told = {"trials": 4, "pruner": "none"}
+    alone = quick(task, **told)
+    together = quick(task, jobs=2, storage=tmp_path / "a.db", **told)
+    for a, b in zip(alone.trials, sorted(together.trials, key=place_of), strict=True):
+        assert (a.params, a.value, a.intermediate_values) == (
+            b.params, b.value, b.intermediate_values,
+        )  # fmt: skip
+
+
+def test_an_objective_that_no_process_can_import_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="define it with def in a module, or give jobs=1"):
+        quick(lambda trial: 1.0, jobs=2, storage=tmp_path / "a.db")
+
+
 def test_several_processes_share_a_study(own_file, tmp_path):
     options = {"trials": 6, "storage": tmp_path / "shared.db"}
     study = quick(f"{own_file}:score", jobs=2, **options)
@@ -152,6 +284,38 @@ def test_studies_of_different_kinds_are_not_mixed(tmp_path):
     with pytest.raises(ValueError, match="is of objective 'score', not"):
         quick(PageTask(Settings()), trials=2, storage=storage)
     assert len(quick(trials=2, storage=storage, seed=1, study="other").trials) == 2
+
+
+def power(trial, exponent=1):
+    return trial.suggest_float("x", 0, 1) ** exponent
+
+
+OBJECTIVES = {
+    "one": lambda: lambda trial: trial.suggest_float("x", 0, 1),
+    "two": lambda: lambda trial: trial.suggest_float("x", 0, 2),
+    "three": lambda: lambda trial: -trial.suggest_float("x", 0, 1),
+    "partial, 2": lambda: functools.partial(power, exponent=2),
+    "partial, 3": lambda: functools.partial(power, exponent=3),
+    "page, seed 1": lambda: PageTask(Settings(1)),
+    "page, seed 2": lambda: PageTask(Settings(2)),
+    "page, 9 epochs": lambda: PageTask(Settings(1), 9),
+}
+
+
+def test_objectives_are_told_from_each_other_and_known_again():
+    names = {key: search_module._name(make()) for key, make in OBJECTIVES.items()}
+    assert len(set(names.values())) == len(OBJECTIVES)
+    assert names == {key: search_module._name(make()) for key, make in OBJECTIVES.items()}
+    assert search_module._name(PageTask(Settings(device="cpu"))) == search_module._name(
+        PageTask(Settings(device="cuda"))
+    )
+
+
+def test_two_lambdas_are_not_mixed(tmp_path):
+    quick(OBJECTIVES["one"](), trials=1, storage=tmp_path / "a.db")
+    assert len(quick(OBJECTIVES["one"](), trials=2, storage=tmp_path / "a.db").trials) == 2
+    with pytest.raises(ValueError, match="give that, or another name for the study"):
+        quick(OBJECTIVES["two"](), trials=3, storage=tmp_path / "a.db")
 
 
 def test_progress_says_where_the_search_stands(capsys, tmp_path):
