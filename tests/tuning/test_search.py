@@ -114,7 +114,6 @@ search(score, trials=4, storage=sys.argv[1], verbose=False)
 """
 
 
-@pytest.mark.slow
 def test_the_trial_of_a_process_that_was_killed_is_done_again(tmp_path, monkeypatch, capsys):
     def score(trial):
         return trial.suggest_float("lr", 1e-4, 1, log=True)
@@ -148,7 +147,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_two_searches_share_the_trials_of_one_study(tmp_path):
     path, storage = tmp_path / "one_of_two.py", tmp_path / "a.db"
     path.write_text(ONE_OF_TWO, encoding="utf-8")
@@ -236,7 +234,6 @@ def test_a_trial_that_diverges_counts_and_another_error_ends_the_search(tmp_path
         quick(diverge, trials=6)
 
 
-@pytest.mark.slow
 def test_processes_do_the_pages_task_bit_for_bit(tmp_path):
     task = PageTask(Settings(verbose=False), 10)
     told = {"trials": 4, "pruner": "none"}
