@@ -138,6 +138,21 @@ def _early(numbers: Numbers, name: str) -> float:
     return float(np.mean(numbers["train_loss"][name][:300]))
 
 
+def _share_ahead(numbers: Numbers) -> float:
+    """In how many hundreds of batches AdaGrad's mean loss is the lowest of the three, as a share.
+
+    The losses of the last batches alone depend on the seed by factors of 10: Adam's come down in
+    jumps, and up again.
+    """
+    count = len(numbers["train_loss"]["AdaGrad"]) // 100
+    means = {
+        name: np.reshape(numbers["train_loss"][name][: 100 * count], (count, 100)).mean(axis=1)
+        for name in _OTHERS
+    }
+    lowest = np.minimum(means["Momentum"], means["Adam"])
+    return float(np.mean(means["AdaGrad"] < lowest)) if count else np.nan
+
+
 _OTHERS = ("Momentum", "AdaGrad", "Adam")
 
 CLAIMS = (
@@ -194,19 +209,20 @@ CLAIMS = (
         (
             Check(
                 Text(
-                    "loss of the last 100 batches, AdaGrad's over the lowest of the others",
-                    "最后 100 批的损失：AdaGrad 与其他方法中最低者之比",
+                    "share of all hundreds of batches in which AdaGrad's loss is the lowest",
+                    "每 100 批为一段：AdaGrad 的损失最低的段所占比例",
                 ),
-                lambda n: (
-                    late_loss(n, "AdaGrad") / min(late_loss(n, "Momentum"), late_loss(n, "Adam"))
-                ),
-                at_most=1,
+                _share_ahead,
+                at_least=0.95,
+                form=".0%",
             ),
         ),
         remark=Text(
-            "The tutorial looks at one run, drawn to a loss of 1. AdaGrad's steps shrink for good, "
-            "and Adam's do not: given time, Adam goes below it.",
-            "教程只看了一次运行。AdaGrad 的步长会一直缩小，而 Adam 不会：时间足够时 Adam 会更低。",
+            "The tutorial looks at one run, drawn to a loss of 1. After the first few hundred "
+            "batches AdaGrad's steps have shrunk for good, and Adam's have not: its loss goes "
+            "below AdaGrad's, jumps up and comes down again, at other times with each seed.",
+            "教程只看了一次运行，纵轴画到 1。最初几百批之后，AdaGrad 的步长已不可逆地缩小，而 Adam 没有："
+            "Adam 的损失会低于 AdaGrad，又跳上去再降下来，时刻随种子而不同。",
         ),
     ),
 )

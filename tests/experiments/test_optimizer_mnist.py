@@ -160,6 +160,10 @@ def test_claims_are_judged_on_early_and_late_losses():
     alike = losses(early + late, early + late, [1.1] * 300 + [0.11] * 100, early + late)
     confirmed = [verdict.confirmed for verdict in judge(optimizer_mnist.CLAIMS, [alike])]
     assert confirmed == [False, True, False, False]
+    overtaken = losses(early + late, early + late, [0.8] * 300 + [0.09] * 100, early + [0.08] * 100)
+    (share,) = judge(optimizer_mnist.CLAIMS, [overtaken])[3].measured
+    assert share.value == 0.75  # three hundreds of the four
+    assert not share.holds
     apart = losses(early + late, [3.0] * 300 + late, early + late, early + late)
     assert not judge(optimizer_mnist.CLAIMS, [apart])[1].confirmed
 
