@@ -16,6 +16,7 @@ from dlskills.experiments.trials import best
 from dlskills.plotting import save_figure
 from dlskills.tuning import PageTask, plot_study, search
 from dlskills.tuning.figures import completed
+from dlskills.tuning.places import counts
 from dlskills.tuning.search import check_optuna
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def _show(study: optuna.Study, out: Path) -> None:
     console = Console()
     params = {trial.number: trial.params for trial in study.trials}
     ranked = best(completed(study))
-    states = [trial.state.name.lower() for trial in study.trials]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    # without what was broken off, or begun twice by processes of the same moment
+    states = [trial.state.name.lower() for trial in study.trials if counts(trial)]
+    summary = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     if ranked:
         names = sorted({name for trial in ranked for name in params[trial.number]})
         table = Table("place", "trial", *names, "score", title=f"Study {study.study_name}")
@@ -103,7 +105,7 @@ def _show(study: optuna.Study, out: Path) -> None:
             texts = (f"{v:.3g}" if isinstance(v, float) else escape(str(v)) for v in values)
             table.add_row(str(place + 1), str(trial.number), *texts, f"{trial.score:.4g}")
         console.print(table)
-    console.print(f"{len(states)} trials: {counts}", highlight=False)
+    console.print(f"{len(states)} trials: {summary}", highlight=False)
     out.mkdir(parents=True, exist_ok=True)
     for name, figure in plot_study(study).items():
         for path in save_figure(figure, out, name):

@@ -221,8 +221,8 @@ CLAIMS = (
             "The tutorial looks at one run, drawn to a loss of 1. After the first few hundred "
             "batches AdaGrad's steps have shrunk for good, and Adam's have not: its loss goes "
             "below AdaGrad's, jumps up and comes down again, at other times with each seed.",
-            "教程只看了一次运行，纵轴画到 1。最初几百批之后，AdaGrad 的步长已不可逆地缩小，而 Adam 没有："
-            "Adam 的损失会低于 AdaGrad，又跳上去再降下来，时刻随种子而不同。",
+            "教程只看了一次运行，纵轴画到 1。最初几百批之后，AdaGrad 的步长已不可逆地缩小，"
+            "而 Adam 没有：Adam 的损失会低于 AdaGrad，又跳上去再降下来，时刻随种子而不同。",
         ),
     ),
 )

@@ -19,40 +19,56 @@ def place_of(trial: Any) -> int:
     return int(trial.user_attrs.get(_PLACE, trial.number))
 
 
+def taken(study: optuna.Study, trial: Any) -> bool:
+    """Whether a trial that has begun is one too many: its place has an earlier one that counts.
+
+    Two processes that look for a free place at the same moment both find it. The storage numbers
+    their trials one after the other, so that all of them agree on which one was first. And where
+    one process has begun what another enqueued, the other is given a trial of no place.
+    """
+    place = place_of(trial)
+    return _PLACE not in trial.user_attrs or any(
+        other.number < trial.number and place_of(other) == place and (counts(other) or _runs(other))
+        for other in study.get_trials(deepcopy=False)
+    )
+
+
 def note_error(trial: Any, error: Exception) -> None:
     """Let a trial that is about to fail count: it would fail again."""
     trial.set_user_attr(_ERROR, f"{type(error).__name__}: {error}")
 
 
-def finished(study: optuna.Study) -> set[int]:
-    """The places whose trial came to an end of its own, be it a bad one."""
+def counts(trial: Any) -> bool:
+    """Whether a trial came to an end of its own, be it a bad one."""
     from optuna.trial import TrialState
 
-    ends = (TrialState.COMPLETE, TrialState.PRUNED)
-    return {
-        place_of(trial)
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state in ends or _ERROR in trial.user_attrs
-    }
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or _ERROR in trial.user_attrs
+
+
+def finished(study: optuna.Study) -> set[int]:
+    """The places whose trial came to its end."""
+    return {place_of(trial) for trial in study.get_trials(deepcopy=False) if counts(trial)}
 
 
 def running(study: optuna.Study) -> set[int]:
     """The places whose trial runs somewhere."""
     from optuna.storages import fail_stale_trials
-    from optuna.trial import TrialState
 
     fail_stale_trials(study)  # those of processes that have died
-    return _in_state(study, TrialState.RUNNING)
+    return {place_of(trial) for trial in study.get_trials(deepcopy=False) if _runs(trial)}
 
 
 def enqueue(study: optuna.Study, place: int) -> None:
     """Have the trial at a place run next, by whichever process asks the study first."""
     from optuna.trial import TrialState
 
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     # there is one already if a process has died between this line and the trial's beginning
-    if place not in _in_state(study, TrialState.WAITING):
+    if place not in map(place_of, waiting):
         study.enqueue_trial({}, user_attrs={_PLACE: place})
 
 
-def _in_state(study: optuna.Study, state: Any) -> set[int]:
-    return {place_of(trial) for trial in study.get_trials(deepcopy=False, states=(state,))}
+def _runs(trial: Any) -> bool:
+    from optuna.trial import TrialState
+
+    return bool(trial.state == TrialState.RUNNING)

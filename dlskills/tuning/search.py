@@ -30,8 +30,13 @@ SAMPLERS = ("random", "tpe")
 PRUNERS = ("median", "none")
 _PULSE = 10  # seconds from one heartbeat of a running trial to the next
 _PATIENCE = 5.0  # seconds until a look at what others do
+_TRIES = 6  # to open a file before its error is believed
 
 Objective = Callable[[Any], float]
+
+
+class _TakenError(Exception):
+    """Another process was quicker to begin the trial at this place."""
 
 
 class OptunaMissingError(ImportError):
@@ -216,10 +221,15 @@ class _Worker:
             return False
         self.study.sampler = self._samplers.make_sampler(self._sampler, self._seed, place)
         places.enqueue(self.study, place)
-        self.study.optimize(self._watched, n_trials=1, catch=(ArithmeticError,))
+        try:
+            self.study.optimize(self._watched, n_trials=1, catch=(ArithmeticError,))
+        except _TakenError:
+            return False
         return True
 
     def _watched(self, trial: Any) -> float:
+        if places.taken(self.study, trial):
+            raise _TakenError
         if self._storage is not None:  # Optuna's first heartbeat may be too late for a quick end
             self._storage.record_heartbeat(trial._trial_id)
         try:
@@ -286,11 +296,50 @@ def _url(storage: str | Path | None) -> str | None:
 
 def _open(url: str) -> Any:
     from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
 
-    # processes wait for each other's writes rather than fail
-    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
     # by its heartbeat others see that a trial is still being worked on
-    return RDBStorage(url, options, heartbeat_interval=_PULSE, grace_period=6 * _PULSE)
+    opened = functools.partial(RDBStorage, url, heartbeat_interval=_PULSE, grace_period=6 * _PULSE)
+    try:
+        if not url.startswith("sqlite"):
+            return opened()
+        # processes wait for each other's writes rather than fail
+        storage = _when_made(lambda: opened({"connect_args": {"timeout": 60}}))
+    except (SQLAlchemyError, ImportError) as error:
+        raise ValueError(
+            f"the storage {url!r} can't be opened: {str(error).splitlines()[0]}; give the name of "
+            "a file that is a study's or not there yet, or a database's URL, such as "
+            "'mysql://user:password@host/name', for which its driver must be installed"
+        ) from error
+    _lock_what_is_read(storage.engine)
+    return storage
+
+
+def _when_made(opened: Callable[[], Any]) -> Any:
+    """Open a storage whose tables another process may be making at this moment."""
+    from sqlalchemy.exc import IntegrityError, OperationalError
+
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(IntegrityError, OperationalError):
+            return opened()
+        time.sleep(0.5)
+    return opened()
+
+
+def _lock_what_is_read(engine: Any) -> None:
+    """Have each transaction of SQLite begin with its lock for writing.
+
+    Optuna locks the trial that it reads in order to change it (SELECT ... FOR UPDATE), which
+    SQLite does not know: two processes could take the same waiting trial.
+    """
+    from sqlalchemy import event
+
+    def leave_it_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver would begin later, at the first change
+
+    event.listen(engine, "connect", leave_it_to_us)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    engine.dispose()  # connections that were made before
 
 
 @contextlib.contextmanager

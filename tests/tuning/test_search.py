@@ -157,9 +157,40 @@ def test_two_searches_share_the_trials_of_one_study(tmp_path):
         running.append(
             subprocess.Popen([sys.executable, path, storage], stdout=subprocess.PIPE, text=True)
         )
-        time.sleep(2)  # two that begin at the same moment may do a trial twice
+        time.sleep(2)  # the first one makes the study's tables
     counts = [int(process.communicate(timeout=120)[0]) for process in running]
     assert counts == [10, 10]
+
+
+def test_of_two_that_begin_the_same_trial_at_once_one_gives_way(tmp_path, monkeypatch):
+    # Each finds the place free, then the other one is quicker.
+    done = []
+    monkeypatch.setattr(search_module.places, "running", lambda study: set())
+
+    def meanwhile(trial):
+        done.append(trial.number)
+        if len(done) == 1:  # while this trial runs, another process looks for the same place
+            told = (score, f"sqlite:///{tmp_path / 'a.db'}", "dlskills", 0, "random", "none")
+            assert not search_module._Worker(*told).run_one(place_of(trial))
+        return score(trial)
+
+    study = quick(meanwhile, trials=3, storage=tmp_path / "a.db")
+    assert [trial.state.name for trial in study.trials] == [
+        "COMPLETE",
+        "FAIL",
+        "COMPLETE",
+        "COMPLETE",
+    ]
+    assert [place_of(trial) for trial in study.trials] == [0, 0, 1, 2]
+    assert done == [0, 2, 3]
+
+
+def test_a_file_that_is_no_database_is_explained(tmp_path):
+    (tmp_path / "notes.txt").write_text("not a database " * 100, encoding="utf-8")
+    with pytest.raises(ValueError, match="notes.txt' can't be opened: .*not a database.*; give"):
+        quick(storage=tmp_path / "notes.txt")
+    with pytest.raises(ValueError, match="'mysql://a/b' can't be opened: .*; give the name"):
+        quick(storage="mysql://a/b")
 
 
 def test_a_score_that_is_no_number_is_explained():
