@@ -191,6 +191,7 @@ BY_NAME: dict[str, Callable[[], Initializer]] = {
     "sigmoid": xavier,
     "xavier": xavier,
     "he_uniform": he_uniform,
+    "glorot": glorot_normal,
     "glorot_normal": glorot_normal,
     "glorot_uniform": glorot_uniform,
     "lecun_normal": lecun_normal,

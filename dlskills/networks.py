@@ -8,7 +8,7 @@ from types import ModuleType
 from dlskills.backend import Device, DType
 from dlskills.checks import check_choice, check_count
 from dlskills.initializers import Initializer
-from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer
+from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer, Loss
 from dlskills.sequential import Sequential
 
 
@@ -28,6 +28,8 @@ class MultiLayerNet(Sequential):
     weight_init_std : float, str or Initializer, default "relu"
         A standard deviation such as 0.01; ``"relu"`` or ``"he"``; ``"sigmoid"`` or ``"xavier"``.
     weight_decay_lambda : float, default 0
+    loss : Loss, optional
+        Default :class:`~dlskills.SoftmaxWithLoss`.
     seed, device, dtype, compute_dtype, loss_scale, xp
         See :class:`Sequential`.
 
@@ -46,6 +48,7 @@ class MultiLayerNet(Sequential):
         weight_init_std: float | str | Initializer = "relu",
         weight_decay_lambda: float = 0,
         *,
+        loss: Loss | None = None,
         seed: int | None = None,
         device: str | Device | None = None,
         dtype: str | DType = "float32",
@@ -62,6 +65,7 @@ class MultiLayerNet(Sequential):
         self.weight_init_std = weight_init_std
         super().__init__(
             self._make_layers(),
+            loss,
             weight_decay_lambda=weight_decay_lambda,
             seed=seed,
             device=device,
@@ -108,7 +112,10 @@ class MultiLayerNetExtend(MultiLayerNet):
     use_batchnorm : bool, default False
     inverted_dropout : bool, default False
         See :class:`~dlskills.Dropout`.
-    seed, device, dtype, compute_dtype, loss_scale, xp
+    batchnorm_debias : bool, default True
+        With False, Batch Norm's running averages start at 0, as in the book; see
+        :class:`~dlskills.BatchNormalization`.
+    loss, seed, device, dtype, compute_dtype, loss_scale, xp
         See :class:`Sequential`.
     """
 
@@ -125,7 +132,9 @@ class MultiLayerNetExtend(MultiLayerNet):
         use_batchnorm: bool = False,
         *,
         inverted_dropout: bool = False,
+        batchnorm_debias: bool = True,
         dropout_ration: float | None = None,
+        loss: Loss | None = None,
         seed: int | None = None,
         device: str | Device | None = None,
         dtype: str | DType = "float32",
@@ -137,6 +146,7 @@ class MultiLayerNetExtend(MultiLayerNet):
         self.dropout_ratio = dropout_ratio if dropout_ration is None else dropout_ration
         self.use_batchnorm = use_batchnorm
         self.inverted_dropout = inverted_dropout
+        self.batchnorm_debias = batchnorm_debias
         super().__init__(
             input_size,
             hidden_size_list,
@@ -144,6 +154,7 @@ class MultiLayerNetExtend(MultiLayerNet):
             activation,
             weight_init_std,
             weight_decay_lambda,
+            loss=loss,
             seed=seed,
             device=device,
             dtype=dtype,
@@ -155,7 +166,7 @@ class MultiLayerNetExtend(MultiLayerNet):
     def _between(self, size: int) -> list[Layer]:
         layers = super()._between(size)
         if self.use_batchnorm:
-            layers.insert(0, BatchNormalization(size))
+            layers.insert(0, BatchNormalization(size, debias=self.batchnorm_debias))
         if self.use_dropout:
             layers.append(Dropout(self.dropout_ratio, inverted=self.inverted_dropout))
         return layers
@@ -166,5 +177,7 @@ class MultiLayerNetExtend(MultiLayerNet):
         if self.use_dropout:
             extras = ["use_dropout=True", f"dropout_ratio={self.dropout_ratio:g}"]
             extras += ["inverted_dropout=True"] * self.inverted_dropout
-        extras += ["use_batchnorm=True"] * self.use_batchnorm
+        if self.use_batchnorm:
+            extras += ["use_batchnorm=True"]
+            extras += ["batchnorm_debias=False"] * (not self.batchnorm_debias)
         return settings[:-1] + extras + settings[-1:]

@@ -14,7 +14,7 @@ import numpy as np
 from dlskills import gradients, structure
 from dlskills.backend import Array, Device, DType, check_array, get_backend
 from dlskills.checks import check_number
-from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
+from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_targets
 from dlskills.parameters import Parameters, Views
 from dlskills.random import resolve_seed, stream
 
@@ -216,11 +216,11 @@ class Sequential:
             return loss + self.penalty() if self.weight_decay_lambda else loss
 
     def penalty(self) -> Array | float:
-        """The part of :meth:`loss` that weight decay adds: a 0-d array, or 0.0 without weights.
+        """The part of :meth:`loss` that weight decay adds: a 0-d array, or 0.0 without any.
 
         Losses with different `weight_decay_lambda` can be compared without it only.
         """
-        if not self._weights:
+        if not (self.weight_decay_lambda and self._weights):
             return 0.0
         xp = self.backend.xp
         with self.backend.active():
@@ -229,6 +229,8 @@ class Sequential:
 
     def accuracy(self, x: Array, t: Array) -> float:
         """The share of samples whose highest score is that of their label, in test mode.
+
+        Scores that are NaN are wrong, whatever the label.
 
         Parameters
         ----------
@@ -239,6 +241,11 @@ class Sequential:
         -------
         float
             Waits for the device.
+
+        Raises
+        ------
+        ValueError
+            There is no sample, or `t` has not a label or a row of as many classes for each.
         """
         check_array("x", x, self.backend)
         check_array("t", t, self.backend)
@@ -251,11 +258,14 @@ class Sequential:
         for start in range(0, count, _ROWS):
             rows = slice(start, min(start + _ROWS, count))
             y, labels = self.predict(x[rows, ...]), t[rows, ...]
+            check_targets(labels, y)
             with self.backend.active():
                 if labels.ndim > 1:
                     labels = xp.argmax(labels, axis=1)
-                best = xp.argmax(y, axis=1)
-                right = right + xp.sum(xp.astype(best == xp.astype(labels, best.dtype), xp.int64))
+                best, highest = xp.argmax(y, axis=1), xp.max(y, axis=1)
+                # of scores that are NaN, argmax takes the first: class 0 is no answer
+                hits = (best == xp.astype(labels, best.dtype)) & ~xp.isnan(highest)
+                right = right + xp.sum(xp.astype(hits, xp.int64))
         return float(int(right) / count)
 
     def gradient(self, x: Array, t: Array) -> Parameters:
@@ -361,7 +371,9 @@ class Sequential:
 
     def _settings(self) -> list[str]:
         decay, half = self.weight_decay_lambda, self._working is not None
+        loss = repr(self.loss_layer)
         return [
+            *[f"loss={loss}"] * (loss != repr(SoftmaxWithLoss())),
             *[f"weight_decay_lambda={decay:g}"] * bool(decay),
             *[f"dtype={_name(self.params.dtype)!r}"] * (_name(self.params.dtype) != "float32"),
             *[f"compute_dtype={_name(self.compute_dtype)!r}"] * half,

@@ -47,8 +47,12 @@ def parameter_names(layers: Sequence[Layer]) -> list[dict[str, str]]:
 
 def check_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...] | None]:
     """The shape of a sample before the first layer and behind each, None where it may be any."""
-    # what stands before the first layer with a size of its own takes, and gives, that size
-    shape = next((layer.input_shape for layer in layers if layer.input_shape is not None), None)
+    first = next((i for i, layer in enumerate(layers) if layer.input_shape is not None), 0)
+    shape = layers[first].input_shape
+    # what stands before the first layer with a size of its own takes, and gives, that size; or
+    # images, which that layer flattens, and of which only their numbers in all are known
+    if shape is not None and not all(_takes(layer, shape) for layer in layers[:first]):
+        shape = None
     shapes = [shape]
     for i, layer in enumerate(layers):
         if shape is None:
@@ -60,6 +64,13 @@ def check_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...] | None]:
                 raise ValueError(f"layers[{i}] does not fit: {error}") from None
         shapes.append(shape)
     return shapes
+
+
+def _takes(layer: Layer, shape: tuple[int, ...]) -> bool:
+    try:
+        return layer.output_shape(shape) == shape
+    except ValueError:
+        return False
 
 
 def table(

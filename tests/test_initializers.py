@@ -88,6 +88,7 @@ def test_a_draw_is_fixed_by_the_generator():
         ("sigmoid", "xavier()"),
         ("Xavier", "xavier()"),
         ("GLOROT_UNIFORM", "glorot_uniform()"),
+        ("Glorot", "glorot_normal()"),
         ("orthogonal", "orthogonal()"),
         (0.01, "normal(0.01)"),
         (1, "normal(1)"),

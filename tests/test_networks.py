@@ -14,6 +14,7 @@ from dlskills import (
     MultiLayerNetExtend,
     ReLU,
     Sigmoid,
+    SoftmaxWithLoss,
     Tanh,
     to_host,
 )
@@ -203,6 +204,20 @@ def test_the_pages_calls():
             ),
             "MultiLayerNetExtend(784, [100], 10, activation='relu', weight_init_std='relu', "
             "use_dropout=True, dropout_ratio=0.5, inverted_dropout=True, use_batchnorm=True, "
+            "seed=1)",
+        ),
+        (
+            MultiLayerNetExtend(
+                784,
+                [9],
+                10,
+                use_batchnorm=True,
+                batchnorm_debias=False,
+                loss=SoftmaxWithLoss(epsilon=1e-7),
+                seed=1,
+            ),
+            "MultiLayerNetExtend(784, [9], 10, activation='relu', weight_init_std='relu', "
+            "loss=SoftmaxWithLoss(epsilon=1e-07), use_batchnorm=True, batchnorm_debias=False, "
             "seed=1)",
         ),
         (

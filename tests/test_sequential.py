@@ -292,6 +292,21 @@ def test_accuracy_knows_more_classes_than_a_byte():
     assert net.accuracy(np.ones((2, 1)), np.zeros(2, dtype=np.uint8)) == 0
 
 
+def test_scores_that_are_nan_are_wrong(backend):
+    net = network(backend, Affine(6, 4), seed=0)
+    net.params["b1"] = backend.asarray(np.full(4, np.nan))
+    x = backend.asarray(np.ones((3, 6)))
+    assert net.accuracy(x, backend.asarray([0, 0, 1])) == 0  # argmax of NaN is 0
+
+
+def test_accuracy_takes_labels_as_the_loss_does(backend):
+    net, (x, _) = network(backend, Affine(6, 4)), batch(backend)
+    count = x.shape[0]
+    for wrong in (np.zeros((count, 1), int), np.eye(5)[np.zeros(count, int)], np.zeros(count)):
+        with pytest.raises(ValueError, match=r"labels for scores of shape \(9, 4\) must be"):
+            net.accuracy(x, backend.asarray(wrong))
+
+
 # What is refused
 
 
@@ -347,6 +362,15 @@ def test_layers_have_to_fit():
         Sequential([Affine(6, 4), ReLU(), BatchNormalization(5)])
     with pytest.raises(ValueError, match=r"^layers\[2\] does not fit: Affine\(5, 2"):
         Sequential([Dropout(), Affine(5, 4), Affine(5, 2)])
+
+
+def test_what_comes_before_a_layer_that_flattens_sees_images(backend):
+    net = network(backend, BatchNormalization(2), ReLU(), Affine(18, 4), seed=0)
+    x = backend.asarray(np.random.default_rng(0).standard_normal((5, 2, 3, 3)))
+    assert tuple(net.predict(x).shape) == (5, 4)
+    assert tuple(net.gradient(x, backend.asarray([0, 1, 2, 3, 0]))["W1"].shape) == (18, 4)
+    with pytest.raises(ValueError, match=r"BatchNormalization\(2.* got \(18,\)"):
+        net.predict(backend.asarray(np.ones((5, 18))))
 
 
 @pytest.mark.parametrize(

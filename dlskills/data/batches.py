@@ -1,6 +1,5 @@
 """Mini-batches: which samples each training step sees, drawn on the host from a seed."""
 
-import math
 import operator
 import secrets
 from collections.abc import Iterator
@@ -9,14 +8,17 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from dlskills.checks import check_choice
+
 
 class Batches:
     """Seeded mini-batches of sample indices, epoch after epoch.
 
     Without replacement, an epoch is a fresh permutation: every sample exactly once, the last
-    batch holding what is left over. With replacement, each batch is `batch_size` independent
-    draws, as ``np.random.choice(size, batch_size)`` draws them in the tutorial: an epoch then
-    has as many batches, but leaves out about 37 % of the samples and repeats others.
+    batch holding what is left over, unless `remainder` says otherwise. With replacement, each
+    batch is `batch_size` independent draws, as ``np.random.choice(size, batch_size)`` draws them
+    in the tutorial: an epoch then has as many batches, but leaves out about 37 % of the samples
+    and repeats others.
 
     Iterating gives one epoch; iterating again gives the next one of the same stream.
 
@@ -29,12 +31,18 @@ class Batches:
         `batch_size` does, each epoch is one batch of all samples.
     replacement : bool, default False
         Whether to draw with replacement.
+    remainder : {"keep", "drop", "fold"}, default "keep"
+        Without replacement, what becomes of the samples that are left over: they make a smaller
+        last batch, are left out (of each epoch others), or join the batch before. Where there are
+        no more samples than `batch_size`, they make one batch in any case.
     seed : int or numpy.random.Generator, optional
         A whole number from 0, or a generator to draw from. The same seed gives the same batches
         on every machine. By default a fresh seed is drawn, and recorded.
 
     Attributes
     ----------
+    bounds : list of tuple of int
+        Where, among an epoch's indices, each batch begins and ends.
     seed : int or None
         The seed given or drawn; None where a generator was given.
     generator : numpy.random.Generator
@@ -47,7 +55,8 @@ class Batches:
         If `size` or `batch_size` is not an integer, `replacement` is not a bool, or `seed` is
         neither an integer nor a generator. A bool is no integer here.
     ValueError
-        If `size` or `batch_size` is below 1, or `seed` below 0.
+        If `size` or `batch_size` is below 1, or `seed` below 0; if `remainder` is not known, or
+        given with replacement, where nothing is left over.
 
     Examples
     --------
@@ -56,6 +65,8 @@ class Batches:
     3
     >>> [len(batch) for batch in batches]
     [2, 2, 1]
+    >>> [len(batch) for batch in Batches(5, 2, remainder="fold", seed=1)]
+    [2, 3]
     """
 
     def __init__(
@@ -64,6 +75,7 @@ class Batches:
         batch_size: int,
         *,
         replacement: bool = False,
+        remainder: str = "keep",
         seed: int | np.random.Generator | None = None,
     ) -> None:
         self.size = _integer("size", size, 1, "Give the number of samples, such as len(x_train).")
@@ -76,6 +88,13 @@ class Batches:
                 "Leave it out to see every sample once an epoch."
             )
         self.replacement = bool(replacement)
+        self.remainder = check_choice("remainder", remainder, ("keep", "drop", "fold"))
+        if self.replacement and self.remainder != "keep":
+            raise ValueError(
+                f"remainder={remainder!r} is for batches without replacement; with it, all are "
+                "full and nothing is left over"
+            )
+        self.bounds = self._bounds()
         self.seed: int | None = None
         if isinstance(seed, np.random.Generator):
             self.generator = seed
@@ -90,8 +109,20 @@ class Batches:
             self.generator = np.random.Generator(np.random.PCG64(self.seed))
 
     def __len__(self) -> int:
-        """Give the number of batches an epoch, a last partial one included."""
-        return math.ceil(self.size / self.batch_size)
+        """Give the number of batches an epoch, a last partial one included if it is kept."""
+        return len(self.bounds)
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        whole, left_over = divmod(self.size, self.batch_size)
+        if self.replacement:
+            whole += left_over > 0
+        ends = [self.batch_size * batch for batch in range(1, whole + 1)]
+        if left_over and not self.replacement:
+            if self.remainder == "fold":
+                ends = ends[:-1]
+            if self.remainder != "drop" or not ends:
+                ends.append(self.size)
+        return list(zip([0, *ends], ends, strict=False))
 
     def epoch(self) -> NDArray[np.int64]:
         """Draw the next epoch's indices, all at once, to be moved to a device in one go.
@@ -99,25 +130,26 @@ class Batches:
         Returns
         -------
         numpy.ndarray
-            int64, of shape (size,), or with replacement (len(self) * batch_size,). Batch `i` is
-            ``indices[i * batch_size : (i + 1) * batch_size]``.
+            int64. Batch `i` is ``indices[slice(*batches.bounds[i])]``.
         """
+        count = self.bounds[-1][1]
         if self.replacement:
-            return self.generator.integers(self.size, size=len(self) * self.batch_size)
-        return self.generator.permutation(np.arange(self.size, dtype=np.int64))
+            return self.generator.integers(self.size, size=count)
+        return self.generator.permutation(np.arange(self.size, dtype=np.int64))[:count]
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         """Draw the next epoch and give its batches one by one."""
         indices = self.epoch()
-        for start in range(0, len(indices), self.batch_size):
-            yield indices[start : start + self.batch_size]
+        for start, stop in self.bounds:
+            yield indices[start:stop]
 
     def __repr__(self) -> str:
         """Say how the batches are drawn."""
         source = self.generator if self.seed is None else self.seed
+        rest = "" if self.remainder == "keep" else f"remainder={self.remainder!r}, "
         return (
             f"Batches({self.size}, {self.batch_size}, "
-            f"replacement={self.replacement}, seed={source})"
+            f"replacement={self.replacement}, {rest}seed={source})"
         )
 
 

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 TITLE = Text("Weight decay against overfitting", "用权值衰减抑制过拟合")
 ABOUT = Text(
-    "Half of λ times the sum of squares of all weights (not of biases) is added to the loss, with "
-    f"λ = 0 and λ = 0.1. {small_data.ABOUT.en} The loss that is shown is that of the data alone; "
-    "the penalty is shown apart, as sums of the two cannot be compared between different λ.",
-    "在损失上加上全部权重（不含偏置）平方和的 λ/2 倍，λ 取 0 和 0.1。"
+    "Half of λ times the sum of squares of all weights (not of biases), the square of their L2 "
+    f"norm, is added to the loss, with λ = 0 and λ = 0.1. {small_data.ABOUT.en} The loss that is "
+    "shown is that of the data alone; the penalty is shown apart, as sums of the two cannot be "
+    "compared between different λ.",
+    "在损失上加上全部权重（不含偏置）平方和（即 L2 范数的平方）的 λ/2 倍，λ 取 0 和 0.1。"
     f"{small_data.ABOUT.zh}图中的损失只含数据部分，惩罚项单独画出：λ 不同时两者之和无法比较。",
 )
 RANDOM = True

@@ -4,7 +4,13 @@ from dlskills.layers.activations import ACTIVATIONS, GELU, LeakyReLU, ReLU, Sigm
 from dlskills.layers.affine import Affine
 from dlskills.layers.base import Declared, Layer
 from dlskills.layers.dropout import Dropout
-from dlskills.layers.losses import Loss, MeanSquaredError, SoftmaxWithLoss, check_labels
+from dlskills.layers.losses import (
+    Loss,
+    MeanSquaredError,
+    SoftmaxWithLoss,
+    check_labels,
+    check_targets,
+)
 from dlskills.layers.normalization import BatchNormalization
 
 __all__ = [
@@ -23,4 +29,5 @@ __all__ = [
     "SoftmaxWithLoss",
     "Tanh",
     "check_labels",
+    "check_targets",
 ]

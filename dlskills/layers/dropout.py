@@ -42,10 +42,19 @@ class Dropout(Layer):
     def __init__(
         self, dropout_ratio: float = 0.5, *, inverted: bool = False, seed: int | None = None
     ) -> None:
-        self.dropout_ratio = check_number("dropout_ratio", dropout_ratio, at_least=0, below=1)
+        self.dropout_ratio = dropout_ratio
         self.inverted = inverted
         self._seed = seed
         self._masks = MaskStream(resolve_seed(seed), "dropout")
+
+    @property
+    def dropout_ratio(self) -> float:
+        """The share of units that is dropped; it may be set, for the next pass."""
+        return self._dropout_ratio
+
+    @dropout_ratio.setter
+    def dropout_ratio(self, dropout_ratio: float) -> None:
+        self._dropout_ratio = check_number("dropout_ratio", dropout_ratio, at_least=0, below=1)
 
     def seed(self, seed: int, name: str) -> None:
         if self._seed is None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlskills.backend import Array, device_of, is_dtype, namespace
+from dlskills.checks import check_number
 from dlskills.fusion import elementwise, summed
 from dlskills.layers.base import saved
 
@@ -43,10 +44,19 @@ class SoftmaxWithLoss(Loss):
     r"""Softmax and cross entropy in one.
 
     :math:`L = \frac{1}{N} \sum_n (\log \sum_j e^{x_{nj}} - x_{n t_n})`. Computed from the
-    scores, without the detour over probabilities: no score overflows, and no small number is
-    added inside a logarithm (the book's 1e-7 caps the loss at 16.1). Its gradient is
+    scores, without the detour over probabilities, so that no score overflows. Its gradient is
     :math:`(\mathrm{softmax}(x) - \text{one-hot}(t)) / N`.
+
+    Parameters
+    ----------
+    epsilon : float, default 0.0
+        Added to the probabilities in the logarithm. The book adds 1e-7, by which no loss is above
+        16.1, and keeps the gradient of a loss without it. Here the gradient is that of the loss
+        itself: it fades where a probability is not much larger than epsilon.
     """
+
+    def __init__(self, epsilon: float = 0.0) -> None:
+        self.epsilon = check_number("epsilon", epsilon, at_least=0)
 
     _classes: Any = None
 
@@ -66,13 +76,18 @@ class SoftmaxWithLoss(Loss):
             The shapes don't fit.
         """
         xp = namespace(x)
-        _check_targets(t, x)
+        check_targets(t, x)
         highest = xp.max(x, axis=1, keepdims=True)
         total = _exponentials(x, highest, axis=1)[:, None]
-        if t.ndim == x.ndim:
+        labels = t if t.dtype == xp.int64 or t.ndim == x.ndim else xp.astype(t, xp.int64)
+        if self.epsilon:
+            if t.ndim != x.ndim:
+                t = labels[:, None] == self._classes_of(x)
+            p, losses, slopes = _capped(x, highest, total, t, x.shape[0], self.epsilon)
+            self._saved = p * xp.sum(slopes, axis=1)[:, None] - slopes
+        elif t.ndim == x.ndim:
             losses, self._saved = _cross_entropy(x, highest, total, t, x.shape[0])
         else:
-            labels = t if t.dtype == xp.int64 else xp.astype(t, xp.int64)
             losses, self._saved = _cross_entropy_of_labels(
                 x, highest, total, labels[:, None], self._classes_of(x), x.shape[0]
             )
@@ -81,6 +96,9 @@ class SoftmaxWithLoss(Loss):
     def backward(self, dout: float = 1.0) -> Array:
         dx = saved(self)
         return dx if dout == 1 else dx * dout
+
+    def __repr__(self) -> str:
+        return f"SoftmaxWithLoss({f'epsilon={self.epsilon:g}' if self.epsilon else ''})"
 
     def _classes_of(self, x: Array) -> Array:
         """The numbers of all classes, kept for the next batch."""
@@ -116,6 +134,20 @@ def _cross_entropy_of_labels(xp: ModuleType) -> Callable[..., tuple[Array, Array
     return lambda x, highest, total, labels, classes, count: loss_and_gradient(
         x, highest, total, xp.astype(labels == classes, x.dtype), count
     )
+
+
+@elementwise
+def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array, Array]]:
+    """Each probability p, what it adds to the mean loss, and what that loses by p, times p."""
+
+    def loss_and_slope(
+        x: Array, highest: Array, total: Array, t: Array, count: int, epsilon: float
+    ) -> tuple[Array, Array, Array]:
+        p = xp.exp(x - highest) / total
+        t = xp.astype(t, x.dtype, copy=False) / count
+        return p, -t * xp.log(p + epsilon), t * p / (p + epsilon)
+
+    return loss_and_slope
 
 
 class MeanSquaredError(Loss):
@@ -157,7 +189,7 @@ def _squared_error(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
     return loss_and_gradient
 
 
-def _check_targets(t: Array, scores: Array) -> None:
+def check_targets(t: Array, scores: Array) -> None:
     """Refuse what is neither a label for each row of scores nor as many probabilities."""
     xp = namespace(scores)
     if t.ndim == scores.ndim and tuple(t.shape) == tuple(scores.shape):

@@ -21,7 +21,9 @@ class Adam(Optimizer):
     :math:`W \leftarrow W - \eta_t\, m / (\sqrt v + \varepsilon)` with
     :math:`\eta_t = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`: Kingma & Ba (2015), "Adam: a
     method for stochastic optimization". Both means start at 0; the factors of :math:`\eta_t`
-    correct that bias.
+    correct that bias. (The page calls it Momentum and AdaGrad in one, which corrects the bias of
+    hyperparameters. It is the means that are biased; and :math:`v` forgets, as RMSprop's, where
+    AdaGrad's sum does not.)
 
     Parameters
     ----------

@@ -52,7 +52,8 @@ class Optimizer:
     weight_decay : float, default 0.0
         Decoupled weight decay: ``param -= lr * weight_decay * param`` before the update
         (Loshchilov & Hutter, 2019, "Decoupled weight decay regularization"). For decay in the
-        loss, as on the page, see `weight_decay_lambda` of a network.
+        loss, as on the page, see `weight_decay_lambda` of a network: that is the same for the
+        weights of SGD only; other rules divide what the loss adds, or carry it on.
     grad_scale : float, default 1.0
         A factor for the gradients, such as 1 / n for the sum of n batches.
     clip_value : float, optional
@@ -190,6 +191,23 @@ class Optimizer:
                         state[slot][key] = value
         self.step += 1
 
+    def prepare(self, params: Any) -> None:
+        """Make the state for these parameters now, and not at the first update.
+
+        Then memory that is short for it is missed before the training, and :meth:`state_dict` is
+        complete from the start.
+
+        Parameters
+        ----------
+        params : Parameters or mapping of str to array or number
+
+        Raises
+        ------
+        RuntimeError
+            The optimizer has state that belongs to other parameters.
+        """
+        self._state_of(params)
+
     def _prepare(self, grads: Any) -> tuple[Rule, tuple[Any, ...]]:
         """The rule with all that is to be done in its pass, and the numbers that it takes."""
         rule: Rule = type(self).rule
@@ -287,12 +305,18 @@ class Optimizer:
         self.step, self._state = 0, None
 
     def _state_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The slots for these parameters, made at the first update."""
+        """The slots for these parameters, made when they are first asked for."""
         if not self.slots:
             return {}
         if self._state is None:
             self._state = State(self.slots, params)
         elif not self._state.belongs_to(params):
+            if added := self._state.lacks(params):
+                raise RuntimeError(
+                    f"this {type(self).__name__} has no {' and '.join(self.slots)} for "
+                    f"{', '.join(map(repr, added))}, added after its first update; call reset() "
+                    "to start anew with all parameters"
+                )
             raise RuntimeError(
                 f"this {type(self).__name__} holds {' and '.join(self.slots)} of other parameters "
                 "than it is given now; make one optimizer for each network, or call reset() to "

@@ -43,7 +43,7 @@ class State:
         ]
         if any(shapes != state._shapes for shapes in others):
             raise ValueError(f"the slots {', '.join(state.slots)} differ in names or shapes")
-        state._mapping, state._arrays, state._is_bound = None, {}, False
+        state._forget()
         return state
 
     def on_host(self) -> dict[str, dict[str, Any]]:
@@ -61,6 +61,12 @@ class State:
         self._arrays = {
             key: weakref.ref(param) for key, param in params.items() if not is_number(param)
         }
+        # numbers have no identity: a mapping of nothing else is known by itself
+        self._numbers: Mapping[str, Any] | None = None if self._arrays else params
+
+    def _forget(self) -> None:
+        """Belong to whatever parameters of these shapes come first."""
+        self._mapping, self._arrays, self._is_bound, self._numbers = None, {}, False, None
 
     def belongs_to(self, params: Mapping[str, Any]) -> bool:
         if self._mapping is not None and self._mapping() is params:
@@ -74,9 +80,18 @@ class State:
         # plain dict's may have been built anew, unless those we know live on elsewhere.
         if self._is_bound or any(array is not None for array in known.values()):
             return False
+        numbers = self._numbers
+        if numbers not in (None, params):  # the same numbers may be in a new mapping
+            return False
         self._move_to(params)
         self._remember(params)
         return True
+
+    def lacks(self, params: Mapping[str, Any]) -> list[str]:
+        """The names of parameters that were added to those that the state is of."""
+        shapes = {key: shape_of(param) for key, param in params.items()}
+        same = all(shapes.get(key) == shape for key, shape in self._shapes.items())
+        return [key for key in shapes if key not in self._shapes] if same else []
 
     def _move_to(self, params: Mapping[str, Any]) -> None:
         """Lay the slots out as these parameters are, and where they are."""
@@ -96,7 +111,7 @@ class State:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.slots, self._shapes = state["slots"], state["shapes"]
-        self._mapping, self._arrays, self._is_bound = None, {}, False
+        self._forget()
 
 
 def _host_copy(value: Any) -> Any:

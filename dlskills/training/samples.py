@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from dlskills.training.memory import memory_explained
 _SHARE = 0.5  # of the free memory of a device that a data set may take; layers need the rest
 _ROWS = 10_000  # samples that are evaluated at a time, at most
 _PART = 32 << 20  # and bytes of them that are moved for it
+
+Bounds: TypeAlias = Sequence[tuple[int, int]]
+"""Where, in the order of an epoch's samples, each batch begins and ends."""
+
+Rows: TypeAlias = slice | np.ndarray[Any, Any]
 
 
 class SamplesOnDevice:
@@ -40,19 +45,24 @@ class SamplesOnDevice:
         self.backend = backend
         self.x, self.t = backend.asarray(x, dtype), backend.asarray(t)
 
-    def start_epoch(self, order: np.ndarray[Any, Any]) -> None:
-        """Take the order of an epoch's samples; it is moved as a whole."""
-        self._order = self.backend.asarray(order)
+    def start_epoch(self, order: np.ndarray[Any, Any], bounds: Bounds) -> None:
+        """Take the order of an epoch's samples, moved as a whole, and where its batches end."""
+        self._order, self._bounds = self.backend.asarray(order), bounds
 
-    def batch(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Inputs and targets of the samples from `start` to `stop` in the epoch's order."""
-        rows, xp = self._order[start:stop], self.backend.xp
+    def batch(self, place: int) -> tuple[Array, Array]:
+        """Inputs and targets of the epoch's batch number `place`, from 0."""
+        return self._gathered(self._order[slice(*self._bounds[place])])
+
+    def part(self, rows: Rows) -> tuple[Array, Array]:
+        """Inputs and targets of some samples, by their own order."""
+        if isinstance(rows, slice):
+            return self.x[rows, ...], self.t[rows, ...]
+        return self._gathered(self.backend.asarray(rows))
+
+    def _gathered(self, rows: Array) -> tuple[Array, Array]:
+        xp = self.backend.xp
         with self.backend.active():
             return xp.take(self.x, rows, axis=0), xp.take(self.t, rows, axis=0)
-
-    def part(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Inputs and targets of the samples from `start` to `stop` in their own order."""
-        return self.x[start:stop, ...], self.t[start:stop, ...]
 
 
 class StagedSamples:
@@ -98,46 +108,47 @@ class StagedSamples:
             here = cupy.cuda.get_current_stream()
             for event in self._used:  # whatever had the arrays' memory before is done with it then
                 event.record(here)
-        self._ahead: tuple[int, int] | None = None
+        self._ahead: int | None = None
         self._turn = 0
 
-    def start_epoch(self, order: np.ndarray[Any, Any]) -> None:
-        """Take the order of an epoch's samples."""
-        self._order, self._ahead = order, None  # a copy ahead may still run: _fill waits for it
+    def start_epoch(self, order: np.ndarray[Any, Any], bounds: Bounds) -> None:
+        """Take the order of an epoch's samples, and where its batches end."""
+        self._order, self._bounds = order, bounds
+        self._ahead = None  # a copy ahead may still run: _fill waits for it
 
-    def batch(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Inputs and targets, to be used before the next batch is asked for."""
+    def batch(self, place: int) -> tuple[Array, Array]:
+        """Batch number `place`, from 0, to be used before the next one is asked for."""
         with self.backend.active():
             here = self._cupy.cuda.get_current_stream()
             ahead, self._ahead = self._ahead, None  # until it is there: gathering it may fail
-            if ahead != (start, stop):
-                self._fill(start, stop)
+            if ahead != place:
+                self._fill(place)
             turn = self._turn
             here.wait_event(self._filled[turn])
             # what was computed with the other arrays until now comes before their next filling
             self._turn = 1 - turn
             self._used[self._turn].record(here)
-            following = (stop, min(2 * stop - start, len(self._order)))
-            if following[0] < following[1]:
-                self._fill(*following)
-                self._ahead = following
+            if place + 1 < len(self._bounds):
+                self._fill(place + 1)
+                self._ahead = place + 1
+            start, stop = self._bounds[place]
             x, t = self._arrays[turn]
             return x[: stop - start, ...], t[: stop - start, ...]
 
-    def _fill(self, start: int, stop: int) -> None:
-        rows, turn = self._order[start:stop], self._turn
+    def _fill(self, place: int) -> None:
+        rows, turn = self._order[slice(*self._bounds[place])], self._turn
         self._filled[turn].synchronize()  # the page-locked memory is free again
         self._copies.wait_event(self._used[turn])
         pairs = zip((self.x, self.t), self._locked[turn], self._arrays[turn], strict=True)
         for samples, locked, array in pairs:
-            locked[: stop - start] = samples[rows]
-            array[: stop - start].set(locked[: stop - start], stream=self._copies)
+            locked[: len(rows)] = samples[rows]
+            array[: len(rows)].set(locked[: len(rows)], stream=self._copies)
         self._filled[turn].record(self._copies)
 
-    def part(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Inputs and targets of the samples from `start` to `stop` in their own order."""
+    def part(self, rows: Rows) -> tuple[Array, Array]:
+        """Inputs and targets of some samples, by their own order."""
         asarray = self.backend.asarray  # which casts on the host: what is moved may be smaller
-        return asarray(self.x[start:stop], self._dtype), asarray(self.t[start:stop])
+        return asarray(self.x[rows], self._dtype), asarray(self.t[rows])
 
 
 Samples = SamplesOnDevice | StagedSamples

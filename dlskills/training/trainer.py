@@ -18,9 +18,11 @@ from dlskills.optimizers import Optimizer, make_optimizer
 from dlskills.random import resolve_seed, stream
 from dlskills.sequential import Sequential
 from dlskills.training.capture import CapturedPasses
+from dlskills.training.evaluation import accuracy, choose_rows
+from dlskills.training.history import History
 from dlskills.training.memory import memory_explained
 from dlskills.training.progress import Progress
-from dlskills.training.samples import Samples, place_samples
+from dlskills.training.samples import place_samples
 
 if TYPE_CHECKING:
     from dlskills.diagnostics import Monitor
@@ -29,7 +31,7 @@ _SGD_PARAM: Mapping[str, Any] = MappingProxyType({"lr": 0.01})
 
 
 class DivergedError(ArithmeticError):
-    """The loss is no longer a finite number."""
+    """The loss, or a parameter, is no longer a finite number."""
 
 
 class Trainer:
@@ -50,20 +52,30 @@ class Trainer:
         Hyperparameters for the optimizer named. Mind that the page's default is meant for SGD:
         for ``"adam"`` give ``{"lr": 0.001}``.
     evaluate_sample_num_per_epoch : int, optional
-        Accuracies are of the first so many samples; of all by default.
+        Accuracies are of so many samples; of all by default.
     verbose : bool, default True
         Whether to show progress: a bar in a terminal, else a line an epoch.
     seed : int, optional
         Of the batches; the network's by default, so that one seed repeats a run.
     sampling : {"replacement", "epoch"}, default "replacement"
         The page draws each batch from all samples, and so leaves out 37 % of them in an epoch.
-        ``"epoch"`` shuffles, and takes every sample once; the last batch may be smaller.
-    record_loss : {"after", "before"}, default "after"
+        ``"epoch"`` shuffles, and takes every sample once.
+    remainder : {"keep", "drop", "fold"}, default "keep"
+        With ``sampling="epoch"``, what becomes of samples that fill no batch: they make a smaller
+        last one, are left out, or join the batch before.
+    record_loss : {"after", "before", "both"}, default "after"
         The page computes the loss of a batch once more after the update, in test mode.
-        ``"before"`` records the one that the gradient was taken of, and saves that pass.
+        ``"before"`` records the one that the gradient was taken of, in training mode, and saves
+        that pass. With ``"both"`` the first is in `eval_loss_list`, the second in
+        `train_loss_list`.
     evaluate : {"first", "last"}, default "first"
         The page measures accuracies after the first step of each epoch; ``"last"`` after its
         last.
+    evaluate_samples : {"first", "random"}, default "first"
+        Which samples, if not all: the page takes the first ones. ``"random"`` draws them once, by
+        the seed, so that data in some order do no harm.
+    evaluate_every : int, default 1
+        Epochs from one evaluation to the next.
     data_on_device : bool, optional
         Whether the data are moved to a CUDA device as a whole. By default they are if those for
         training and testing together take at most half of its free memory; else what is not there
@@ -78,9 +90,14 @@ class Trainer:
     Attributes
     ----------
     train_loss_list : list of float
-        A loss for each step. Fetched from the device once an epoch, and when read.
+        A loss for each step, the penalty of weight decay included. Fetched from the device once
+        an epoch, and when read.
+    eval_loss_list : list of float
+        With ``record_loss="both"``, the loss of each batch after its update, in test mode.
     train_acc_list, test_acc_list : list of float
-        Accuracies in test mode, one an epoch; NaN for a network with a single output.
+        Accuracies in test mode, one an evaluation; NaN for a network with a single output.
+    penalty_list : list of float
+        What weight decay adds to the loss, at each evaluation.
     test_acc : float or None
         On all of the test data, at the end.
     iter_per_epoch : int
@@ -110,8 +127,11 @@ class Trainer:
         *,
         seed: int | None = None,
         sampling: str = "replacement",
+        remainder: str = "keep",
         record_loss: str = "after",
         evaluate: str = "first",
+        evaluate_samples: str = "first",
+        evaluate_every: int = 1,
         data_on_device: bool | None = None,
         capture: bool = False,
         monitor: Monitor | None = None,
@@ -121,8 +141,15 @@ class Trainer:
         self.epochs = check_count("epochs", epochs)
         self.batch_size = check_count("mini_batch_size", mini_batch_size)
         self.sampling = check_choice("sampling", sampling, ("replacement", "epoch"))
-        self.record_loss = check_choice("record_loss", record_loss, ("after", "before"))
+        self.record_loss = check_choice("record_loss", record_loss, ("after", "before", "both"))
         self.evaluate = check_choice("evaluate", evaluate, ("first", "last"))
+        self.evaluate_every = check_count("evaluate_every", evaluate_every)
+        self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
+        if evaluate_sample_num_per_epoch is not None:
+            check_count("evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch)
+        self.evaluate_samples = check_choice(
+            "evaluate_samples", evaluate_samples, ("first", "random")
+        )
         if getattr(monitor, "network", network) is not network:
             raise ValueError("monitor looks at another network; make one with Monitor(network)")
         self.monitor = monitor
@@ -130,25 +157,37 @@ class Trainer:
         self.optimizer = _optimizer(optimizer, optimizer_param)
         _check_samples(network, "train", x_train, t_train)
         _check_samples(network, "test", x_test, t_test)
+        self._batches = Batches(
+            x_train.shape[0],
+            self.batch_size,
+            replacement=self.sampling == "replacement",
+            remainder=remainder,
+            seed=stream(self.seed, "batches"),
+        )
         self._train, self._test = place_samples(
             network.backend,
             {"train": (x_train, t_train), "test": (x_test, t_test)},
             network.compute_dtype,
-            self.batch_size,
+            max(stop - start for start, stop in self._batches.bounds),
             data_on_device,
         )
-        self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
-        if evaluate_sample_num_per_epoch is not None:
-            check_count("evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch)
+        self._evaluated = [
+            (samples, choose_rows(
+                samples.x.shape[0], evaluate_sample_num_per_epoch, self.evaluate_samples,
+                stream(self.seed, "evaluation", part),
+            ))
+            for part, samples in (("train", self._train), ("test", self._test))
+        ]  # fmt: skip
+        if isinstance(self.optimizer, Optimizer):  # memory that is short for it is missed now
+            with memory_explained(
+                network.backend,
+                f"the state of {type(self.optimizer).__name__}",
+                "free some, or make the network smaller",
+            ):
+                self.optimizer.prepare(network.params)
 
         self._passes = CapturedPasses(network) if capture else network
         self.train_size = x_train.shape[0]
-        self._batches = Batches(
-            self.train_size,
-            self.batch_size,
-            replacement=self.sampling == "replacement",
-            seed=stream(self.seed, "batches"),
-        )
         self.iter_per_epoch = len(self._batches)
         self.max_iter = self.epochs * self.iter_per_epoch
         self.current_iter = 0
@@ -160,11 +199,11 @@ class Trainer:
         self._unobserved: tuple[Array, Array] | None = None
         self._evaluation_due = False
 
-        self._losses: list[float] = []
-        self._unread: list[Array] = []
+        self._train_losses, self._eval_losses = History(), History()
         self._checked = 0
         self.train_acc_list: list[float] = []
         self.test_acc_list: list[float] = []
+        self.penalty_list: list[float] = []
         self.test_acc: float | None = None
 
     @property
@@ -216,9 +255,8 @@ class Trainer:
             self._order = self._batches.epoch()
         if position == 0:
             # an epoch's indices are moved together: a copy a step would make a GPU wait
-            self._train.start_epoch(self._order)
-        start = position * self.batch_size
-        batch = self._train.batch(start, min(start + self.batch_size, len(self._order)))
+            self._train.start_epoch(self._order, self._batches.bounds)
+        batch = self._train.batch(position)
 
         layers = self.network.layers
         states = [layer.get_state() for layer in layers]
@@ -232,9 +270,9 @@ class Trainer:
         self.current_iter += 1
         if position == self.iter_per_epoch - 1:
             self._order = None
-        if self.record_loss == "before":
-            self._unread.append(loss)
-        else:
+        if self.record_loss != "after":
+            self._train_losses.append(loss)
+        if self.record_loss != "before":
             self._unrecorded = batch
         self._unobserved = None if self.monitor is None else batch
         last = 0 if self.evaluate == "first" else self.iter_per_epoch - 1
@@ -245,7 +283,9 @@ class Trainer:
         step = self.current_iter
         if self._unrecorded is not None:
             with self._explained(f"the loss after step {step}"):
-                self._unread.append(self.network.loss(*self._unrecorded))
+                loss = self.network.loss(*self._unrecorded)
+            after = self._eval_losses if self.record_loss == "both" else self._train_losses
+            after.append(loss)
             self._unrecorded = None
         if self.monitor is not None and self._unobserved is not None:
             # a monitor that raises is not asked twice: it may do so to end the training
@@ -260,28 +300,18 @@ class Trainer:
         return memory_explained(self.network.backend, what, remedy)
 
     def _end_epoch(self) -> None:
-        self._check_losses()
-        count = self.evaluate_sample_num_per_epoch
-        with self._explained(f"the accuracies after step {self.current_iter}"):
-            train_acc = self._accuracy(self._train, count)
-            test_acc = self._accuracy(self._test, count)
-        self.train_acc_list.append(train_acc)
-        self.test_acc_list.append(test_acc)
+        with self._explained(f"the losses until step {self.current_iter}"):
+            self._check_losses()
+        ended = self.current_epoch + (self.evaluate == "last")
+        if ended % self.evaluate_every == 0:
+            with self._explained(f"the accuracies after step {self.current_iter}"):
+                train_acc, test_acc = (accuracy(self.network, *shown) for shown in self._evaluated)
+                penalty = float(self.network.penalty())
+            self.train_acc_list.append(train_acc)
+            self.test_acc_list.append(test_acc)
+            self.penalty_list.append(penalty)
         self.current_epoch += 1
         self._evaluation_due = False
-
-    def _accuracy(self, samples: Samples, count: int | None = None) -> float:
-        """Of the first `count` samples, or of all."""
-        if self.network.output_size == 1:  # always the highest, so that every sample were right
-            return math.nan
-        size = samples.x.shape[0] if count is None else min(count, samples.x.shape[0])
-        rows = samples.rows_at_a_time
-        right = 0
-        for start in range(0, size, rows):
-            stop = min(start + rows, size)
-            # whole numbers add up to the same whatever the parts
-            right += round(self.network.accuracy(*samples.part(start, stop)) * (stop - start))
-        return float(right / size)
 
     def train(self) -> None:
         """Train for all epochs that are left.
@@ -293,49 +323,63 @@ class Trainer:
         """
         with Progress(self.max_iter, "training", show=self.verbose) as progress:
             while self.current_iter < self.max_iter:
-                epoch = self.current_epoch
+                epoch, evaluations = self.current_epoch, len(self.test_acc_list)
                 self.train_step()
                 progress.advance()
                 if self.current_epoch > epoch:
-                    note = f"epoch {self.current_epoch}/{self.epochs}, loss {self._losses[-1]:.4f}"
-                    if not math.isnan(self.test_acc_list[-1]):
+                    loss = self._train_losses.read()[-1]
+                    note = f"epoch {self.current_epoch}/{self.epochs}, loss {loss:.4f}"
+                    new = len(self.test_acc_list) > evaluations
+                    if new and not math.isnan(self.test_acc_list[-1]):
                         note += f", train accuracy {self.train_acc_list[-1]:.4f}"
                         note += f", test accuracy {self.test_acc_list[-1]:.4f}"
                     progress.note(note)
             self._finish_step()
-            self._check_losses()
             with self._explained(f"the accuracy after step {self.current_iter}"):
-                self.test_acc = self._accuracy(self._test)
+                self._check_losses()
+                self._check_parameters()
+                self.test_acc = accuracy(self.network, self._test)
             if not math.isnan(self.test_acc):
                 progress.note(f"final test accuracy {self.test_acc:.4f}")
 
     @property
     def train_loss_list(self) -> list[float]:
         """A loss for each step so far; reading it waits for the device."""
-        self._fetch_losses()
-        return self._losses
+        return self._train_losses.read()
 
-    def _fetch_losses(self) -> None:
-        """Read the losses of the steps since the last time, all in one transfer."""
-        if not self._unread:
-            return
-        self._losses.extend(to_host(self._unread).tolist())
-        self._unread = []
+    @property
+    def eval_loss_list(self) -> list[float]:
+        """A loss for each step so far, after its update and in test mode, if those are recorded.
+
+        Reading it waits for the device.
+        """
+        return self._eval_losses.read()
 
     def _check_losses(self) -> None:
         """Stop where the loss is no longer a number to learn from."""
-        self._fetch_losses()
-        for step in range(self._checked, len(self._losses)):
-            if not math.isfinite(self._losses[step]):
-                before = self._losses[step - 1] if step else None
-                scale = self.network.loss_scale
-                smaller = "" if scale == 1 else f", a loss_scale smaller than {scale:g}"
-                raise DivergedError(
-                    f"the loss is {self._losses[step]} at step {step + 1} (before it: {before}), "
-                    f"with {self.optimizer!r}; try a smaller learning rate{smaller}, or initial "
-                    "values that suit the activation ('he' for ReLU, 'xavier' for sigmoid and tanh)"
-                )
-        self._checked = len(self._losses)
+        losses = self._train_losses.read()
+        for step in range(self._checked, len(losses)):
+            if not math.isfinite(losses[step]):
+                before = losses[step - 1] if step else None
+                self._stop(f"the loss is {losses[step]} at step {step + 1} (before it: {before})")
+        self._checked = len(losses)
+
+    def _check_parameters(self) -> None:
+        """Stop where the last update, whose loss may not have been looked at, went wrong."""
+        backend = self.network.backend
+        with backend.active():
+            finite = backend.xp.all(backend.xp.isfinite(self.network.params.flat))
+        if not to_host(finite):
+            self._stop(f"a parameter is not finite after step {self.current_iter}")
+
+    def _stop(self, what: str) -> None:
+        scale = self.network.loss_scale
+        smaller = "" if scale == 1 else f", a loss_scale smaller than {scale:g}"
+        raise DivergedError(
+            f"{what}, with {self.optimizer!r}; try a smaller learning rate{smaller}, or initial "
+            "values that suit the activation ('he' for ReLU, 'xavier' for sigmoid and tanh); "
+            "monitor=Monitor(network, every=1), of dlskills.diagnostics, shows where it begins"
+        )
 
 
 def _optimizer(optimizer: str | Optimizer, param: Mapping[str, Any]) -> Optimizer:

@@ -28,6 +28,35 @@ def test_an_epoch_holds_every_sample_once_in_full_batches_and_a_last_partial_one
         np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(size))
 
 
+@pytest.mark.parametrize("remainder", ["drop", "fold"])
+@given(size=sizes, batch_size=batch_sizes, seed=seeds)
+def test_what_is_left_over_is_dropped_or_folded_in(remainder, size, batch_size, seed):
+    batches = Batches(size, batch_size, remainder=remainder, seed=seed)
+    kept = Batches(size, batch_size, seed=seed).epoch()
+    epoch = list(batches)
+    assert len(epoch) == len(batches) == max(size // batch_size, 1)
+    assert all(len(batch) == batch_size for batch in epoch[:-1])
+    together = np.concatenate(epoch)
+    np.testing.assert_array_equal(together, kept[: len(together)])  # the same permutation
+    left_over = size % batch_size
+    if remainder == "fold" or size < batch_size:
+        assert len(together) == size
+    else:
+        assert len(together) == size - left_over
+
+
+def test_other_samples_are_left_out_of_each_epoch():
+    batches = Batches(10, 3, remainder="drop", seed=0)
+    assert set(np.concatenate([batches.epoch() for _ in range(10)])) == set(range(10))
+
+
+def test_with_replacement_nothing_is_left_over():
+    with pytest.raises(ValueError, match="remainder='drop' is for batches without replacement"):
+        Batches(10, 3, replacement=True, remainder="drop")
+    with pytest.raises(ValueError, match="remainder 'dorp' is not known; did you mean 'drop'"):
+        Batches(10, 3, remainder="dorp")
+
+
 @given(sizes, batch_sizes, seeds)
 def test_with_replacement_every_batch_is_full_and_within_the_data(size, batch_size, seed):
     batches = Batches(size, batch_size, replacement=True, seed=seed)
@@ -124,6 +153,8 @@ def test_numpy_integers_are_integers():
 
 def test_repr_says_how_batches_are_drawn():
     assert repr(Batches(5, 2, seed=3)) == "Batches(5, 2, replacement=False, seed=3)"
+    folded = Batches(5, 2, remainder="fold", seed=3)
+    assert repr(folded) == "Batches(5, 2, replacement=False, remainder='fold', seed=3)"
     generator = np.random.default_rng(0)
     assert "seed=Generator(PCG64)" in repr(Batches(5, 2, seed=generator))
 

@@ -108,6 +108,8 @@ def test_a_bad_ratio_is_refused(ratio):
 
 def test_the_pages_call():
     layer = Dropout(dropout_ratio=0.5)
+    with pytest.raises(ValueError, match="dropout_ratio must be .*at least 0 and less than 1, got"):
+        layer.dropout_ratio = 2.0
     y = layer.forward(np.ones((4, 3)), train_flg=True)
 
     np.testing.assert_array_equal(layer.backward(np.ones((4, 3))), y)

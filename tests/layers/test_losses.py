@@ -33,6 +33,29 @@ def test_cross_entropy(backend, kind):
     )
 
 
+@pytest.mark.parametrize("kind", ["labels", "one-hot", "probabilities"])
+@pytest.mark.parametrize("epsilon", [1e-7, 0.1])
+def test_cross_entropy_with_the_books_small_number_inside(backend, kind, epsilon):
+    x, t, loss = normal(backend, 5, 3), targets(backend, kind), SoftmaxWithLoss(epsilon)
+    exps = np.exp(to_host(x))
+    p = exps / exps.sum(axis=1, keepdims=True)
+    rows = np.eye(3)[to_host(t)] if kind == "labels" else to_host(t)
+    expected = -(np.log(p + epsilon) * rows).sum() / 5
+
+    assert float(loss.forward(x, t)) == pytest.approx(expected, rel=1e-12)
+    differences = numerical_gradient(lambda: SoftmaxWithLoss(epsilon).forward(x, t), {"x": x})
+    assert_same_gradient(loss.backward(), differences["x"])
+
+
+def test_the_books_small_number_caps_the_loss(backend):
+    x = backend.asarray([[1000.0, 0.0, 0.0]], "float32")
+    t = backend.asarray([1])
+    assert float(SoftmaxWithLoss().forward(x, t)) == 1000
+    assert float(SoftmaxWithLoss(1e-7).forward(x, t)) == pytest.approx(16.118, abs=1e-3)
+    with pytest.raises(ValueError, match="epsilon must be at least 0"):
+        SoftmaxWithLoss(-1)
+
+
 @pytest.mark.parametrize("shape", [(5,), (5, 3), (2, 3, 2)])
 def test_mean_squared_error(backend, shape):
     x, t, loss = normal(backend, *shape), normal(backend, *shape, seed=1), MeanSquaredError()
@@ -43,7 +66,7 @@ def test_mean_squared_error(backend, shape):
     )
 
 
-@pytest.mark.parametrize("loss", [SoftmaxWithLoss(), MeanSquaredError()])
+@pytest.mark.parametrize("loss", [SoftmaxWithLoss(), SoftmaxWithLoss(0.1), MeanSquaredError()])
 def test_backward_multiplies(backend, loss):
     loss.forward(normal(backend, 5, 3), targets(backend, "one-hot"))
 
@@ -52,7 +75,7 @@ def test_backward_multiplies(backend, loss):
     )
 
 
-@pytest.mark.parametrize("loss", [SoftmaxWithLoss(), MeanSquaredError()])
+@pytest.mark.parametrize("loss", [SoftmaxWithLoss(), SoftmaxWithLoss(0.1), MeanSquaredError()])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("t_dtype", ["float32", "float64", "int64", "uint8"])
 def test_the_loss_stays_on_its_device_in_its_dtype(backend, loss, dtype, t_dtype):

@@ -463,8 +463,42 @@ def test_parameters_of_other_names_are_refused(backend):
     params = arrays(backend, 0)
     optimizer.update(params, arrays(backend, 1))
     params["V"] = backend.zeros((2,), "float64")
-    with pytest.raises(RuntimeError, match="of other parameters"):
+    with pytest.raises(RuntimeError, match=r"no m and v for 'V', added after .* reset\(\)"):
         optimizer.update(params, params)
+    del params["V"]
+    params["U"] = params.pop(next(iter(params)))
+    with pytest.raises(RuntimeError, match="holds m and v of other parameters"):
+        optimizer.update(params, params)
+
+
+@pytest.mark.parametrize("name", WITH_SLOTS)
+def test_numbers_of_two_mappings_are_not_mixed(name):
+    optimizer = make(name)
+    params = {"x": -7.0, "y": 2.0}
+    optimizer.update(params, {"x": 1.0, "y": 1.0})
+    with pytest.raises(RuntimeError, match="of other parameters"):
+        optimizer.update({"x": -7.0, "y": 2.0}, {"x": 1.0, "y": 1.0})
+    params["x"] = 3.0  # by hand, between updates
+    optimizer.update(params, {"x": 1.0, "y": 1.0})
+    optimizer.update(dict(params), {"x": 1.0, "y": 1.0})  # the same numbers, in a new dict
+    assert optimizer.step == 3
+
+
+@pytest.mark.parametrize("kind", [Parameters, dict])
+def test_the_state_can_be_made_beforehand(backend, kind):
+    params, grads = kind(arrays(backend, 0)), kind(arrays(backend, 1))
+    expected = kind(arrays(backend, 0))
+    Adam().update(expected, grads)
+    optimizer = Adam()
+    optimizer.prepare(params)
+    slots = optimizer.state_dict()["slots"]
+    assert set(slots) == {"m", "v"}
+    assert list(slots["m"]) == list(slots["v"]) == list(SHAPES)
+    assert optimizer.step == 0
+    with pytest.raises(RuntimeError, match="of other parameters"):
+        optimizer.update(kind(arrays(backend, 0)), grads)
+    optimizer.update(params, grads)
+    assert_same(params, hosts(expected))
 
 
 def test_networks_of_one_layout_are_told_apart():

@@ -125,7 +125,7 @@ def test_parameters_and_history_survive_on_a_device(backend, device_counters, mo
             return work(*args, **options)
 
     monkeypatch.setattr(getattr(training, owner), name, starved)
-    if place == "update":  # one kernel in place, which needs no memory
+    if name == "update":  # one kernel in place, which needs no memory
         training.train_step()
     else:
         expected = message.format(done=done, next=done + 1).replace(": .*", ": Out of memory .*", 1)
@@ -147,6 +147,17 @@ def test_data_that_do_not_fit_are_named(backend, device_counters):
         with pytest.raises(DeviceMemoryError, match=r"the train data, \(1000, 30000\) numbers: .*; "
                            "give data_on_device=False"):  # fmt: skip
             Trainer(network, x, t, x, t, data_on_device=True)
+
+
+@pytest.mark.backends("cupy")
+def test_a_state_that_does_not_fit_is_named(backend, device_counters):
+    network = MultiLayerNet(3_000, [2_000], 3, device="cuda")  # whose state takes 48 MB
+    x, t = np.ones((1, 3_000), np.float32), np.zeros(1, int)
+    with (
+        device_counters.memory_limit(device_counters.counters()["bytes_in_use"] + (8 << 20)),
+        pytest.raises(DeviceMemoryError, match="left for the state of Adam: .*; free some, or"),
+    ):
+        Trainer(network, x, t, x, t, optimizer="adam")
 
 
 @pytest.mark.parametrize(

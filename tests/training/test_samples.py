@@ -20,6 +20,11 @@ def data(count=70, size=5, one_hot=False):
     return rng.standard_normal((count, size), np.float32), t
 
 
+def cuts(stop, batch_size=8):
+    """Where batches begin and end."""
+    return [(start, min(start + batch_size, stop)) for start in range(0, stop, batch_size)]
+
+
 def make(backend, kind, x, t, batch_size=8):
     if kind == "staged":
         return StagedSamples(backend, x, t, backend.dtype("float32"), batch_size)
@@ -33,10 +38,10 @@ def test_staged_batches_are_those_of_the_order(backend, one_hot):
     samples = make(backend, "staged", x, t)
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(70)
-        samples.start_epoch(order)
-        for start in range(0, 70, 8):
-            stop = min(start + 8, 70)
-            batch, labels = samples.batch(start, stop)
+        bounds = [*cuts(56), (56, 57), (57, 65), (65, 70)]  # of any size up to the largest
+        samples.start_epoch(order, bounds)
+        for place, (start, stop) in enumerate(bounds):
+            batch, labels = samples.batch(place)
             np.testing.assert_array_equal(to_host(batch), x[order[start:stop]])
             np.testing.assert_array_equal(to_host(labels), t[order[start:stop]])
 
@@ -45,17 +50,26 @@ def test_batches_on_the_device_are_those_of_the_order(backend):
     x, t = data()
     samples = make(backend, "on device", x, t)
     order = np.random.default_rng(0).permutation(70)
-    samples.start_epoch(order)
-    batch, labels = samples.batch(16, 20)
+    samples.start_epoch(order, [(0, 16), (16, 20)])
+    batch, labels = samples.batch(1)
     np.testing.assert_array_equal(to_host(batch), x[order[16:20]])
     np.testing.assert_array_equal(to_host(labels), t[order[16:20]])
-    for part, whole in zip(samples.part(3, 9), (x, t), strict=True):
-        np.testing.assert_array_equal(to_host(part), whole[3:9])
+    for rows in (slice(3, 9), np.array([2, 3, 50])):
+        for part, whole in zip(samples.part(rows), (x, t), strict=True):
+            np.testing.assert_array_equal(to_host(part), whole[rows])
 
 
 @pytest.mark.backends("cupy")
-@pytest.mark.parametrize("sampling", ["replacement", "epoch"])
-def test_staged_training_is_the_same_training(backend, sampling):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampling": "replacement"},
+        {"sampling": "epoch"},
+        {"sampling": "epoch", "remainder": "fold"},
+        {"evaluate_sample_num_per_epoch": 11, "evaluate_samples": "random"},
+    ],
+)
+def test_staged_training_is_the_same_training(backend, options):
     x, t = data()
     runs = []
     for on_device in (True, False):
@@ -63,8 +77,8 @@ def test_staged_training_is_the_same_training(backend, sampling):
             5, [6], 3, device="cuda", seed=0, use_dropout=True, use_batchnorm=True
         )
         trainer = Trainer(
-            network, x, t, x, t, epochs=3, mini_batch_size=16, sampling=sampling, verbose=False,
-            data_on_device=on_device,
+            network, x, t, x, t, epochs=3, mini_batch_size=16, verbose=False,
+            data_on_device=on_device, **options,
         )  # fmt: skip
         trainer.train()
         runs.append((trainer.train_loss_list, trainer.train_acc_list, trainer.test_acc))
@@ -76,11 +90,11 @@ def test_staged_training_is_the_same_training(backend, sampling):
 def test_staging_copies_each_batch_and_nothing_else(backend, device_counters):
     x, t = data()
     samples = make(backend, "staged", x, t)
-    samples.start_epoch(np.arange(64))
-    samples.batch(0, 8)
+    samples.start_epoch(np.arange(64), cuts(64))
+    samples.batch(0)
     with device_counters.counting() as added:
-        for start in range(8, 56, 8):
-            samples.batch(start, start + 8)
+        for place in range(1, 7):
+            samples.batch(place)
     assert added["copies_h2d"] == 2 * 6
     assert added["copies_d2h"] == added["kernel_launches"] == 0
 
@@ -148,16 +162,17 @@ def test_on_the_host_nothing_is_staged(backend):
 
 
 @pytest.mark.backends("cupy")
-def test_a_part_is_cast_on_the_host(backend, device_counters):
+@pytest.mark.parametrize("rows", [slice(3, 9), np.array([2, 3, 50])])
+def test_a_part_is_cast_on_the_host(backend, device_counters, rows):
     x, t = data(size=1000)
     samples = make(backend, "staged", x.astype("float64"), t)
     with device_counters.counting() as added:
-        inputs, labels = samples.part(3, 9)
+        inputs, labels = samples.part(rows)
     assert inputs.dtype == np.float32
     assert added["kernel_launches"] == 0
     assert added["bytes_h2d"] == inputs.nbytes + labels.nbytes
-    np.testing.assert_array_equal(to_host(inputs), x[3:9])
-    np.testing.assert_array_equal(to_host(labels), t[3:9])
+    np.testing.assert_array_equal(to_host(inputs), x[rows])
+    np.testing.assert_array_equal(to_host(labels), t[rows])
 
 
 # Copies that are late: a device whose streams run as late as they may, or as early
@@ -236,10 +251,9 @@ def device(monkeypatch):
 
 def run_epoch(device, samples, order, stop, seen):
     """Ask for batches of 8, and have the stream of the network look at each, some time."""
-    samples.start_epoch(order)
-    for start in range(0, stop, 8):
-        end = min(start + 8, stop)
-        batch = samples.batch(start, end)
+    samples.start_epoch(order, cuts(len(order)))
+    for place, (start, end) in enumerate(cuts(stop)):
+        batch = samples.batch(place)
         device.here.give(lambda batch=batch, rows=order[start:end]: seen.append(
             (rows, *(np.array(part) for part in batch))
         ))  # fmt: skip
@@ -262,36 +276,35 @@ def test_no_copy_overtakes_another(device, early, stop):
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("failing", ["x", "t"])
-@pytest.mark.parametrize("at", [0, 8, 16])  # the first batch, or the one ahead of that asked for
-@pytest.mark.parametrize("then", [8, 16])
+@pytest.mark.parametrize("at", [0, 1, 2])  # the first batch, or the one ahead of that asked for
+@pytest.mark.parametrize("then", [1, 2])
 def test_after_an_error_the_batches_are_right(device, early, failing, at, then):
     device.early, seen = early, []
     x, t = data()
     samples = StagedSamples(device, x, t, np.float32, 8)
     whole = getattr(samples, failing)
-    setattr(samples, failing, whole[: at + 4])  # as if memory were short just then
-    samples.start_epoch(np.arange(70))
-    if at == 16:
-        samples.batch(0, 8)
-    asked = max(at - 8, 0)
+    setattr(samples, failing, whole[: 8 * at + 4])  # as if memory were short just then
+    samples.start_epoch(np.arange(70), cuts(70))
+    if at == 2:
+        samples.batch(0)
     with pytest.raises(IndexError):
-        samples.batch(asked, asked + 8)
+        samples.batch(max(at - 1, 0))
     setattr(samples, failing, whole)
-    for start in range(then, 64, 8):
-        batch = samples.batch(start, start + 8)
+    for place in range(then, 8):
+        batch = samples.batch(place)
         device.here.give(lambda batch=batch: seen.append([np.array(part) for part in batch]))
     device.here.synchronize()
-    np.testing.assert_array_equal(np.concatenate([inputs for inputs, _ in seen]), x[then:64])
-    np.testing.assert_array_equal(np.concatenate([labels for _, labels in seen]), t[then:64])
+    np.testing.assert_array_equal(np.concatenate([inputs for inputs, _ in seen]), x[8 * then : 64])
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in seen]), t[8 * then : 64])
 
 
 def test_what_was_copied_ahead_is_not_of_the_next_epoch(device):
     x, t = data()
     samples = StagedSamples(device, x, t, np.float32, 8)
-    samples.start_epoch(np.arange(70))
-    samples.batch(0, 8)
-    samples.start_epoch(np.arange(70)[::-1])
-    inputs, _ = samples.batch(8, 16)
+    samples.start_epoch(np.arange(70), cuts(70))
+    samples.batch(0)
+    samples.start_epoch(np.arange(70)[::-1], cuts(70))
+    inputs, _ = samples.batch(1)
     device.here.synchronize()
     np.testing.assert_array_equal(inputs, x[::-1][8:16])
 
@@ -302,16 +315,16 @@ def test_work_given_before_ends_before_the_first_copies(device):
     device.here.give(lambda: done.append(True))
     device.early = True
     samples = StagedSamples(device, *data(), np.float32, 8)
-    samples.start_epoch(np.arange(8))  # nothing is copied ahead
+    samples.start_epoch(np.arange(8), cuts(8))  # nothing is copied ahead
     assert not done
-    samples.batch(0, 8)
+    samples.batch(0)
     assert done
 
 
 def test_memory_is_freed_after_the_copies(device):
     samples = StagedSamples(device, *data(), np.float32, 8)
-    samples.start_epoch(np.arange(70))
-    samples.batch(0, 8)
+    samples.start_epoch(np.arange(70), cuts(70))
+    samples.batch(0)
     copies = samples._copies
     assert copies.done < len(copies.work)
     del samples

@@ -23,7 +23,7 @@ from dlskills import (
     Trainer,
     to_host,
 )
-from dlskills.training import trainer as trainer_module
+from dlskills.training import history as history_module
 
 CLASSES = 3
 
@@ -148,6 +148,57 @@ def test_accuracies_are_of_the_first_samples_if_asked_for(evaluate_sample_num):
     np.testing.assert_array_equal(final, blobs(7, seed=1)[0])
 
 
+def test_accuracies_are_of_samples_drawn_once_if_asked_for():
+    networks = [Spy(), Spy(), Spy()]
+    for network, seed in zip(networks, (0, 0, 1), strict=True):
+        options = {"evaluate_sample_num_per_epoch": 5, "evaluate_samples": "random", "seed": seed}
+        make_trainer(network, count=40, **options).train()
+    train, test, train_again, test_again, final = networks[0].evaluations()
+    np.testing.assert_array_equal(train, train_again)
+    np.testing.assert_array_equal(test, test_again)
+    np.testing.assert_array_equal(final, blobs(7, seed=1)[0])
+    rows = sample_numbers(train, blobs(40)[0])
+    assert len(set(rows)) == 5
+    assert rows != list(range(5))
+    np.testing.assert_array_equal(networks[1].evaluations()[0], train)
+    assert not np.array_equal(networks[2].evaluations()[0], train)
+
+
+def test_which_samples_are_evaluated_changes_no_step():
+    losses = []
+    for which in ("first", "random"):
+        options = {"evaluate_sample_num_per_epoch": 5, "evaluate_samples": which}
+        trainer = make_trainer(**options)
+        trainer.train()
+        losses.append(trainer.train_loss_list)
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(("evaluate", "epochs"), [("first", [0, 3, 6]), ("last", [2, 5])])
+def test_accuracies_are_measured_every_so_many_epochs(evaluate, epochs):
+    options = {"epochs": 7, "evaluate": evaluate}
+    each = make_trainer(**options)
+    each.train()
+    some = make_trainer(evaluate_every=3, **options)
+    some.train()
+    assert some.train_acc_list == [each.train_acc_list[epoch] for epoch in epochs]
+    assert some.test_acc_list == [each.test_acc_list[epoch] for epoch in epochs]
+    assert some.train_loss_list == each.train_loss_list
+    assert some.current_epoch == 7
+
+
+def test_the_penalty_is_recorded_apart():
+    network = make_network(weight_decay_lambda=0.1)
+    trainer = make_trainer(network, evaluate="last")
+    trainer.train()
+    assert len(trainer.penalty_list) == 2
+    squares = sum(float(np.sum(network.params[name] ** 2)) for name in ("W1", "W2"))
+    assert trainer.penalty_list[-1] == pytest.approx(0.05 * squares, rel=1e-12)
+    plain = make_trainer()
+    plain.train()
+    assert plain.penalty_list == [0.0, 0.0]
+
+
 def test_evaluation_is_in_test_mode_and_training_is_not():
     modes = Modes()
     layers = [Affine(4, 8), BatchNormalization(8), ReLU(), Dropout(0.5), modes, Affine(8, CLASSES)]
@@ -178,6 +229,19 @@ def test_recorded_losses_are_those_of_the_batch_before_or_after_its_update(recor
         expected.append(loss if record_loss == "before" else twin.loss(x[rows], t[rows]))
     assert len(expected) == 8
     np.testing.assert_allclose(trainer.train_loss_list, expected, rtol=1e-12)
+
+
+def test_both_losses_can_be_recorded():
+    lists = []
+    for record_loss in ("before", "after", "both"):
+        layers = [Affine(4, 8), ReLU(), Dropout(0.5), Affine(8, CLASSES)]
+        trainer = make_trainer(Sequential(layers, seed=0), record_loss=record_loss)
+        trainer.train()
+        lists.append((trainer.train_loss_list, trainer.eval_loss_list))
+    (before, none), (after, nothing), both = lists
+    assert none == nothing == []
+    assert both == (before, after)
+    assert before != after
 
 
 def test_recording_before_saves_a_pass():
@@ -217,6 +281,15 @@ def test_sampling_by_epoch_takes_each_sample_once_with_a_smaller_last_batch():
     first, second = rows[:10], rows[10:]
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second != list(range(10))
+
+
+@pytest.mark.parametrize(("remainder", "sizes"), [("drop", [3, 3, 3]), ("fold", [3, 3, 4])])
+def test_what_is_left_over_of_an_epoch_is_dropped_or_folded_in(remainder, sizes):
+    network = Spy()
+    trainer = make_trainer(network, sampling="epoch", remainder=remainder, epochs=2)
+    trainer.train()
+    assert trainer.iter_per_epoch == 3
+    assert [len(batch) for batch in network.batches()] == 2 * sizes
 
 
 def test_labels_stay_with_their_samples():
@@ -299,6 +372,15 @@ def test_an_optimizer_itself():
     assert optimizer.step == 8
 
 
+def test_the_state_is_complete_before_the_first_step():
+    trainer = make_trainer(optimizer="adam", optimizer_param={"lr": 0.01})
+    slots = trainer.optimizer.state_dict()["slots"]
+    assert set(slots) == {"m", "v"}
+    assert set(slots["m"]) == set(trainer.network.params)
+    with pytest.raises(RuntimeError, match="one optimizer for each network"):
+        make_trainer(optimizer=trainer.optimizer)
+
+
 def test_an_unknown_hyperparameter_is_named():
     with pytest.raises(TypeError, match=r"SGD got .*'momentum'.* takes: lr"):
         make_trainer(optimizer="sgd", optimizer_param={"lr": 0.1, "momentum": 0.9})
@@ -345,6 +427,10 @@ def test_hyperparameters_given_are_left_as_they_are():
         ({"evaluate_sample_num_per_epoch": 0}, ValueError, "evaluate_sample_num_per_epoch must be"),
         ({"sampling": "epok"}, ValueError, "sampling 'epok' is not known; did you mean 'epoch'"),
         ({"record_loss": "now"}, ValueError, "record_loss 'now' is not known"),
+        ({"remainder": "dorp"}, ValueError, "remainder 'dorp' is not known; did you mean 'drop'"),
+        ({"remainder": "drop"}, ValueError, "remainder='drop' is for batches without replacement"),
+        ({"evaluate_samples": "last"}, ValueError, "evaluate_samples 'last' is not known"),
+        ({"evaluate_every": 0}, ValueError, "evaluate_every must be at least 1, got 0"),
         ({"evaluate": "lst"}, ValueError, "evaluate 'lst' is not known; did you mean 'last'"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
     ],
@@ -424,6 +510,20 @@ def test_divergence_in_the_last_epoch_is_found_as_well():
     assert len(trainer.train_loss_list) == 4
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_divergence_in_the_last_update_is_found_as_well(backend):
+    network = make_network(device=backend.device, xp=backend.xp)
+    trainer = make_trainer(
+        network, optimizer=SGD(lr=1e308), epochs=1, mini_batch_size=10, record_loss="before"
+    )
+    network.params["b2"] = backend.asarray(np.full(CLASSES, np.finfo(np.float64).max))
+    with pytest.raises(DivergedError, match="a parameter is not finite after step 1, with SGD"):
+        trainer.train()
+    assert len(trainer.train_loss_list) == 1
+    assert np.isfinite(trainer.train_loss_list).all()
+    assert trainer.test_acc is None
+
+
 def test_divergence_is_an_arithmetic_error():
     assert issubclass(DivergedError, ArithmeticError)
 
@@ -473,7 +573,7 @@ def test_losses_are_fetched_once_an_epoch(monkeypatch):
         fetched.append(len(losses))
         return to_host(losses)
 
-    monkeypatch.setattr(trainer_module, "to_host", counting)
+    monkeypatch.setattr(history_module, "to_host", counting)
     trainer.train()
     # those until an epoch's evaluation after its first step, and the rest at the end
     assert fetched == [1, 4, 4, 3]

@@ -1,0 +1,60 @@
+"""How well a network does on samples, wherever those are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dlskills.sequential import Sequential
+from dlskills.training.samples import Samples
+
+
+def accuracy(
+    network: Sequential, samples: Samples, rows: np.ndarray[Any, Any] | None = None
+) -> float:
+    """The accuracy on samples, as many of them at a time as the samples ask for.
+
+    Parameters
+    ----------
+    network : Sequential
+    samples : Samples
+    rows : numpy.ndarray, optional
+        The numbers of the samples to take; all by default.
+
+    Returns
+    -------
+    float
+        NaN for a network with a single output, which would always be right.
+    """
+    if network.output_size == 1:
+        return math.nan
+    size = samples.x.shape[0] if rows is None else len(rows)
+    step, right = samples.rows_at_a_time, 0
+    for start in range(0, size, step):
+        stop = min(start + step, size)
+        part = samples.part(slice(start, stop) if rows is None else rows[start:stop])
+        # whole numbers add up to the same whatever the parts
+        right += round(network.accuracy(*part) * (stop - start))
+    return right / size
+
+
+def choose_rows(
+    size: int, count: int | None, which: str, rng: np.random.Generator
+) -> np.ndarray[Any, Any] | None:
+    """The samples that accuracies are measured on; None for all of them.
+
+    Parameters
+    ----------
+    size : int
+        Of the data.
+    count : int, optional
+        How many to take.
+    which : {"first", "random"}
+    rng : numpy.random.Generator
+        To draw from.
+    """
+    if count is None or count >= size:
+        return None
+    return np.arange(count) if which == "first" else np.sort(rng.permutation(size)[:count])
