@@ -201,8 +201,14 @@ def _cuda(device: str, number: int) -> Backend:
 def _why_no_gpu(error: Exception) -> str:
     import cupy
 
-    knows = cupy.cuda.runtime.driverGetVersion()
-    needs = cupy.cuda.get_local_runtime_version() if knows else 0
+    runtime = cupy.cuda.runtime
+    if runtime.is_hip:
+        return (
+            f"CuPy finds no GPU to use ({error}); install or update AMD's driver and ROCm "
+            "(rocminfo shows what they find)"
+        )
+    # of CUDA: what CuPy is linked with counts, not what else is installed
+    knows, needs = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if knows and knows // 1000 < needs // 1000:
         known, needed = (f"{n // 1000}.{n % 1000 // 10}" for n in (knows, needs))
         return (

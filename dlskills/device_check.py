@@ -79,7 +79,7 @@ def _memory(backend: Backend) -> str:
     if free < 64 << 20:
         raise DeviceError(
             f"only {free >> 20} MiB of the device's {total >> 20} MiB are free; end other programs "
-            "that use it (nvidia-smi lists them)"
+            f"that use it ({'rocm-smi' if _platform() == 'ROCm' else 'nvidia-smi'} lists them)"
         )
     return f"{free >> 20:,} of {total >> 20:,} MiB free"
 

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from dlskills.backend import Array, library_of, namespace, sum_dtype, sum_into
 from dlskills.symbolic import Trace
 
@@ -34,9 +36,10 @@ class elementwise:
     ----------
     formula : callable
         ``formula(xp)`` gives a function that computes with its arguments by operators and
-        functions of the Array API, one element at a time. The first one is an array of the dtype
-        in which all is computed; others may be arrays, of integers too, or Python numbers.
-        ``xp.astype(condition, x.dtype)`` makes numbers of a comparison.
+        functions of the Array API, one element at a time. The first one is an array, in whose
+        dtype a kernel computes. Others may be arrays of that dtype, or of integers, or numbers;
+        what is of another floating-point dtype should be cast first, as a library's own promotion
+        may go another way. ``xp.astype(condition, x.dtype)`` makes numbers of a comparison.
     """
 
     def __init__(self, formula: Formula) -> None:
@@ -45,6 +48,7 @@ class elementwise:
 
     def __call__(self, *operands: Any) -> Any:
         """The formula's result."""
+        operands = tuple(map(_plain, operands))
         if library_of(operands[0]) == "cupy":
             return _elementwise_kernel(self.formula, _kinds(operands))(*operands)
         return _function(self.formula, namespace(operands[0]))(*operands)
@@ -72,6 +76,7 @@ class summed(elementwise):
         -------
         tuple of array, or array if it is one
         """
+        operands = tuple(map(_plain, operands))
         first = operands[0]
         xp = namespace(first)
         if library_of(first) == "cupy":
@@ -108,6 +113,11 @@ def _function(formula: Formula, xp: ModuleType) -> Callable[..., Any]:
 
 
 _LETTERS = "TABCDEFGHIJKLMNOPQRS"  # CuPy's names for dtypes still open are single letters
+
+
+def _plain(operand: Any) -> Any:
+    """A number of NumPy's as one of Python's, which has no dtype of its own."""
+    return operand.item() if isinstance(operand, np.generic) else operand
 
 
 def _kinds(operands: Sequence[Any]) -> str:

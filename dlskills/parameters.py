@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, Backend, Device, DType, backend_of, get_backend
+from dlskills.backend import (
+    Array,
+    Backend,
+    Device,
+    DType,
+    backend_of,
+    check_array,
+    get_backend,
+)
 from dlskills.checks import suggestion
 
 Shape = tuple[int, ...]
@@ -128,9 +136,16 @@ class Parameters(MutableMapping[str, Array]):
 
     @flat.setter
     def flat(self, values: Array) -> None:
-        if values is not self._flat:
-            with self.backend.active():
-                self._flat[...] = values
+        if values is self._flat:
+            return
+        check_array("flat", values, self.backend)
+        if tuple(values.shape) != tuple(self._flat.shape):
+            raise ValueError(
+                f"flat has shape {tuple(self._flat.shape)}, got an array of shape "
+                f"{tuple(values.shape)}"
+            )
+        with self.backend.active():
+            self._flat[...] = self.backend.xp.astype(values, self.dtype, copy=False)
 
     @property
     def shapes(self) -> dict[str, Shape]:

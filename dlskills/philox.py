@@ -34,7 +34,8 @@ const unsigned long long words[4] = {c0, c1, c2, c3};
 _MASK = (
     _ROUNDS
     + """
-for (int j = 0; j < 8 && 8 * i + j < size; ++j) {
+#pragma unroll  // else `words`, indexed by a variable, would lie in memory
+for (int j = 0; j < 8; ++j) if (8 * i + j < size) {
     const unsigned int bits = j % 2 ? words[j / 2] >> 32 : words[j / 2];
     const float uniform = (bits >> 8) * (1.0f / 16777216.0f);
     mask[8 * i + j] = uniform < ratio ? T(0) : T(1);

@@ -43,6 +43,7 @@ _FUNCTIONS: dict[str, str] = {
 }
 _COMPARISONS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
                 "equal": "==", "not_equal": "!="}  # fmt: skip
+_LOGIC = {"and": "({0} && {1})", "or": "({0} || {1})", "xor": "({0} != {1})", "not": "(!{0})"}
 
 
 class Trace:
@@ -62,6 +63,8 @@ class Trace:
             functions[name] = self._function(f"({{0}} {operator} {{1}})", "bool")
         functions["where"] = self._function("({0} ? {1} : {2})")
         functions["isnan"] = self._function("({0} != {0})", "bool")
+        for name, form in _LOGIC.items():
+            functions[f"logical_{name}"] = self._logical(form)
         functions["astype"] = lambda x, dtype, copy=True: self.compute(f"T({self.value(x)})")
         self.namespace: Any = _Namespace(**functions)
 
@@ -73,7 +76,7 @@ class Trace:
         """A symbol for the value of an expression."""
         name = f"v{len(self.lines)}"
         self.lines.append(f"const {kind} {name} = {expression};")
-        return Symbol(self, name)
+        return Symbol(self, name, kind)
 
     def value(self, operand: Any) -> str:
         """An operand in C++: a symbol's variable, or a number."""
@@ -86,6 +89,15 @@ class Trace:
     def _function(self, form: str, kind: str = "T") -> Callable[..., Symbol]:
         def call(*operands: Any) -> Symbol:
             return self.compute(form.format(*map(self.value, operands)), kind)
+
+        return call
+
+    def _logical(self, form: str) -> Callable[..., Symbol]:
+        def call(*operands: Any) -> Symbol:
+            for operand in operands:
+                if not (isinstance(operand, bool) or getattr(operand, "kind", "") == "bool"):
+                    raise UnsuitedRuleError("only conditions, such as x > 0, can be combined")
+            return self.compute(form.format(*map(self.value, operands)), "bool")
 
         return call
 
@@ -117,8 +129,8 @@ class Symbol:
 
     dtype = "T"
 
-    def __init__(self, trace: Trace, name: str) -> None:
-        self.trace, self.name = trace, name
+    def __init__(self, trace: Trace, name: str, kind: str = "T") -> None:
+        self.trace, self.name, self.kind = trace, name, kind
 
     def __bool__(self) -> bool:
         raise UnsuitedRuleError(
@@ -151,3 +163,11 @@ for _name, _form in {"neg": "-{0}", "pos": "{0}", "abs": _FUNCTIONS["abs"]}.item
         f"__{_name}__",
         lambda self, _form=_form: self.trace.compute(_form.format(self.name)),
     )
+for _name in ("and", "or", "xor"):
+    for _way in (f"__{_name}__", f"__r{_name}__"):  # either way round is the same
+        setattr(
+            Symbol,
+            _way,
+            lambda self, other, _form=_LOGIC[_name]: self.trace._logical(_form)(self, other),
+        )
+setattr(Symbol, "__invert__", lambda self: self.trace._logical(_LOGIC["not"])(self))  # noqa: B010

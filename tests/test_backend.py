@@ -116,17 +116,19 @@ def test_what_is_no_namespace_is_refused(xp):
         get_backend(xp=xp)
 
 
-def fake_cupy(monkeypatch, count, driver=0):
-    """A CuPy for CUDA 12.9, whose driver counts devices by `count()`."""
+def fake_cupy(monkeypatch, count, driver=0, is_hip=False):
+    """A CuPy for CUDA 12.9 or for ROCm, whose driver counts devices by `count()`."""
 
     class CUDARuntimeError(RuntimeError):
         pass
 
-    runtime = types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError)
+    runtime = types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError, is_hip=is_hip)
+    runtime.runtimeGetVersion = lambda: 12_090
     runtime.getDeviceCount = lambda: count(CUDARuntimeError)
     runtime.driverGetVersion = lambda: driver
     module = types.ModuleType("cupy")
-    module.cuda = types.SimpleNamespace(runtime=runtime, get_local_runtime_version=lambda: 12_090)
+    # which may be another: the toolkit that is found on the machine
+    module.cuda = types.SimpleNamespace(runtime=runtime, get_local_runtime_version=lambda: 13_000)
     monkeypatch.setitem(sys.modules, "cupy", module)
 
 
@@ -163,6 +165,13 @@ def test_a_driver_too_old_says_what_it_knows(monkeypatch):
     )
     with pytest.raises(DeviceError, match=message):
         get_backend("cuda")
+
+
+def test_without_an_amd_gpu_nothing_of_nvidias_is_named(monkeypatch):
+    fake_cupy(monkeypatch, no_driver, is_hip=True)
+    with pytest.raises(DeviceError, match="AMD's driver and ROCm") as refused:
+        get_backend("cuda")
+    assert "nvidia" not in str(refused.value).lower()
 
 
 @pytest.mark.parametrize(("count", "there"), [(2, "'cuda:0', 'cuda:1'"), (0, "none")])

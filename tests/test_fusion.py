@@ -40,6 +40,15 @@ def test_operands_broadcast_and_numbers_go_in(backend, dtype):
     np.testing.assert_allclose(to_host(y), (to_host(x) - to_host(mean)) * 0.5, rtol=1e-6, atol=1e-7)
 
 
+def test_numbers_of_numpy_are_numbers(backend):
+    x = normal(backend, 3, 5, dtype="float32")
+    y = scaled_and_shifted(x, np.float32(1.0), np.float64(0.5))
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(to_host(y), to_host(scaled_and_shifted(x, 1.0, 0.5)))
+    total = sum_and_squares(x, np.float32(1.0), axis=0)[1]
+    np.testing.assert_array_equal(to_host(total), to_host(sum_and_squares(x, 1.0, axis=0)[1]))
+
+
 def test_several_results_and_integers(backend):
     x = normal(backend, 3, 5)
     labels, classes = backend.asarray(np.array([[0], [4], [2]])), backend.asarray(np.arange(5))

@@ -152,6 +152,27 @@ def test_copies_of_objects_keep_views_and_buffer_together(params, duplicate):
         assert values(params.flat) == list(range(14))
 
 
+def test_setting_flat_writes_values_of_the_same_place(backend):
+    params = Parameters.from_shapes(SHAPES, device=backend.device, xp=backend.xp)
+    view = params["b"]
+    params.flat = backend.asarray(np.arange(14.0))  # of another dtype
+    assert params["b"] is view
+    assert values(view) == [6, 7, 8]
+    with pytest.raises(ValueError, match=r"flat has shape \(14,\), got an array of shape \(1,\)"):
+        params.flat = backend.zeros((1,), "float32")
+    with pytest.raises(TypeError, match="flat must be an array on .*, got a float"):
+        params.flat = 0.0
+
+
+@pytest.mark.backends("strict", "torch", "cupy")
+def test_setting_flat_moves_nothing(backend):
+    here = Parameters.from_shapes(SHAPES, device=backend.device, xp=backend.xp)
+    host = Parameters.from_shapes(SHAPES)
+    for ours, theirs in ((here, host), (host, here)):
+        with pytest.raises(TypeError, match="flat is on .*, expected on .*; move it with"):
+            ours.flat = theirs.flat
+
+
 def test_from_arrays_copies(backend):
     arrays = {name: backend.zeros(shape, "float64") for name, shape in SHAPES.items()}
     params = Parameters(arrays)

@@ -114,6 +114,17 @@ BINARY = (
     | {f"xp.{name}": chosen_by(name) for name in COMPARISONS}
     | {
         "literals": lambda xp, a, b: xp.where(a > 0, xp.maximum(b, 0.5), xp.minimum(-1, b)),
+        "and": lambda xp, a, b: xp.where((a > -1) & (b < 1), a, b),
+        "or": lambda xp, a, b: xp.where((a > 1) | (b != b), a, b),
+        "xor": lambda xp, a, b: xp.where((a > 0) ^ (b > 0), a, b),
+        "not": lambda xp, a, b: xp.where(~(a > b), a, b),
+        "logical": lambda xp, a, b: xp.where(
+            xp.logical_or(
+                xp.logical_and(a > 0, xp.logical_not(b > 0)), xp.logical_xor(a > 1, b > 1)
+            ),
+            a,
+            b,
+        ),
         "bool": lambda xp, a, b: (a > 1) * b - (b <= 1) * a,
         "where in where": lambda xp, a, b: xp.where(a < b, xp.where(a == 0, 1, a), -b),
     }
@@ -225,7 +236,8 @@ def test_a_branch_is_refused_with_what_to_write(expression):
         (lambda xp, a, b: b * [1], r"computes with arrays and numbers, got \[1\]"),
         (lambda xp, a, b: a * 1j, "got 1j"),
         (lambda xp, a, b: xp.maximum(a, None), "got None"),
-        (lambda xp, a, b: (a > 0) & (b > 0), "no kernel can be made of the rule: unsupported"),
+        (lambda xp, a, b: a & b, "only conditions, such as x > 0, can be combined"),
+        (lambda xp, a, b: xp.logical_not(a), "only conditions"),
         (lambda xp, a, b: a % b, "no kernel can be made of the rule: unsupported operand"),
         (lambda xp, a, b: a.sum(), "no kernel can be made of the rule: .* 'sum'"),
         (lambda xp, a, b: float(a), "no kernel can be made of the rule: float"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from dlskills.backend import Array
@@ -33,6 +34,9 @@ class CapturedPasses:
     ------
     ValueError
         The network is elsewhere, or its layers change from step to step.
+    RuntimeError
+        This CuPy or this device records no graph of what a network does: CuPy up to 14 refuses
+        products of matrices while it records.
     """
 
     def __init__(self, network: Sequential) -> None:
@@ -47,17 +51,13 @@ class CapturedPasses:
                 "capture repeats a step as it was, and these layers change from step to step: "
                 f"{', '.join(changing)}; leave capture out"
             )
+        with network.backend.active():
+            _try_to_record()
         self.network = network
         self._recorded: dict[Any, _Recorded] = {}
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Parameters]:
-        """As :meth:`Sequential.loss_and_gradient`.
-
-        Raises
-        ------
-        RuntimeError
-            This CuPy or this device can't record a graph.
-        """
+        """As :meth:`Sequential.loss_and_gradient`."""
         key = (x.shape, x.dtype, t.shape, t.dtype)
         with self.network.backend.active():
             if key not in self._recorded:
@@ -78,15 +78,33 @@ class CapturedPasses:
             for _ in range(2):  # compiles kernels and fills the pool: neither goes while recording
                 self.network.loss_and_gradient(x, t)
             stream.synchronize()
-            try:
-                stream.begin_capture()
-                try:
-                    loss, _ = self.network.loss_and_gradient(x, t)
-                finally:
-                    graph = stream.end_capture()
-            except (RuntimeError, NotImplementedError) as error:
-                reason = " ".join(str(error).split())
-                raise RuntimeError(
-                    f"no CUDA graph can be recorded here ({reason}); leave capture out"
-                ) from error
+            graph, (loss, _) = _record(stream, lambda: self.network.loss_and_gradient(x, t))
         return _Recorded(graph, x, t, loss, pool)
+
+
+def _try_to_record() -> None:
+    """Refuse to begin where a product of matrices, which every network has, is not recorded."""
+    import cupy
+
+    pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
+    with cupy.cuda.using_allocator(pool.malloc), stream:
+        a, out = cupy.ones((2, 2), "float32"), cupy.empty((2, 2), "float32")
+        cupy.matmul(a, a, out=out)  # makes what the library of products needs beforehand
+        stream.synchronize()
+        _record(stream, lambda: cupy.matmul(a, a, out=out))
+
+
+def _record(stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
+    """The graph of some work, and what the work gave."""
+    try:
+        stream.begin_capture()
+        try:
+            result = work()
+        finally:
+            graph = stream.end_capture()
+    except (RuntimeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
+        raise RuntimeError(
+            f"no CUDA graph can be recorded here ({reason}); leave capture out"
+        ) from error
+    return graph, result
