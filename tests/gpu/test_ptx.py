@@ -17,16 +17,10 @@ not contiguous, which CuPy indexes in another way, are not looked at.
 """
 
 import functools
-import importlib
-import io
 import itertools
-import os
 import re
-import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,60 +118,6 @@ def source(case, dtype, size):
         (*inputs, *outputs, index), types,
         kernel.params, kernel.operation, kernel.name, kernel.preamble,
     )  # fmt: skip
-
-
-# The compiler
-
-
-@functools.cache
-def obstacle():
-    """Why CuPy can't compile for CUDA here, or None if it can."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # they are not about our code
-            cupy = importlib.import_module("cupy")
-            core = importlib.import_module("cupy._core.core")
-    except ImportError as error:
-        return f"CuPy can't be imported: {error}"
-    if cupy.cuda.runtime.is_hip:
-        return "this CuPy is made for ROCm, which has no NVRTC"
-    try:
-        cupy.cuda.nvrtc.getVersion()
-        options = core.assemble_cupy_compiler_options(())
-    except (ImportError, RuntimeError) as error:
-        return f"NVRTC or CUDA's headers are not installed: {error}"
-    folders = [Path(option[2:]) for option in options if option.startswith("-I")]
-    if not any((folder / "cuda_fp16.h").is_file() for folder in folders):
-        return "CUDA's headers are not installed"
-    return None
-
-
-@pytest.fixture
-def compiled(monkeypatch):
-    """A function of source and compute capability: the PTX and the assembler's report."""
-    if problem := obstacle():
-        if os.environ.get("DLSKILLS_TEST_PTX"):
-            pytest.fail(problem)
-        pytest.skip(problem)
-    from cupy._core import core
-    from cupy.cuda import compiler, function
-
-    class Module(function.Module):
-        def load(self, ptx):  # onto the GPU that there isn't
-            self.ptx = ptx.decode()
-
-    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
-    monkeypatch.setattr(compiler, "function", SimpleNamespace(Module=Module))
-    # Machine code for this capability is made, as at a launch; the PTX on the way is handed out.
-    monkeypatch.setattr(
-        compiler, "_get_arch_for_options_for_nvrtc", lambda arch: (f"-arch=sm_{arch}", "ptx")
-    )
-
-    def compiled(text, arch):
-        log = io.StringIO()
-        module = core.compile_with_cache(text, ("--ptxas-options=-v",), arch, log_stream=log)
-        return module.ptx, log.getvalue()
-
-    return compiled
 
 
 # What is found
