@@ -91,6 +91,8 @@ def trainer(**network):
     [
         ({}, 39),
         ({"use_batchnorm": True, "use_dropout": True, "dropout_ratio": 0.2}, 75),
+        ({"compute_dtype": "float16"}, 45),
+        ({"compute_dtype": "float16", "use_batchnorm": True, "use_dropout": True}, 105),
     ],
 )
 def test_launches_of_a_whole_step_with_adam(backend, device_counters, settings, launches):
@@ -107,3 +109,16 @@ def test_nothing_is_moved_or_waited_for_between_two_evaluations(backend, device_
             training.train_step()
     assert added["copies_h2d"] == added["copies_d2h"] == 0
     assert added["synchronizations"] == 0
+
+
+def test_at_the_turn_of_an_epoch_its_order_is_moved_and_no_more(backend, device_counters):
+    training = trainer()
+    training.evaluate_every = 1000  # but for the first
+    training.train_step()
+    with device_counters.counting() as added:
+        for _ in range(training.iter_per_epoch - 1):
+            training.train_step()
+        training._update()  # the next epoch's first step, without the losses' fetching after it
+    assert added["copies_h2d"] == 1
+    assert added["bytes_h2d"] == 600 * 8
+    assert added["copies_d2h"] == 0

@@ -45,6 +45,33 @@ network.params["W1"] = [[0.0] * 8] * 784
 copied = network.params.copy()
 assert (cupy.asnumpy(copied.flat) == cupy.asnumpy(network.params.flat)).all()
 """
+REFUSALS = """
+import numpy as np
+from dlskills import SGD, MultiLayerNet, Parameters, get_backend
+
+first = MultiLayerNet(784, [8], 10, device="cuda:0")
+elsewhere = {"cuda:0": first.backend, "cpu": get_backend("cpu")}
+
+def refused(work, *words):
+    try:
+        work()
+    except TypeError as error:
+        assert all(word in str(error) for word in words), error
+    else:
+        raise AssertionError("not refused")
+
+for name, other in elsewhere.items():
+    x_there, t_there = other.asarray(x[:2]), other.asarray(t[:2])
+    x_here, t_here = network.backend.asarray(x[:2]), network.backend.asarray(t[:2])
+    refused(lambda: network.predict(x_there), "x is on", name, "cuda:1", "asarray")
+    refused(lambda: network.loss(x_here, t_there), "t is on", name, "cuda:1", "asarray")
+    refused(lambda: network.gradient(x_there, t_here), "x is on", name, "cuda:1", "asarray")
+refused(lambda: SGD().update(network.params, Parameters(
+    {key: first.backend.zeros(value.shape, "float32") for key, value in network.params.items()}
+)), "cuda:0", "cuda:1")
+refused(lambda: network.params.__setitem__("b1", first.params["b1"]), "cuda:1", "cuda:0")
+refused(lambda: setattr(network.params, "flat", first.params.flat), "cuda:1", "cuda:0")
+"""
 OTHERS = """
 settings = Settings(device="cuda:1", verbose=False)
 params = {"lr": 0.01, "weight_decay": 1e-6}
@@ -69,8 +96,8 @@ assert gradient.device.id == 1
 
 @pytest.mark.parametrize(
     ("options", "work"),
-    [({}, TRAINING), ({"compute_dtype": "float16"}, TRAINING), ({}, OTHERS)],
-    ids=["training", "training in half precision", "others"],
+    [({}, TRAINING), ({"compute_dtype": "float16"}, TRAINING), ({}, OTHERS), ({}, REFUSALS)],
+    ids=["training", "training in half precision", "others", "arrays from elsewhere"],
 )
 def test_all_work_goes_there(backend, device_counters, run_python, options, work):
     """CuPy warns of work given to another than the current device, which is an error here."""

@@ -82,7 +82,8 @@ class Trainer:
         yet stays on the host, and each batch is copied while the one before it computes.
     capture : bool, default False
         Whether forward and backward pass are recorded as a CUDA graph and launched as a whole: for
-        networks on CuPy without Batch Norm and Dropout.
+        networks on CuPy without Batch Norm and Dropout. CuPy up to 14 records no products of
+        matrices, so that this is refused; it is there for a CuPy that does.
     monitor : dlskills.diagnostics.Monitor, optional
         Of `network`: looks into it while it learns. Any object with ``observe(x, t)`` will do,
         which is called after each update with its batch.
