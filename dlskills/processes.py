@@ -6,6 +6,8 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -50,23 +52,46 @@ def processes(
     Yields
     ------
     concurrent.futures.ProcessPoolExecutor
-        Where the block ends with an error, be it an interruption, nothing more is begun.
+        Where the block ends with an error, be it an interruption, its processes are ended, and
+        what they were at is lost. So they are where this process ends without a word.
     """
     threads = str(max(cores() // jobs, 1))
     before = {name: os.environ.get(name) for name in _THREADS}
+    others = set(multiprocessing.active_children())
     os.environ.update({name: threads for name in _THREADS if name not in os.environ})
     try:
         # spawned, not forked: threads and a GPU's context do not survive a fork
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=initializer, initargs=initargs
+            jobs, mp_context=context, initializer=_begin, initargs=(initializer, initargs)
         ) as pool:
             try:
                 yield pool
             except BaseException:
+                # those at work would go on, and take up what has been handed to them already
+                ours = set(multiprocessing.active_children()) - others
+                for process in ours:
+                    process.terminate()
+                for process in ours:
+                    process.join()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+def _begin(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+    """What a process does first: it ends with an interruption, and with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

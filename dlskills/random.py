@@ -101,7 +101,8 @@ class MaskStream:
         self._drawn = block + -(-size // philox.WORDS)
         # The float32 that NumPy makes of 32 bits is (bits >> 8) / 2**24: compared as they are, they
         # need not be made into it, which would take longer than drawing them.
-        words = self._generator.bit_generator.random_raw((self._drawn - block) * philox.WORDS // 2)
+        draw: Any = self._generator.bit_generator.random_raw  # NumPy's hints have it wrong
+        words = draw((self._drawn - block) * philox.WORDS // 2)
         bits = words.astype("<u8", copy=False).view("<u4")[:size]
         return np.asarray(bits >= math.ceil(float(np.float32(ratio)) * 2**24) << 8)
 

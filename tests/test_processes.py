@@ -1,6 +1,12 @@
 """Processes, and their shares of the cores."""
 
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_info
@@ -55,9 +61,75 @@ def test_after_an_error_nothing_more_is_begun(tmp_path):
         fail()
     assert sum(path.exists() for path in paths) < 10
 
+    assert not multiprocessing.active_children()
 
-def _touch(path):
-    import time
 
+@pytest.mark.slow
+def test_what_is_at_work_is_ended_by_an_error(tmp_path):
+    start = time.monotonic()
+
+    def fail():
+        with processes.processes(1) as pool:
+            pool.submit(_touch, tmp_path / "a", 100)
+            while not (tmp_path / "a").exists():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert time.monotonic() - start < 60
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from dlskills.processes import processes
+
+def work(folder):
+    import os
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(100)
+
+if __name__ == "__main__":
+    with processes(2) as pool:
+        for _ in range(2):
+            pool.submit(work, sys.argv[1])
+        time.sleep(100)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="has other signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_processes_end_with_the_one_that_began_them(tmp_path, name):
+    (tmp_path / "parent.py").write_text(PARENT, encoding="utf-8")
+    folder = tmp_path / "ids"
+    folder.mkdir()
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py", folder], stderr=subprocess.DEVNULL
+    )
+    _wait(lambda: len(list(folder.iterdir())) == 2)
+    parent.send_signal(getattr(signal, name))
+    parent.wait(30)
+    _wait(lambda: not any(map(_runs, folder.iterdir())))
+
+
+def _wait(for_what):
+    end = time.monotonic() + 60
+    while not for_what():
+        assert time.monotonic() < end, "waited for a minute"
+        time.sleep(0.05)
+
+
+def _runs(path):
+    try:
+        os.kill(int(path.name), 0)
+    except ProcessLookupError:
+        return False
+    status = Path("/proc", path.name, "stat")  # of one that nobody has asked for, Z
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def _touch(path, seconds=0.05):
     path.touch()
-    time.sleep(0.05)
+    time.sleep(seconds)
