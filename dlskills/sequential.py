@@ -352,14 +352,30 @@ class Sequential:
 
     def _input(self, x: Array) -> Array:
         check_array("x", x, self.backend)
+        self.check_input("x", x)
+        with self.backend.active():
+            return self._cast(x, self.compute_dtype)
+
+    def check_input(self, name: str, x: Array) -> None:
+        """Refuse samples of a size that the first layer does not take.
+
+        Parameters
+        ----------
+        name : str
+            What the error calls them.
+        x : array, shape (N, ...)
+            On any device.
+
+        Raises
+        ------
+        ValueError
+        """
         expected = self._shapes[0]
         if expected is not None and math.prod(x.shape[1:]) != math.prod(expected):
             raise ValueError(
-                f"x must have {math.prod(expected)} numbers a sample, as {self.layers[0]!r} takes, "
-                f"got an array of shape {tuple(x.shape)}"
+                f"{name} must have {math.prod(expected)} numbers a sample, as {self.layers[0]!r} "
+                f"takes, got an array of shape {tuple(x.shape)}"
             )
-        with self.backend.active():
-            return self._cast(x, self.compute_dtype)
 
     def summary(self) -> str:
         """A table of the layers, the shapes of their outputs, and their numbers of parameters."""

@@ -16,6 +16,11 @@ def plot(numbers):
         figure, axes = new_figure(size=(4, 3))
         axes.plot([0, 1, numbers["n"]], "o-", color="#000000", label="a < b & c")
         axes.set_title(f"title of {name}")
+        for x in (0, 1):  # equal images, for which Matplotlib has equal ids
+            inset = axes.inset_axes([x / 2, 0.5, 0.2, 0.2])
+            inset.imshow([[0, 1], [1, 0]], cmap="gray")
+            inset.axis("off")
+        axes.set_xlabel("learning rate")
         axes.legend()
         figures[name] = figure
     return figures
@@ -44,6 +49,7 @@ CLAIMS = (
 def experiment(name, *, random=True):
     return SimpleNamespace(
         TITLE=Text(f"Title <of> {name}", f"{name} 的<标题>"),
+        QUICK={},
         ABOUT=Text(f"About {name} & more.", f"关于 {name} 等。"),
         RANDOM=random,
         CLAIMS=CLAIMS,

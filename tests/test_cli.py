@@ -1,11 +1,13 @@
 """The command line: what a newcomer types, rightly and wrongly."""
 
+import contextlib
 import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -222,6 +224,59 @@ def test_a_quick_run_is_short_and_says_so(tmp_path, monkeypatch):
     record = json.loads((tmp_path / "optimizer-mnist.json").read_text(encoding="utf-8"))
     assert record["quick"] is True
     assert record["runs"][0]["options"]["iterations"] == 4
+
+
+def test_options_before_the_name_are_refused_not_dropped(tmp_path):
+    args = ["run", "--seeds", "3", "--quick", "overfitting", "--out", str(tmp_path)]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, args)
+    assert result.exit_code == 2
+    expected = "options follow the name: dlskills run overfitting --seeds --quick"
+    assert expected in ESCAPES.sub("", result.output)
+
+
+@pytest.mark.parametrize("folder", ["", "cache"])
+def test_a_folder_that_cannot_be_written_to_shows_before_the_work(
+    fail, tmp_path, monkeypatch, folder
+):
+    (tmp_path / "cache").mkdir()
+
+    def read_only(dir):
+        if Path(dir) == tmp_path / folder:
+            raise OSError(30, "Read-only file system", str(dir))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(cli.run.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", None)  # an error if it were called
+    status, err = fail("run", "optimizer-paths", "--out", tmp_path)
+    assert status == 1
+    assert "Read-only file system" in err
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", interrupted)
+    monkeypatch.setattr(runner, "options_of", lambda experiment: {})
+    result = CliRunner().invoke(cli.app, ["run", "optimizer-paths", "--out", str(tmp_path)])
+    assert result.exit_code == 130
+    assert "interrupted; what was finished is kept: the same command goes on" in result.output
+
+
+def test_other_options_than_the_tutorials_are_told(tmp_path, undrawn):
+    out = invoke("run", "optimizer-paths", "--points", 5, "--out", tmp_path)
+    assert "With other points than the tutorial's: verdicts on that." in out
+    assert "With other" not in invoke("run", "optimizer-paths", "--out", tmp_path)
+    # it has no shortened run
+    assert "A quick run" not in invoke("run", "optimizer-paths", "--quick", "--out", tmp_path)
+
+
+def test_what_cannot_be_judged_is_not_called_refuted(tmp_path, undrawn):
+    out = invoke("run", "optimizer-mnist", "--iterations", 2, "--optimizers", "sgd,adam",
+                 "--out", tmp_path)  # fmt: skip
+    assert "not judged" in out
+    assert "no number [expected" in out
+    assert "nan" not in out
 
 
 def test_a_second_run_is_read_from_the_cache_unless_it_is_to_be_fresh(

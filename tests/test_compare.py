@@ -1,6 +1,8 @@
 """Trainings compared step by step: what differs first is named."""
 
+import dataclasses
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 from dlskills import cli, compare
 from dlskills.compare import Way
 from dlskills.layers import Affine, ReLU
+from dlskills.optimizers import ENGINES
 
 PLAIN, BLOCKED = Way(engine="plain"), Way(engine="blocked")
 DOUBLE = Way(dtype="float64")
@@ -143,9 +146,33 @@ def test_the_command_says_what_differs():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (["--engine", "plian"], "engine 'plian' is not known; did you mean 'plain'"),
+        (["--device", "gpu"], "device must be 'cpu'"),
+        (["--dtype", "float16"], "dtype 'float16' is not known"),
+        (["--optimizer", "Adm"], "optimizer 'Adm' is not known; did you mean 'adam'"),
+        (["--dropout", "1.5"], "dropout must be at least 0 and less than 1"),
+    ],
+)
+def test_what_is_wrong_is_said_before_what_is_missing(args, message):
+    assert message in str(invoke(*args).exception)
+
+
+def test_an_engine_that_is_missing_is_one_line(monkeypatch, capsys):
+    gone = dataclasses.replace(ENGINES["blocked"], missing=lambda: "gone")
+    monkeypatch.setitem(ENGINES, "blocked", gone)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
+    monkeypatch.setattr(sys, "argv", ["dlskills", "compare", "--engine", "blocked"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err.endswith("error: engine 'blocked' is not available: gone\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
         ([], "both ways are the same"),
         (["--engine", "plain", "--engine", "plain"], "both ways are the same"),
-        (["--dtype", "a", "--dtype", "b", "--dtype", "c"], "--dtype is given 3 times"),
+        (["--dtype", "float32"] * 3, "--dtype is given 3 times"),
     ],
 )
 def test_the_command_needs_two_ways(args, message):

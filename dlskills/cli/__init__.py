@@ -13,6 +13,7 @@ import dlskills
 from dlskills.backend import DeviceError
 from dlskills.cli import compare, info, report, run, tune
 from dlskills.experiments import EXPERIMENTS
+from dlskills.optimizers.engines import EngineMissingError
 from dlskills.training import DivergedError
 
 app = typer.Typer(
@@ -61,8 +62,11 @@ def main() -> None:
     """Run the command line; errors that teach are shown without a traceback."""
     try:
         app()
-    except (DeviceError, DivergedError, ImportError, ValueError, TypeError, OSError) as error:
+    except (
+        DeviceError, DivergedError, EngineMissingError, ImportError, ValueError, TypeError, OSError
+    ) as error:  # fmt: skip
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            f"[bold red]error:[/] {escape(str(error) + notes)}", highlight=False, soft_wrap=True
         )
         raise SystemExit(1) from None

@@ -8,7 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dlskills.backend import get_backend
+from dlskills.checks import check_choice, check_number
 from dlskills.compare import Way, compare
+from dlskills.optimizers import make_optimizer
+from dlskills.optimizers.engines import engine as in_use
 from dlskills.training.progress import Progress
 
 
@@ -35,10 +39,15 @@ def compare_command(
 ) -> None:
     """Train the tutorial's network in two ways, and name the first step and tensor that differ.
 
-    For example: dlskills compare --device cpu --device cuda, or --engine plain --engine numba. Both
-    start from the same weights and see the same batches and masks. Exit status 1 if a difference
-    is above the tolerance.
+    For example: dlskills compare --device cpu --device cuda,
+    or dlskills compare --engine plain --engine blocked.
+
+    Both start from the same weights and see the same batches and masks. Exit status 1 if a
+    difference is above the tolerance.
     """
+    _check(device, dtype, engine)
+    make_optimizer(optimizer)
+    check_number("dropout", dropout, at_least=0, below=1)
     left, right = _ways(device=device, dtype=dtype, engine=engine)
     with Progress(steps, "compare") as progress:
         result = compare(
@@ -61,6 +70,17 @@ def compare_command(
     )
     if not exactly:
         console.print(f"the largest difference is at {escape(str(result.largest))}")
+
+
+def _check(devices: list[str] | None, dtypes: list[str] | None, engines: list[str] | None) -> None:
+    """Refuse wrong names, before anything is said of how many there are."""
+    for name in devices or ():
+        get_backend(name)
+    for name in dtypes or ():
+        check_choice("dtype", name, ("float32", "float64"))
+    for name in engines or ():
+        with in_use(name):
+            pass
 
 
 def _ways(**given: list[str] | None) -> tuple[Way, Way]:

@@ -21,6 +21,7 @@ from dlskills.cli.run import (
     compute,
 )
 from dlskills.experiments import EXPERIMENTS, Settings
+from dlskills.experiments.claims import ENOUGH
 from dlskills.report import LANGUAGES, write_report
 
 
@@ -61,4 +62,10 @@ def report(
     console.print(f"{confirmed} of {len(verdicts)} claims confirmed", highlight=False)
     if quick:
         console.print("A quick run: too short for its verdicts to mean anything.")
+    elif seeds < ENOUGH:
+        console.print(
+            f"Of {seeds} seed{'s' * (seeds > 1)}: an indication; --seeds {ENOUGH} or more judge on "
+            "the median.",
+            highlight=False,
+        )
     console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)

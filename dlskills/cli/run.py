@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -16,7 +18,7 @@ from rich.table import Table
 from dlskills.experiments import EXPERIMENTS, Settings, Verdict, write_results
 from dlskills.experiments import run as run_experiments
 from dlskills.experiments.claims import ENOUGH
-from dlskills.experiments.runner import Record, options_of
+from dlskills.experiments.runner import Record, changed_options, options_of
 from dlskills.processes import cores
 
 Out = Annotated[Path, typer.Option(help="Folder for the figures and numbers.", file_okay=False)]
@@ -41,7 +43,7 @@ Fresh = Annotated[
     bool, typer.Option("--fresh", help="Compute anew what an earlier run left in OUT/cache.")
 ]
 
-app = typer.Typer(no_args_is_help=True, help="Run experiments of the tutorial.")
+app = typer.Typer(no_args_is_help=True, help="Run an experiment of the tutorial, or all of them.")
 
 
 def _run(
@@ -74,17 +76,36 @@ def compute(
     **options: Any,
 ) -> dict[str, list[Record]]:
     """Run experiments, with OUT/cache to take earlier runs from unless they shall be fresh."""
-    out.mkdir(parents=True, exist_ok=True)  # before the work: a bad folder shows at once
     cache = out / "cache"
+    check_folder(out)  # before the work: a bad one shows at once
+    if cache.exists():
+        check_folder(cache)
     if jobs is None:  # processes would share a GPU's memory, and gain little
         jobs = 1 if settings.device.startswith("cuda") else cores()
-    if fresh:
-        for name in names:
-            for path in cache.glob(f"{name}-[0-9]*.json"):
-                path.unlink()
-    return run_experiments(
-        names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache
-    )
+    with resumable("what was finished is kept"):
+        return run_experiments(
+            names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache,
+            fresh=fresh,
+        )  # fmt: skip
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder, and refuse one that can't be written to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+@contextlib.contextmanager
+def resumable(kept: str) -> Iterator[None]:
+    """Say, where the work is interrupted, that it can be gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True).print(
+            f"interrupted; {kept}: the same command goes on from there", highlight=False
+        )
+        raise typer.Exit(130) from None
 
 
 def _show(records: Sequence[Record], out: Path) -> None:
@@ -112,12 +133,21 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequen
             f"{measured.check.what}: {measured} [expected {measured.check.bounds}]"
             for measured in verdict.measured
         )
-        word = "[green]confirmed[/]" if verdict.confirmed else "[yellow]not confirmed[/]"
+        word = {
+            "confirmed": "[green]confirmed[/]",
+            "not confirmed": "[yellow]not confirmed[/]",
+            "not judged": "[dim]not judged[/]",
+        }[verdict.word]
         table.add_row(escape(str(verdict.claim.says)), escape(measured), word)
     console.print(table)
+    if any(verdict.word == "not judged" for verdict in verdicts):
+        console.print("Not judged: this run has not the numbers for it.")
     if records[0].quick:
         console.print("A quick run: too short for its verdicts to mean anything.")
-    elif EXPERIMENTS[records[0].experiment].RANDOM and len(records) < ENOUGH:
+        return
+    if changed := changed_options(records[0]):
+        console.print(f"With other {', '.join(changed)} than the tutorial's: verdicts on that.")
+    if EXPERIMENTS[records[0].experiment].RANDOM and len(records) < ENOUGH:
         console.print(
             f"Of {len(records)} seed{'s' * (len(records) > 1)}: an indication; --seeds {ENOUGH} "
             "or more judge on the median.",
@@ -142,6 +172,16 @@ def run_all(
     if context.invoked_subcommand is not None:
         if every:
             raise typer.BadParameter("give --all or the name of an experiment, not both")
+        given = [
+            f"--{name}"
+            for name in context.params
+            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        ]
+        if given:
+            raise typer.BadParameter(
+                f"options follow the name: dlskills run {context.invoked_subcommand} "
+                f"{' '.join(given)} ..."
+            )
         return
     if not every:
         raise typer.BadParameter("give --all or the name of an experiment; dlskills list has them")
@@ -167,7 +207,8 @@ def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
         if option in experiment.OPTIONS
     ]
     command.__signature__ = inspect.Signature([*common, *own])  # type: ignore[attr-defined]
-    command.__doc__ = f"{experiment.TITLE}.\n\n{experiment.ABOUT}"
+    stop = "" if experiment.TITLE.en.endswith("?") else "."
+    command.__doc__ = f"{experiment.TITLE}{stop}\n\n{experiment.ABOUT}"
     return command
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dlskills.cli.run import Device, Out, Subset
+from dlskills.cli.run import Device, Out, Subset, check_folder, resumable
 from dlskills.experiments import Settings
 from dlskills.experiments.trials import best
 from dlskills.plotting import save_figure
 from dlskills.tuning import PageTask, plot_study, search
 from dlskills.tuning.figures import completed
-from dlskills.tuning.places import counts
+from dlskills.tuning.places import counts, errors
 from dlskills.tuning.search import check_optuna
 
 if TYPE_CHECKING:
@@ -74,19 +75,24 @@ def tune(
             return train(lr)  # the higher, the better
 
         dlskills tune my.py:score --study mine --trials 30 --jobs 2
+
+    Scores that it gives to trial.report(score, step) on the way are drawn as
+    curves.
     """
     check_optuna()  # before any folder is made
     task = PageTask(Settings(seed, device, subset), epochs) if objective is None else objective
-    found = search(
-        task,
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        storage=out / "tuning.db" if storage is None else storage,
-        study=study,
-        jobs=jobs,
-        seed=seed,
-    )
+    check_folder(out)
+    with resumable("what was finished is kept in the study"):
+        found = search(
+            task,
+            trials=trials,
+            sampler=sampler,
+            pruner=pruner,
+            storage=out / "tuning.db" if storage is None else storage,
+            study=study,
+            jobs=jobs,
+            seed=seed,
+        )
     _show(found, out)
 
 
@@ -106,7 +112,19 @@ def _show(study: optuna.Study, out: Path) -> None:
             table.add_row(str(place + 1), str(trial.number), *texts, f"{trial.score:.4g}")
         console.print(table)
     console.print(f"{len(states)} trials: {summary}", highlight=False)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, figure in plot_study(study).items():
-        for path in save_figure(figure, out, name):
+    for number, error in list(errors(study).items())[:5]:
+        console.print(f"trial {number} failed: {escape(error)}", soft_wrap=True, highlight=False)
+    figures = plot_study(study)
+    for name, figure in figures.items():
+        for path in save_figure(figure, out, _file_name(name, study)):
             console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
+    if figures and "tuning-curves" not in figures:
+        console.print("no curves: they are of scores that a function gives to trial.report(...)")
+    if not ranked:
+        raise typer.Exit(1)
+
+
+def _file_name(figure: str, study: optuna.Study) -> str:
+    """Of its own for each study but the default one."""
+    own = re.sub(r"\W+", "-", study.study_name).strip("-")
+    return figure if own == "dlskills" else figure.replace("tuning", f"tuning-{own}", 1)

@@ -78,7 +78,8 @@ def _gradients(layers: Sequence[str], stds: np.ndarray[Any, Any]) -> list[str]:
     if ratio < LOST:
         return [
             f"{layers[first]}: {change}: it vanishes on its way back; try initial values that "
-            "suit the activation ('he' for ReLU, 'xavier' for tanh), ReLU, or Batch Norm"
+            "suit the activation ('he' for ReLU, 'xavier' for tanh), ReLU in place of sigmoid, or "
+            "Batch Norm"
         ]
     if not ratio <= 1 / LOST:
         return [
@@ -93,5 +94,5 @@ def _updates(layers: Sequence[str], ratios: np.ndarray[Any, Any]) -> list[str]:
         f"{layer}: one update changes its weights by {ratio:.0%} of their size, where about 0.1% "
         "is usual; try a smaller learning rate, or clipping"
         for layer, ratio in zip(layers, ratios, strict=True)
-        if ratio > LARGE_UPDATE
+        if LARGE_UPDATE < ratio < np.inf  # of weights that were all 0, it says nothing
     ]

@@ -24,12 +24,15 @@ MEASURES = {
     "activation_std": "standard deviation of a layer's output",
     "gradient_mean": "mean of the loss's gradient by a layer's output",
     "gradient_std": "standard deviation of that gradient",
-    "dead": "share of a ReLU layer's units that are 0 for the whole batch",
+    "dead": "share of a ReLU layer's units that are 0 for the whole batch, of 8 samples or more",
     "saturated": "share of a sigmoid's or tanh's outputs where its slope is below a tenth of its "
     "largest",
     "update_ratio": "size of an update of a layer's weights over the size of the weights",
 }
 """What is measured of each layer, in words."""
+
+FEW = 8
+"""Samples from which on a unit that is 0 for all of them is called dead: of one, half are."""
 
 SAMPLE = 4000
 """Values of a layer's output that are kept for its histogram, about."""
@@ -204,6 +207,8 @@ def _update_ratio(weights: list[tuple[Array, Array]]) -> Array:
 
 
 def _dead(y: Array, xp: ModuleType) -> Array:
+    if y.shape[0] < FEW:
+        return xp.sum(y) * math.nan
     return xp.mean(xp.astype(xp.all(y <= 0, axis=0), y.dtype))
 
 

@@ -5,7 +5,8 @@ An experiment is a module with
 - ``TITLE`` and ``ABOUT``, what it shows and how, in the report's languages;
 - ``run(settings, *, ...)``, which gives its numbers for one seed: a dict that JSON can hold. Its
   keyword arguments are the command's options (``OPTIONS`` describes them), their defaults are the
-  page's, and ``QUICK`` has those of a shortened run. ``RANDOM`` says whether the seed matters.
+  page's, and ``QUICK`` has those of a shortened run. ``RANDOM`` says whether the seed matters;
+  ``USES``, if it is there, which of ``"data"`` (MNIST) and ``"engine"`` (of updates) play a part.
   ``SPLIT``, if it is there, names an option that is a list: a run of each item alone, the dicts
   joined, gives the same numbers, so that parallel processes can share them out;
   ``finish(settings, numbers)``, if it is there, gives the numbers with what only a whole run has;

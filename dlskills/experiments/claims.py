@@ -15,10 +15,10 @@ ENOUGH = 3
 
 
 def together(scores: Sequence[float]) -> float:
-    """One standard score of several independent ones: their sum over the root of their number.
+    """One standard score of several: their sum over the root of their number.
 
-    Stouffer et al. (1949), "The American soldier", volume 1. Of scores with mean 0 and standard
-    deviation 1 it has these, too, where a common bias adds up.
+    Stouffer et al. (1949), "The American soldier", volume 1. Of independent scores with mean 0 and
+    standard deviation 1 it has these, too; what they have in common adds up.
     """
     return sum(scores) / math.sqrt(len(scores))
 
@@ -55,6 +55,8 @@ class Check:
         low, high = (format(bound, self.form) for bound in (self.at_least, self.at_most))
         if self.at_least == self.at_most:
             return f"= {low}"
+        if low == high:  # a little more or less than what is written
+            return f"≈ {low}"
         if self.at_most == math.inf:
             return f"≥ {low}"
         return f"≤ {high}" if self.at_least == -math.inf else f"{low} … {high}"
@@ -98,8 +100,12 @@ class Measured:
 
     def __str__(self) -> str:
         form = self.check.form
+        if math.isnan(self.value):
+            return "no number"
         text = format(self.value, form)
         if len(self.values) > 1 and min(self.values) != max(self.values):
+            how = self.check.combine.__name__
+            text += f", {how.replace('_', ' ')} of" if how != "median" else ""
             text += f" ({min(self.values):{form}} … {max(self.values):{form}})"
         return text
 
@@ -115,6 +121,13 @@ class Verdict:
     def confirmed(self) -> bool:
         """Whether all checks hold."""
         return all(measured.holds for measured in self.measured)
+
+    @property
+    def word(self) -> str:
+        """``"confirmed"``, ``"not confirmed"``; or ``"not judged"``, where a number is missing."""
+        if any(math.isnan(measured.value) for measured in self.measured):
+            return "not judged"
+        return "confirmed" if self.confirmed else "not confirmed"
 
 
 def judge(claims: Sequence[Claim], runs: Sequence[dict[str, Any]]) -> list[Verdict]:

@@ -305,6 +305,9 @@ CLAIMS = (
                 form=".2f",
             ),
         ),
+        remark=Text(
+            "Of the book; the tutorial says nothing here.", "这是书中的说法；教程在此没有内容。"
+        ),
     ),
     Claim(
         Text(
@@ -328,6 +331,10 @@ CLAIMS = (
                 form=".2f",
             ),
         ),
+        remark=Text(
+            "Neither the tutorial nor the book says so; it is what the figure shows.",
+            "教程和书中都没有这句话，而是图中所见。",
+        ),
     ),
     Claim(
         Text(
@@ -349,15 +356,20 @@ CLAIMS = (
             ),
         ),
         remark=Text(
-            "It is too good, for two reasons. The winner of 100 trials on 100 digits was lucky, "
-            "too, in its digits; that is why test data must not choose. And the first 500 digits "
-            "of MNIST are easier than its test images: without any choice, at learning rate "
-            "0.007, the validation accuracy is 74 % and the test accuracy 67 % (mean of 12 seeds).",
-            "它偏高，原因有二。在 100 个数字上从 100 次试验中选出的胜者，"
+            "Not a sentence of the tutorial, but what one would like to read off its figure. Over "
+            "several seeds the winner's is too good (one alone may not show it), for two reasons. "
+            "The winner of 100 trials on 100 digits was lucky, too, in its digits; that is why "
+            "test data must not choose. And the first 500 digits of MNIST are easier than its test "
+            "images: without any choice, at learning rate 0.007, the validation accuracy is 74 % "
+            "and the test accuracy 67 % (mean of 12 seeds). Each seed holds out another hundred of "
+            "the same 500, so that all together tell of these.",
+            "这不是教程中的话，而是人们希望从图中读出的结论。多个种子合起来看，胜者的精度偏高"
+            "（单独一个种子未必看得出来），原因有二。在 100 个数字上从 100 次试验中选出的胜者，"
             "也沾了这些数字的运气，所以不能用测试数据做选择。"
             "另外，MNIST 的前 500 个数字比测试图像容易："
             "不做任何选择、学习率为 0.007 时，验证精度为 74 %，测试精度为 67 %"
-            "（12 个种子的平均）。",
+            "（12 个种子的平均）。各种子留出的都是同样 500 个数字中的 100 个，"
+            "因此合并的结果说的是这些数字。",
         ),
     ),
 )

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 TITLE = Text("Optimizers on MNIST", "MNIST 上的优化方法比较")
 ABOUT = Text(
     "One 5-layer network a method, all from the same initial weights, trained on the same batches "
-    "of 128 digits. The loss of a batch is recorded before the update that it causes: after it, "
-    "the network has just been fitted to that very batch, and the loss looks better than it is.",
-    "每种方法训练一个 5 层网络，初始权重相同，每批 128 个数字也相同。记录的是更新之前该批的损失："
-    "更新之后网络刚刚拟合过这一批，损失会显得偏低。",
+    "of 128 of the first 10,000 digits (of all 60,000, as in the tutorial, with the full data). "
+    "The loss of a batch is recorded before the update that it causes: after it, the network has "
+    "just been fitted to that very batch, and the loss looks better than it is.",
+    "每种方法训练一个 5 层网络，初始权重相同，每批的 128 个数字也相同，"
+    "取自前 10,000 个数字（使用完整数据时与教程一样，取自全部 60,000 个）。"
+    "记录的是更新之前该批的损失：更新之后网络刚刚拟合过这一批，损失会显得偏低。",
 )
 RANDOM = True
 QUICK = {"iterations": 300}
@@ -79,7 +81,10 @@ def _names(optimizers: str | Sequence[str]) -> Sequence[str]:
         return optimizers
     if optimizers.strip().lower() == "six":
         return SIX
-    return [name.strip() for name in optimizers.split(",")]
+    names = [name.strip() for name in optimizers.split(",")]
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError(f"optimizers names one twice, got {optimizers!r}")
+    return names
 
 
 ALT = {
@@ -187,6 +192,16 @@ CLAIMS = (
                 at_most=2,
             ),
         ),
+        remark=Text(
+            "Judged while they learn. At the end their losses may be far apart, and say little: "
+            "2000 batches of 128 are 25 passes over 10,000 digits, which by then are known by "
+            "heart, to a loss of 0.02 to 0.0003, by seed and method. With all 60,000 digits the "
+            "losses of the last 100 batches are within a factor of 1.5 (3 seeds).",
+            "以学习过程中的损失来判断。到最后三者的损失可能相差很远，却说明不了什么："
+            "2000 批、每批 128 个，相当于把 10,000 个数字看了 25 遍，那时已能背下来，"
+            "损失随种子和方法在 0.02 到 0.0003 之间。"
+            "使用全部 60,000 个数字时，最后 100 批的损失相差不到 1.5 倍（3 个种子）。",
+        ),
     ),
     Claim(
         Text(
@@ -200,7 +215,7 @@ CLAIMS = (
                     "前 300 批的损失：AdaGrad 与其他方法中最低者之比",
                 ),
                 lambda n: _early(n, "AdaGrad") / min(_early(n, "Momentum"), _early(n, "Adam")),
-                at_most=1,
+                at_most=0.97,
             ),
         ),
     ),

@@ -28,6 +28,7 @@ ABOUT = Text(
     "四种方法都从 (-7, 2) 出发，沿精确的梯度前进，学习率与教程相同。这里没有任何随机性。",
 )
 RANDOM = False
+USES: tuple[str, ...] = ()
 QUICK: dict[str, Any] = {}
 OPTIONS = {"points": "Points of each path, the start among them."}
 START = (-7.0, 2.0)
@@ -137,6 +138,8 @@ def _plot_paths(numbers: Numbers) -> Figure:
     for panel in axes[-1]:
         panel.set_xlabel("x")
     axes[0, 0].legend(loc="upper right", fontsize=9, frameon=True, framealpha=1, edgecolor="none")
+    layout: Any = figure.get_layout_engine()
+    layout.set(h_pad=0.1)  # titles nearer to their own panel than to the one above
     figure.suptitle(f"{TITLE}: the first {len(points)} points")
     return figure
 
@@ -152,14 +155,15 @@ def _plot_surface() -> Figure:
     figure, (left, right) = new_figure(
         1,
         2,
-        size=(9, 3.8),
-        width_ratios=[1, 1.2],
+        size=(9.6, 3.8),
+        width_ratios=[1, 1.15],
         per_subplot_kw={"a": {"projection": "3d"}},
         mosaic="ab",
     )
     x, y = np.meshgrid(np.linspace(-10, 10, 81), np.linspace(-5, 5, 81))
     left.plot_surface(x, y, height(x, y), cmap="viridis", rstride=2, cstride=2, linewidth=0)
     left.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title="f(x, y) = x²/20 + y²")
+    left.set_box_aspect(None, zoom=0.86)  # else the label of z is at the next panel's of y
     _contours(right)
     right.plot(0, 0, "+", color="black", markersize=11, markeredgewidth=2)
     right.set(xlabel="x", ylabel="y", title="contours at 0.1, 0.5, 1, 2, 4, 8 and 16")

@@ -13,7 +13,7 @@ from dlskills.experiments.claims import Verdict, judge
 from dlskills.experiments.runner import Record
 from dlskills.plotting import mark, save_figure
 
-QUICK = "quick run: too short to show what the page shows"
+QUICK = "quick run: too short to show what the tutorial shows"
 
 
 def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict], list[Path]]:
@@ -60,6 +60,7 @@ def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict
 def _summary(verdict: Verdict) -> dict[str, Any]:
     return {
         "claim": str(verdict.claim.says),
+        "verdict": verdict.word,
         "confirmed": verdict.confirmed,
         "measured": [
             {

@@ -7,8 +7,10 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import inspect
 import json
+import platform
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +39,7 @@ class Record:
     options : dict
         All keyword arguments of the experiment's ``run``.
     quick : bool
-        Whether the run was shortened, so that its numbers prove nothing.
+        Whether the run was shortened, so that its numbers prove nothing. What can't be, isn't.
     backend, engine : str
         Where the arrays were, and the engine of updates too large to be called small.
     seconds : float
@@ -61,6 +63,18 @@ def options_of(experiment: ModuleType) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
+def changed_options(record: Record) -> list[str]:
+    """The options of a run that are not the page's, so that its numbers may prove nothing."""
+    from dlskills.experiments import EXPERIMENTS  # which imports this module
+
+    known = options_of(EXPERIMENTS[record.experiment])
+    return [
+        name
+        for name, value in record.options.items()
+        if value != json.loads(json.dumps(known[name].default))
+    ]
+
+
 def run(
     names: Sequence[str],
     settings: Settings,
@@ -70,6 +84,7 @@ def run(
     options: Mapping[str, Any] | None = None,
     jobs: int = 1,
     cache: Path | None = None,
+    fresh: bool = False,
 ) -> dict[str, list[Record]]:
     """Run experiments with each of several seeds.
 
@@ -89,8 +104,10 @@ def run(
         Processes. What one experiment can do in parts is shared out, too. The numbers are the
         same however many: matrix products take one thread in any case.
     cache : pathlib.Path, optional
-        A folder of earlier runs: what is there from the same settings and the same source code is
-        taken from there.
+        A folder of earlier runs: what is there from the same settings, the same source code and
+        the same releases of the libraries that compute is taken from there.
+    fresh : bool, default False
+        Whether it is computed all the same, and replaced.
 
     Returns
     -------
@@ -109,8 +126,9 @@ def run(
         every = _options(name, experiment, quick, options or {})
         for seed in range(settings.seed, settings.seed + (seeds if experiment.RANDOM else 1)):
             own = dataclasses.replace(settings, seed=seed)
-            record = Record(name, own, every, quick, *_place(settings.device), 0.0, {})
-            found = _read(cache, record)
+            shortened = quick and bool(experiment.QUICK)
+            record = Record(name, own, every, shortened, *_place(settings.device), 0.0, {})
+            found = None if fresh else _read(cache, record)
             if found is None:
                 wanted.append(record)
             else:
@@ -243,7 +261,8 @@ def _cache_path(folder: Path, record: Record) -> Path:
     for result in ("seconds", "numbers"):
         del told[result]
     del told["settings"]["verbose"]
-    key = hashlib.sha256(json.dumps([told, _source_code()], sort_keys=True).encode()).hexdigest()
+    made_with = [_source_code(), *_versions()]
+    key = hashlib.sha256(json.dumps([told, made_with], sort_keys=True).encode()).hexdigest()
     return folder / f"{record.experiment}-{record.settings.seed}-{key[:16]}.json"
 
 
@@ -254,6 +273,20 @@ def _source_code() -> str:
     for path in sorted(Path(dlskills.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+@functools.cache
+def _versions() -> list[str]:
+    """Of what computes: another release may round otherwise, or draw other numbers."""
+    distributions = importlib.metadata.packages_distributions()
+    libraries = [
+        name for package in ("numpy", "numba", "cupy") for name in distributions.get(package, [])
+    ]
+    return [
+        platform.python_version(),
+        platform.machine(),
+        *(f"{name} {importlib.metadata.version(name)}" for name in libraries),
+    ]
 
 
 def _read(folder: Path | None, record: Record) -> Record | None:

@@ -31,10 +31,10 @@ SHOWN = 1000
 
 ABOUT = Text(
     "The first 300 digits, batches of 100, SGD with learning rate 0.01, six hidden layers of 100 "
-    "units; all networks start from the same weights and see the same batches. As on the page, an "
-    "epoch is recorded after its first batch. Its test curve is of 1,000 test images, drawn once: "
-    "all 10,000 at every epoch would take ten times as long as the training itself. The "
-    "accuracies in the titles, the table and the claims are of all of them, at the end.",
+    "units; all networks start from the same weights and see the same batches. As in the "
+    "tutorial, an epoch is recorded after its first batch. Its test curve is of 1,000 test images, "
+    "drawn once: all 10,000 at every epoch would take ten times as long as the training itself. "
+    "The accuracies in the titles, the table and the claims are of all of them, at the end.",
     "取前 300 个数字，每批 100 个，SGD 学习率 0.01，6 个隐藏层、每层 100 个神经元；"
     "各网络的初始权重和批次都相同。与教程一样，每个 epoch 在其第一批之后记录。"
     "测试曲线用一次抽出的 1,000 张测试图像：若每个 epoch 都测全部 10,000 张，"

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 TITLE = Text("Can weights start at 0?", "可以将权重初始值设为 0 吗")
 ABOUT = Text(
-    "Networks with one hidden layer of 48 units learn MNIST from weights that are all 0, all "
-    "0.01, or random (Xavier's for sigmoid, He's for ReLU), on the same batches of 100 digits, "
-    "with SGD of learning rate 0.1. Two hidden units count as one if their weights differ by less "
-    "than a millionth of the largest. Copies stay copies only if a matrix product rounds all "
-    "columns alike; hence float64, and 48 columns, which processors' vectors divide evenly.",
-    "隐藏层有 48 个神经元的网络学习 MNIST，权重初始值分别为全 0、全 0.01 或随机"
+    "Networks with one hidden layer of 48 units learn 10,000 digits of MNIST (or all, with the "
+    "full data) from weights that are all 0, all 0.01, or random (Xavier's for sigmoid, He's for "
+    "ReLU), on the same batches of 100 digits, with SGD of learning rate 0.1. Two hidden units "
+    "count as one if their weights differ by less than a millionth of the largest. Copies stay "
+    "copies only if a matrix product rounds all columns alike; hence float64, and 48 columns, "
+    "which processors' vectors divide evenly.",
+    "隐藏层有 48 个神经元的网络学习 MNIST 的 10,000 个数字（使用完整数据时为全部），"
+    "权重初始值分别为全 0、全 0.01 或随机"
     "（sigmoid 用 Xavier，ReLU 用 He），每批的 100 个数字相同，SGD 的学习率为 0.1。"
     "如果两个神经元的权重之差小于最大权重的百万分之一，就算作同一个。"
     "只有当矩阵乘积对各列的舍入完全相同时，复制品才会一直是复制品；"
@@ -159,7 +161,9 @@ def _plot_units(numbers: Numbers) -> Figure:
         first = half * (SHOWN_UNITS + 1)
         for row, start in zip(axes, starts, strict=True):
             _draw_units(row[first : first + SHOWN_UNITS], numbers, f"{activation}, {start}")
-    figure.suptitle(f"{TITLE} How the weights of four hidden units have changed")
+    figure.suptitle(
+        f"{TITLE} How the weights of four hidden units have changed (red: grown, blue: fallen)"
+    )
     return figure
 
 

@@ -81,8 +81,10 @@ def plot_best_curves(trials: Sequence[Trial], title: str, ylabel: str) -> Figure
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    for panel in axes[-1]:
-        panel.set_xlabel("epoch")
+    for column in axes.T:  # the lowest row may end before the last column
+        lowest = [panel for panel in column if panel.figure is not None][-1]
+        lowest.set_xlabel("epoch")
+        lowest.tick_params(labelbottom=True)
     figure.supylabel(ylabel, fontsize=11)
     figure.suptitle(title)
     return figure
@@ -106,10 +108,11 @@ def plot_rates(
     figure, axes = new_figure(
         1, len(labels), size=(max(4.5 * len(labels), 6), 4.6), sharey=True, squeeze=False
     )
+    following = ranked[1:SHOWN]
     groups = {
-        "best": (ranked[:1], "*", 13, COLORS[1]),
-        f"the next {SHOWN - 1}": (ranked[1:SHOWN], MARKERS[0], 6, COLORS[0]),
         "others": (ranked[SHOWN:], "x", 6, "#777777"),
+        f"the next {len(following)}": (following, MARKERS[0], 6, COLORS[0]),
+        "best": (ranked[:1], "*", 13, COLORS[1]),
     }
     for panel, (param, label) in zip(axes.flat, labels.items(), strict=True):
         for name, (group, marker, size, color) in groups.items():
@@ -119,7 +122,11 @@ def plot_rates(
                 marker, markersize=size, color=color, label=name if here else None,
             )  # fmt: skip
         panel.set(xlabel=label, xscale="log" if param in log else "linear")
+        values = [trial.params[param] for trial in trials if param in trial.params]
+        if param not in log and all(isinstance(value, int) for value in values):
+            panel.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel(ylabel)
-    axes[0, 0].legend(loc="best")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    axes[0, 0].legend(handles[::-1], names[::-1], loc="best")
     figure.suptitle(title)
     return figure

@@ -119,6 +119,11 @@ class Optimizer:
                 f"{cls.__name__}.slots must be a tuple of names, such as ({cls.slots!r},), got "
                 f"{cls.slots!r}"
             )
+        if "lr" in vars(cls) and "lr" not in vars(cls).get("__annotations__", {}):
+            raise TypeError(
+                f"{cls.__name__}.lr must be annotated to be a hyperparameter: lr: float = "
+                f"{vars(cls)['lr']!r}"
+            )
         dataclasses.dataclass(eq=False, repr=False)(cls)
         if "lr" in vars(cls):  # the default, which the dataclass has taken note of
             cls.lr = Optimizer.lr

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from dlskills.plotting import styled
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # The grey that black and white become on a dark page; all other greys lie between.
 DARK_INK, DARK_PAPER = 0xE6, 0x17
 
+_TEXT = re.compile(r"(<text\b[^>]*>)([^<]+)(</text>)")
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1\b", re.IGNORECASE)
 
 
@@ -43,6 +45,8 @@ def inline_svg(figure: Figure, prefix: str, attributes: Mapping[str, str]) -> st
     svg = re.sub(r"<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
     # Matplotlib's rule for `*` would hold for the whole page; the page's own style has it
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    # equal images have equal ids, which nothing refers to
+    svg = re.sub(r'(<image\b[^>]*?)\s+id="[^"]*"', r"\1", svg)
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'\b(?:xlink:)?href="#', f'href="#{prefix}-', svg)
     svg = svg.replace("xlink:href=", "href=").replace("url(#", f"url(#{prefix}-")
@@ -55,6 +59,11 @@ def inline_svg(figure: Figure, prefix: str, attributes: Mapping[str, str]) -> st
     own = {"viewBox": view_box[0].split('"')[1], "style": f"--width: {width:.0f}px", **attributes}
     start = "".join(f' {name}="{value}"' for name, value in own.items())
     return f"<svg{start}>{svg[opening.end() :].strip()}"
+
+
+def say_texts(svg: str, say: Callable[[str], str]) -> str:
+    """The figure with what `say` makes of each of its texts, in markup, in their places."""
+    return _TEXT.sub(lambda found: found[1] + say(html.unescape(found[2])) + found[3], svg)
 
 
 def grey_variables(svgs: Iterable[str]) -> list[tuple[str, str, str]]:

@@ -30,6 +30,7 @@ WORDS = {
     "verdict": Text("Verdict", "结论"),
     "confirmed": Text("confirmed", "已证实"),
     "not confirmed": Text("not confirmed", "未证实"),
+    "not judged": Text("not judged", "未判定"),
     "claims": Text("Claims", "教程的说法与结论"),
     "numbers": Text("Numbers", "数值"),
     "settings": Text("Settings", "设置"),
@@ -54,6 +55,8 @@ WORDS = {
         "种子少于 {enough} 个：只是迹象，不是定论。",
     ),
     "score": Text("{confirmed} of {all} claims confirmed", "{all} 个说法中 {confirmed} 个得到证实"),
+    "unjudged": Text(", {count} not judged", "，{count} 个未判定"),
+    "many": Text("{count} values, {first} … {last}", "{count} 个值，{first} … {last}"),
     "mean": Text("mean", "平均值"),
     "geometric_mean": Text("geometric mean", "几何平均"),
     "together": Text("together", "合并"),
@@ -63,24 +66,3 @@ WORDS = {
     "min": Text("lowest", "最小值"),
     "max": Text("highest", "最大值"),
 }
-
-# Headings of tables that are plain enough to be translated; all others stay in English.
-COLUMNS = {
-    "method": "方法",
-    "lr": "学习率",
-    "test accuracy": "测试精度",
-    "train accuracy": "训练精度",
-    "last point": "终点",
-    "f there": "该处的 f",
-    "path length": "路径长度",
-    "y = 0 crossed": "穿过 y = 0 的次数",
-    "layer": "层",
-    "activation": "激活函数",
-    "mean": "均值",
-    "std": "标准差",
-}
-
-
-def column(name: str) -> Text:
-    """The heading of a table's column."""
-    return Text(name, COLUMNS.get(name, name))

@@ -18,8 +18,9 @@ from dlskills.experiments.results import QUICK
 from dlskills.experiments.runner import Record
 from dlskills.experiments.text import Text
 from dlskills.plotting import mark
-from dlskills.report.figures import grey_variables, inline_svg
-from dlskills.report.words import WORDS, column
+from dlskills.report.chinese import both
+from dlskills.report.figures import grey_variables, inline_svg, say_texts
+from dlskills.report.words import WORDS
 from dlskills.training.progress import Progress
 
 LANGUAGES = {"en": ("en", "English"), "zh": ("zh-Hans", "中文")}
@@ -44,7 +45,7 @@ class Section:
     about: Text
     pictures: list[Picture]
     columns: list[tuple[Text, str]]
-    rows: list[list[str]]
+    rows: list[list[Text]]
     verdicts: list[Verdict]
     seed: int | None
     few: bool
@@ -81,16 +82,14 @@ def write_report(
         sections = []
         for name, runs in records.items():
             progress.note(f"drawing {name}")
-            sections.append(_section(name, runs))
+            sections.append(_section(name, runs, languages))
             progress.advance()
     verdicts = [verdict for section in sections for verdict in section.verdicts]
     page = _environment(languages).get_template("report.html").render(
         languages=[LANGUAGES[language] for language in languages],
         sections=sections,
         quick=any(record.quick for runs in records.values() for record in runs),
-        score=_filled(
-            WORDS["score"], confirmed=sum(v.confirmed for v in verdicts), all=len(verdicts)
-        ),
+        score=_score(verdicts),
         few=_filled(WORDS["few"], enough=ENOUGH),
         greys=grey_variables(picture.svg for section in sections for picture in section.pictures),
         versions=_versions(),
@@ -99,8 +98,12 @@ def write_report(
     return verdicts
 
 
-def _section(name: str, runs: Sequence[Record]) -> Section:
+def _section(name: str, runs: Sequence[Record], languages: Sequence[str]) -> Section:
     experiment, first = EXPERIMENTS[name], runs[0]
+
+    def say_svg(words: str) -> str:
+        return str(_say(both(words), languages, "tspan"))  # Markup would escape what it is added to
+
     pictures = []
     for number, (file, figure) in enumerate(experiment.plot(first.numbers).items(), 1):
         alternative = experiment.ALT[file]
@@ -113,7 +116,8 @@ def _section(name: str, runs: Sequence[Record]) -> Section:
             )
         label = f"{name}-figure-{number}"
         attributes = {"role": "img", "aria-labelledby": f"{label}-text", "id": label}
-        pictures.append(Picture(label, inline_svg(figure, label, attributes), alternative))
+        svg = say_texts(inline_svg(figure, label, attributes), say_svg)
+        pictures.append(Picture(label, svg, alternative))
     columns, rows = experiment.table(first.numbers)
     return Section(
         name=name,
@@ -121,14 +125,14 @@ def _section(name: str, runs: Sequence[Record]) -> Section:
         about=experiment.ABOUT,
         pictures=pictures,
         columns=[
-            (column(heading), _alignment([row[place] for row in rows]))
+            (both(heading), _alignment([row[place] for row in rows]))
             for place, heading in enumerate(columns)
         ],
-        rows=rows,
+        rows=[list(map(both, row)) for row in rows],
         verdicts=judge(experiment.CLAIMS, [record.numbers for record in runs]),
         seed=first.settings.seed if experiment.RANDOM else None,
         few=experiment.RANDOM and len(runs) < ENOUGH,
-        facts=_facts(runs, random=experiment.RANDOM),
+        facts=_facts(runs, experiment),
     )
 
 
@@ -137,39 +141,66 @@ def _alignment(cells: Sequence[str]) -> str:
     return "right" if all(re.search(r"\d|nan", cell[:3]) for cell in cells) else "left"
 
 
-def _facts(runs: Sequence[Record], *, random: bool) -> list[tuple[Text, Text]]:
+def _facts(runs: Sequence[Record], experiment: Any) -> list[tuple[Text, Text]]:
     """How the runs were made: labels and values."""
-    first = runs[0]
+    first, none = runs[0], WORDS["none"]
     seeds = _same(", ".join(str(record.settings.seed) for record in runs))
-    options = ", ".join(
-        f"{option} = {json.dumps(value, ensure_ascii=False)}"
-        for option, value in first.options.items()
-    )
+    options = {option: _option(value) for option, value in first.options.items()}
+    told = Text(*(
+        ", ".join(f"{option} = {getattr(value, language)}" for option, value in options.items())
+        for language in Text._fields
+    ))  # fmt: skip
+    used = getattr(experiment, "USES", ("data", "engine"))
     return [
-        (WORDS["seeds"], seeds if random else WORDS["not random"]),
-        (WORDS["options"], _same(options) if options else WORDS["none"]),
-        (WORDS["data"], _same(first.settings.subset)),
+        (WORDS["seeds"], seeds if experiment.RANDOM else WORDS["not random"]),
+        (WORDS["options"], told if options else none),
+        (WORDS["data"], _same(first.settings.subset) if "data" in used else none),
         (WORDS["backend"], _same(first.backend)),
-        (WORDS["engine"], _same(first.engine)),
+        (WORDS["engine"], _same(first.engine) if "engine" in used else none),
         (WORDS["time"], _same(f"{sum(record.seconds for record in runs):.1f} s")),
     ]
 
 
+def _option(value: Any) -> Text:
+    """An option's value, of many the first and the last."""
+    values = _flat(value)
+    if len(values) <= 8:
+        return _same(json.dumps(value, ensure_ascii=False))
+    return _filled(
+        WORDS["many"], count=len(values), first=f"{values[0]:.3g}", last=f"{values[-1]:.3g}"
+    )
+
+
+def _flat(value: Any) -> list[Any]:
+    return [item for part in value for item in _flat(part)] if isinstance(value, list) else [value]
+
+
+def _score(verdicts: Sequence[Verdict]) -> Text:
+    words = [verdict.word for verdict in verdicts]
+    score = _filled(WORDS["score"], confirmed=words.count("confirmed"), all=len(words))
+    if "not judged" not in words:
+        return score
+    more = _filled(WORDS["unjudged"], count=words.count("not judged"))
+    return Text(score.en + more.en, score.zh + more.zh)
+
+
+def _say(text: Text, languages: Sequence[str], element: str = "span") -> str:
+    """A text in each of the page's languages, of which the style shows one."""
+    from markupsafe import Markup, escape
+
+    said = [(LANGUAGES[language][0], getattr(text, language)) for language in languages]
+    # what is the same in all of them is in none of them: numbers, names
+    if len({words for _, words in said}) == 1:
+        return escape(said[0][1])
+    span = Markup(f'<{element} class="t" lang="{{}}">{{}}</{element}>')
+    return Markup("").join(span.format(tag, words) for tag, words in said)
+
+
 def _environment(languages: Sequence[str]) -> Any:
     import jinja2
-    from markupsafe import Markup
-
-    span = Markup('<span class="t" lang="{}">{}</span>')
 
     def say(text: Text | str) -> str:
-        """A text in each of the page's languages, of which the style shows one."""
-        if isinstance(text, str):
-            text = WORDS[text]
-        said = [(LANGUAGES[language][0], getattr(text, language)) for language in languages]
-        # what is the same in all of them is in none of them: numbers, names
-        if len({words for _, words in said}) == 1:
-            return str(said[0][1])
-        return Markup("").join(span.format(tag, words) for tag, words in said)
+        return _say(WORDS[text] if isinstance(text, str) else text, languages)
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlskills.report", "page"),
@@ -218,5 +249,5 @@ def _same(words: str) -> Text:
     return Text(words, words)
 
 
-def _filled(text: Text, **values: int) -> Text:
+def _filled(text: Text, **values: object) -> Text:
     return Text(text.en.format(**values), text.zh.format(**values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
@@ -377,9 +378,16 @@ class Trainer:
         scale = self.network.loss_scale
         smaller = "" if scale == 1 else f", a loss_scale smaller than {scale:g}"
         raise DivergedError(
-            f"{what}, with {self.optimizer!r}; try a smaller learning rate{smaller}, or initial "
-            "values that suit the activation ('he' for ReLU, 'xavier' for sigmoid and tanh); "
+            f"{what}, with {self.optimizer!r}; try a smaller learning rate{smaller}, inputs of "
+            "about 1 in size (pixels divided by 255), or initial values that suit the activation "
+            "('he' for ReLU, 'xavier' for sigmoid and tanh); "
             "monitor=Monitor(network, every=1), of dlskills.diagnostics, shows where it begins"
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Trainer of a {type(self.network).__name__} by {self.optimizer!r}: epoch "
+            f"{self.current_epoch} of {self.epochs}, step {self.current_iter} of {self.max_iter}>"
         )
 
 
@@ -408,5 +416,15 @@ def _check_samples(network: Sequential, part: str, x: Array, t: Array) -> None:
             f"x_{part} and t_{part} must have the same number of samples, at least one, got "
             f"{x.shape[0]} and {t.shape[0]}"
         )
+    network.check_input(f"x_{part}", x)
+    labels = to_host(t)
+    if labels.dtype.kind not in "biuf":
+        raise TypeError(f"t_{part} must hold numbers, such as labels from 0 on, got {labels.dtype}")
     if isinstance(network.loss_layer, SoftmaxWithLoss) and network.output_size is not None:
-        check_labels(f"t_{part}", to_host(t), network.output_size)
+        check_labels(f"t_{part}", labels, network.output_size)
+    if part == "train" and str(x.dtype).rpartition(".")[2].startswith("uint"):
+        warnings.warn(
+            f"x_train holds whole numbers, of dtype {x.dtype}, as images do on files; networks "
+            "learn from numbers of about 1: divide pixels by 255",
+            stacklevel=3,
+        )

@@ -10,6 +10,7 @@ import numpy as np
 
 from dlskills.experiments.trials import SHOWN, Trial, best, plot_best_curves, plot_rates
 from dlskills.plotting import new_figure, styled
+from dlskills.tuning.places import counts
 
 if TYPE_CHECKING:
     import optuna
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def completed(study: optuna.Study) -> list[Trial]:
-    """The trials that were neither given up nor failed; only their numeric hyperparameters."""
+    """The trials that were neither given up nor failed, by their numeric hyperparameters.
+
+    Those of an infinite score, as an objective may give to what is no good, are left out.
+    """
     from optuna.trial import TrialState
 
     return [
@@ -25,10 +29,15 @@ def completed(study: optuna.Study) -> list[Trial]:
             trial.number,
             {name: value for name, value in trial.params.items() if _is_number(value)},
             trial.value,
-            {"score": [score for _, score in sorted(trial.intermediate_values.items())]},
+            {"score": [_finite(score) for _, score in sorted(trial.intermediate_values.items())]},
         )
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if math.isfinite(trial.value)
     ]
+
+
+def _finite(score: float) -> float:
+    return score if math.isfinite(score) else math.nan  # which is not drawn
 
 
 def _is_number(value: Any) -> bool:
@@ -54,7 +63,8 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
     if not trials:
         return {}
     spaces = _spaces(study)
-    title = f"Study {study.study_name}: {len(trials)} of {len(study.trials)} trials completed"
+    count = sum(map(counts, study.get_trials(deepcopy=False)))
+    title = f"Study {study.study_name}: {len(trials)} of {count} trials completed"
     figures = {}
     if any(trial.curves["score"] for trial in trials):
         figures["tuning-curves"] = plot_best_curves(trials, title, "score")

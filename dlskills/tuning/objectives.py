@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from dlskills.backend import Array
+from dlskills.checks import suggestion
 from dlskills.experiments import hyperparameters
 from dlskills.experiments.settings import Settings
 from dlskills.processes import one_thread
@@ -76,9 +78,14 @@ def load_objective(name: str) -> Callable[[Any], float]:
     module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     found = getattr(module, function, None)
     if not callable(found):
-        there = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        there = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
         raise ValueError(
-            f"{place} has no function {function!r}; it has: {', '.join(there) or 'none'}"
+            f"{place} has no function {function!r}{suggestion(function, there)}; it has: "
+            f"{', '.join(there) or 'none'}"
         )
     objective: Callable[[Any], float] = found
     return objective
@@ -87,21 +94,34 @@ def load_objective(name: str) -> Callable[[Any], float]:
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r} to take the objective from")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    path = path.resolve()
+    name, known = path.stem, sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) != str(path):
+        name = f"{path.stem}_{zlib.crc32(str(path).encode()):08x}"  # another has the plain one
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{str(path)!r} cannot be loaded as Python")
+    _search_in(path.parent)  # as for a script: it may import what lies beside it
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
 def _load_module(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` has it, and an installed command has not
-        sys.path.insert(0, here)
+    _search_in(Path.cwd())  # as `python -m` has it, and an installed command has not
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there; what it imports is not
         raise ValueError(f"there is no module {name!r} to take the objective from") from None
+
+
+def _search_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

@@ -38,6 +38,15 @@ def note_error(trial: Any, error: Exception) -> None:
     trial.set_user_attr(_ERROR, f"{type(error).__name__}: {error}")
 
 
+def errors(study: optuna.Study) -> dict[int, str]:
+    """Why trials failed, by their numbers."""
+    return {
+        trial.number: trial.user_attrs[_ERROR]
+        for trial in study.get_trials(deepcopy=False)
+        if _ERROR in trial.user_attrs
+    }
+
+
 def counts(trial: Any) -> bool:
     """Whether a trial came to an end of its own, be it a bad one."""
     from optuna.trial import TrialState

@@ -8,7 +8,9 @@ import functools
 import hashlib
 import math
 import pickle
+import sysconfig
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -132,7 +134,12 @@ def search(
         begun, waited_for = trials - len(left), None
         with Progress(len(left), f"study {study}", show=verbose) as progress:
             if begun:
-                progress.note(f"goes on from {len(places.finished(worker.study))} trials")
+                done = len(places.finished(worker.study))
+                progress.note(
+                    f"goes on from {done} trials"
+                    if left
+                    else f"has its {done} trials; ask for more"
+                )
             while left:
                 for _ in _run(worker, left, jobs):
                     progress.advance()
@@ -207,7 +214,7 @@ class _Worker:
             if known != value:
                 raise ValueError(
                     f"the study {self.study.study_name!r} is of {key} {known!r}, not {value!r}; "
-                    "give that, or another name for the study"
+                    "give that, or another name for the study (study=..., --study ...)"
                 )
             self.study.set_user_attr(key, value)
 
@@ -228,6 +235,8 @@ class _Worker:
         return True
 
     def _watched(self, trial: Any) -> float:
+        import optuna
+
         if places.taken(self.study, trial):
             raise _TakenError
         if self._storage is not None:  # Optuna's first heartbeat may be too late for a quick end
@@ -242,6 +251,10 @@ class _Worker:
         except ArithmeticError as error:
             places.note_error(trial, error)
             raise
+        except Exception as error:
+            if not isinstance(error, optuna.TrialPruned):
+                error.add_note(f"in trial {trial.number}, with {trial.params}, {_where(error)}")
+            raise
 
     def report(self) -> str:
         """Where the search stands, in a line."""
@@ -251,6 +264,16 @@ class _Worker:
         except ValueError:  # none is complete
             return f"{done} done, none of them complete"
         return f"{done} done, the best: {best.value:.4g} in trial {best.number}"
+
+
+def _where(error: Exception) -> str:
+    """The line in which it happened; of the user's own code, if it was called from there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    libraries.append(str(Path(__file__).parents[1]))
+    own = [frame for frame in frames if not any(map(frame.filename.startswith, libraries))]
+    last = (own or frames)[-1]
+    return f"at {last.filename}:{last.lineno}: {last.line}"
 
 
 def _name(objective: Any) -> str:

@@ -50,6 +50,21 @@ def test_none_for_a_healthy_network(digits, network, optimizer):
         assert observed(network, digits, steps, optimizer, every=4).warnings() == []
 
 
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_of_a_few_samples_no_unit_is_called_dead(digits, count):
+    x, t = digits
+    monitor = Monitor(net(), every=1)
+    monitor.observe(x[:count], t[:count])
+    assert monitor.warnings() == []
+    assert np.isnan(monitor.history("dead")).all()
+
+
+def test_a_start_at_0_is_no_large_update(digits):
+    network = net("sigmoid", 0)
+    (warnings,) = [observed(network, digits, optimizer=SGD(0.1)).warnings()]
+    assert not any("inf" in warning or "one update" in warning for warning in warnings)
+
+
 def test_dead_relus(digits):
     network = net()
     network.params["b2"] = np.where(np.arange(50) < 45, -100, 0)

@@ -127,7 +127,7 @@ def test_a_diverged_network_counts_as_beaten(numbers):
     made["accuracy"]["1"][WITHOUT] = [0.3]
     made["diverged"]["1"] = {WITHOUT: {"step": 4, "where": "Affine 3"}}
     measured = judge(batch_norm.CLAIMS, [made])[1].measured[0]
-    assert measured.value == 16
+    assert measured.value == 1
     _, rows = batch_norm.table(made)
     assert rows[0] == ["1", "0.550", "0.900", "0.150", "diverged: Affine 3"]
     assert rows[1] == ["0.541", "0.550", "0.900", "0.100", "0.100"]

@@ -64,6 +64,13 @@ def test_what_a_run_does_not_have_confirms_nothing(measure):
     assert not verdict([1], Check(WHAT, measure, at_least=-1e9)).confirmed
 
 
+def test_a_number_that_is_missing_refutes_nothing():
+    missing = verdict([math.nan])
+    assert (missing.word, missing.confirmed) == ("not judged", False)
+    assert str(missing.measured[0]) == "no number"
+    assert [verdict([n]).word for n in (3, 1)] == ["confirmed", "not confirmed"]
+
+
 def test_a_faulty_measure_is_not_hidden():
     with pytest.raises(AttributeError):
         verdict([1], Check(WHAT, lambda n: n.value))
@@ -77,7 +84,8 @@ def test_runs_may_be_combined_otherwise():
 @pytest.mark.parametrize(
     ("bounds", "text"),
     [({"at_least": 2}, "≥ 2"), ({"at_most": 0.05}, "≤ 0.05"), ({}, "≥ -inf"),
-     ({"at_least": 0.85, "at_most": 1.15}, "0.85 … 1.15"), ({"at_least": 1, "at_most": 1}, "= 1")],
+     ({"at_least": 0.85, "at_most": 1.15}, "0.85 … 1.15"), ({"at_least": 1, "at_most": 1}, "= 1"),
+     ({"at_least": 0.15 - 1e-6, "at_most": 0.15 + 1e-6}, "≈ 0.15")],
 )  # fmt: skip
 def test_the_range_in_signs(bounds, text):
     assert Check(WHAT, value, **bounds).bounds == text
@@ -88,6 +96,8 @@ def test_the_spread_is_shown_where_there_is_one():
     assert str(Measured(check, (0.25,))) == "25.0%"
     assert str(Measured(check, (0.25, 0.25))) == "25.0%"
     assert str(Measured(check, (0.5, 0.25, 0.75))) == "50.0% (25.0% … 75.0%)"
+    check = Check(WHAT, value, form=".0f", combine=together)
+    assert str(Measured(check, (2, 2, 2, 4))) == "5, together of (2 … 4)"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -61,5 +61,30 @@ def test_rates_are_drawn_on_their_scales_where_a_trial_has_them():
     labels = {"lr": "learning rate", "momentum": "momentum"}
     left, right = plot_rates(some, "title", "score", labels, ["lr"]).axes
     assert (left.get_xscale(), right.get_xscale()) == ("log", "linear")
-    assert [len(line.get_xdata()) for line in left.get_lines()] == [1, 19, 5]
+    assert [len(line.get_xdata()) for line in left.get_lines()] == [5, 19, 1]  # the best on top
     assert sum(len(line.get_xdata()) for line in right.get_lines()) == 1
+
+
+def test_the_legend_counts_what_there_is():
+    left, _ = plot_rates(trials(4), "title", "score", {"lr": "a", "n": "b"}, ["lr"]).axes
+    names = [text.get_text() for text in left.get_legend().get_texts()]
+    assert names == ["best", "the next 3"]
+
+
+def test_whole_numbers_have_whole_ticks():
+    whole = [Trial(i, {"units": i + 1}, 0.1 * i, {}) for i in range(4)]
+    figure = plot_rates(whole, "title", "score", {"units": "units"}, [])
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_xticks()
+    assert all(tick == int(tick) for tick in ticks)
+
+
+def test_the_lowest_panel_of_each_column_has_the_epochs():
+    figure = plot_best_curves(trials(7), "title", "score")
+    figure.draw_without_rendering()
+    labelled = [axes.get_xlabel() for axes in figure.axes]
+    assert labelled == ["", "", "epoch", "epoch", "epoch", "epoch", "epoch"]
+    below = [
+        any(t.label1.get_visible() for t in axes.xaxis.get_major_ticks()) for axes in figure.axes
+    ]
+    assert below == [False, False, True, True, True, True, True]

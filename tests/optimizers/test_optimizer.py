@@ -438,6 +438,13 @@ def test_a_number_and_an_array_are_no_pair(backend):
         refused({"w": params}, {"w": grads}, TypeError, message)
 
 
+def test_a_rate_that_is_no_hyperparameter_is_told():
+    with pytest.raises(TypeError, match=r"Own.lr must be annotated .*: lr: float = 0.1$"):
+
+        class Own(Optimizer):
+            lr = 0.1
+
+
 # Whose state it is
 
 

@@ -58,14 +58,9 @@ def test_a_quick_report_has_one_seed(report):
     assert report("--quick")[0]["seeds"] == 1
 
 
-def test_fresh_forgets_earlier_runs(report, tmp_path):
-    kept = tmp_path / "cache" / "optimizer-paths-0-0.json"
-    kept.parent.mkdir()
-    kept.write_text(json.dumps({}))
-    report()
-    assert kept.exists()
-    report("--fresh")
-    assert not kept.exists()
+def test_fresh_is_passed_on(report):
+    assert not report()[0]["fresh"]
+    assert report("--fresh")[0]["fresh"]
 
 
 def test_an_unknown_language_is_a_usage_error(report):

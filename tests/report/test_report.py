@@ -226,7 +226,7 @@ def test_a_quick_run_says_so_on_top(written, small):
     quick = {name: [small_experiments.record(name, quick=True)] for name in small}
     page, text = written(quick)
     assert "Quick runs" in page.one(class_="quick")["text"]
-    assert "too short to show what the page shows" in text  # in the figures, too
+    assert "too short to show what the tutorial shows" in text  # in the figures, too
     # and where a figure's words are of a full run
     assert "A shortened run. Of a full one: one falls" in text
     assert "这是缩短的运行。完整的运行：one 下降" in text
@@ -245,15 +245,54 @@ def test_few_seeds_are_called_an_indication(written, small):
     assert few not in page.one(tag="section", id="two")["text"]  # nothing random there
 
 
-def test_what_has_no_number_is_not_confirmed(written):
+def test_what_has_no_number_is_not_judged(written):
     page, _ = written({"one": [small_experiments.record("one", n=float("nan"))]})
-    assert "0 of 2 claims confirmed" in page.one(id="summary")["text"]
+    summary = page.one(id="summary")["text"]
+    assert "0 of 2 claims confirmed, 2 not judged" in summary
+    assert "not judged未判定" in summary
     off = [e["text"] for e in page.find(tag="td", class_="number off")]
     assert off == ["no number无数值"] * 3
 
 
-def test_the_same_records_give_the_same_file(whole):
-    assert whole[1] == whole[1]
+def test_the_same_records_give_the_same_file(small, tmp_path):
+    for name in ("a.html", "b.html"):
+        write_report(small, tmp_path / name)
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.html", "b.html"))
+    assert first == second
+
+
+def test_no_id_stands_twice(whole):
+    ids = re.findall(r'\bid="([^"]*)"', whole[1])
+    assert len(ids) > 20
+    assert len(set(ids)) == len(ids)
+
+
+def test_labels_of_figures_are_in_each_language(whole):
+    assert re.search(
+        r'<text[^>]*><tspan class="t" lang="en">learning rate</tspan>'
+        r'<tspan class="t" lang="zh-Hans">学习率</tspan></text>',
+        whole[1],
+    )
+    assert re.search(r"<text[^>]*>title of first</text>", whole[1])  # which has no translation
+    assert re.search(r"<text[^>]*>a &lt; b &amp; c</text>", whole[1])
+
+
+def test_many_values_of_an_option_are_summed_up(written):
+    few, many = small_experiments.record("one"), small_experiments.record("one")
+    few.options["list"] = [[1, 2], [3]]
+    many.options["list"] = [[10.0**-i, 0.5] for i in range(10)]
+    assert "list = [[1, 2], [3]]" in written({"one": [few]})[0].one(id="one")["text"]
+    text = written({"one": [many]})[0].one(id="one")["text"]
+    assert "list = 20 values, 1 … 0.5" in text
+    assert "list = 20 个值，1 … 0.5" in text
+
+
+@pytest.mark.parametrize(("uses", "none"), [(("data", "engine"), 0), ((), 2), (("data",), 1)])
+def test_what_played_no_part_is_not_listed(written, monkeypatch, uses, none):
+    monkeypatch.setattr(small_experiments.EXPERIMENTS["one"], "USES", uses, raising=False)
+    page, _ = written({"one": [small_experiments.record("one")]})
+    values = [cell["text"] for cell in page.find(tag="dd")]
+    assert values.count("none无") == none
 
 
 def test_it_tells_what_it_does(small, undrawn, tmp_path, capsys):

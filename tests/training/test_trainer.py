@@ -460,6 +460,33 @@ def test_each_sample_needs_a_label(part, count):
         Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_samples_of_another_size_are_refused_with_their_name(part):
+    x, t = blobs(10)
+    parts = {"train": (x, t), "test": (x, t), part: (x[:, :3], t)}
+    with pytest.raises(ValueError, match=rf"x_{part} must have 4 numbers a sample, .*\(10, 3\)"):
+        Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
+
+
+def test_labels_that_are_words_are_refused():
+    x, t = blobs(10)
+    with pytest.raises(TypeError, match="t_test must hold numbers, such as labels from 0 on, got"):
+        Trainer(make_network(), x, t, x, t.astype(str), verbose=False)
+
+
+def test_pixels_of_files_get_a_hint():
+    x, t = blobs(10)
+    with pytest.warns(UserWarning, match="x_train holds whole numbers, of dtype uint8.*by 255"):
+        Trainer(make_network(), np.abs(x).astype(np.uint8), t, x, t, verbose=False)
+
+
+def test_repr_says_where_the_training_stands():
+    trainer = make_trainer()
+    trainer.train_step()
+    expected = "<Trainer of a MultiLayerNet by SGD(lr=0.01): epoch 1 of 2, step 1 of 8>"
+    assert repr(trainer) == expected
+
+
 def test_lists_are_refused_with_their_name():
     x, t = blobs(10)
     with pytest.raises(TypeError, match=r"t_train must be an array .* got a list"):

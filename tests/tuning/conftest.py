@@ -14,8 +14,9 @@ NUMBER = 3
 
 
 @pytest.fixture
-def own_file(tmp_path):
+def own_file(tmp_path, monkeypatch):
     """A user's file with the function `score`."""
+    monkeypatch.syspath_prepend(tmp_path)  # puts the path back afterwards
     path = tmp_path / "my.py"
     path.write_text(FILE, encoding="utf-8")
     return path

@@ -52,11 +52,53 @@ def test_an_own_function_is_searched_shown_and_gone_on_with(own_file, tmp_path):
     assert "3 trials: 3 complete" in text
     assert re.search(r"│ 1 +│ \d +│ [\d.e-]+ +│ -[\d.e-]+ +│", text)
     names = {path.name for path in out.iterdir()}
-    assert names == {"tuning.db", *(f"tuning-{name}.{kind}" for name in ("rates", "parallel")
+    assert names == {"tuning.db", *(f"tuning-mine-{name}.{kind}" for name in ("rates", "parallel")
                                     for kind in ("png", "svg"))}  # fmt: skip
+    assert "no curves: they are of scores that a function gives to trial.report" in text
     again = invoke(f"{own_file}:score", "--trials", 4, "--study", "mine", "--out", out)
     assert "goes on from 3 trials" in again
     assert "4 trials: 4 complete" in again
+    assert "has its 4 trials; ask for more" in invoke(
+        f"{own_file}:score", "--trials", 4, "--study", "mine", "--out", out
+    )
+
+
+def test_why_trials_failed_is_said_and_where_all_did_the_status_is_1(tmp_path):
+    pytest.importorskip("optuna")
+    (tmp_path / "mine.py").write_text("def score(trial):\n    return 1 / 0\n", encoding="utf-8")
+    args = ["tune", f"{tmp_path / 'mine.py'}:score", "--trials", "2", "--out", str(tmp_path)]
+    result = CliRunner().invoke(cli.app, args)
+    assert result.exit_code == 1
+    assert "2 trials: 2 fail" in result.output
+    assert "trial 1 failed: ZeroDivisionError: division by zero" in result.output
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_error_of_an_own_function_is_placed(monkeypatch, capsys, tmp_path, jobs):
+    pytest.importorskip("optuna")
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n\ndef score(trial):\n    trial.suggest_float('lr', 1, 1)\n"
+        "    return np.ones(2) @ np.ones(3)\n",
+        encoding="utf-8",
+    )
+    argv = ["dlskills", "tune", f"{tmp_path / 'mine.py'}:score", "--trials", "2"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--out", str(tmp_path), "--jobs", str(jobs)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    err = ESCAPES.sub("", capsys.readouterr().err)
+    assert err.startswith("error: matmul: ")
+    assert re.search(
+        r"\n  in trial [01], with \{'lr': 1.0\}, at .*mine.py:5: return np.ones\(2\) @ np.ones", err
+    )
+
+
+def test_studies_have_figures_of_their_own(own_file, tmp_path):
+    pytest.importorskip("optuna")
+    for study in ("dlskills", "a/b c"):
+        invoke(f"{own_file}:score", "--trials", 1, "--study", study, "--out", tmp_path)
+    assert (tmp_path / "tuning-rates.png").is_file()
+    assert (tmp_path / "tuning-a-b-c-rates.png").is_file()
 
 
 def test_the_tutorials_task(tmp_path):

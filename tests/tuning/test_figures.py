@@ -67,6 +67,21 @@ def test_equal_scores_can_be_drawn(tmp_path):
     save_figure(figures["tuning-parallel"], tmp_path, "equal")
 
 
+def test_infinite_scores_are_left_out(tmp_path):
+    def sometimes(trial):
+        lr = trial.suggest_float("lr", 1e-4, 1, log=True)
+        trial.report(-math.inf if trial.number == 1 else lr, 0)
+        return {0: -math.inf, 1: math.inf}.get(trial.number, lr)
+
+    figures = plot_study(study(sometimes, 5))
+    panel = figures["tuning-parallel"].axes[0]
+    assert "3 of 5 trials" in panel.get_title()
+    assert len([line for line in panel.get_lines() if len(line.get_xdata()) == 2]) >= 3
+    for name, figure in figures.items():
+        save_figure(figure, tmp_path, name)
+    assert plot_study(study(lambda trial: -math.inf, 2)) == {}
+
+
 def test_where_nothing_is_complete_nothing_is_drawn():
     def fail(trial):
         raise ArithmeticError

@@ -1,6 +1,7 @@
 """What a search makes large: found by its name, or the page's task."""
 
 import pickle
+import sys
 import types
 
 import pytest
@@ -40,6 +41,45 @@ def test_mistakes_in_a_name_are_explained(name, message):
 def test_what_is_no_function_is_refused(own_file):
     with pytest.raises(ValueError, match="no function 'NUMBER'; it has: score"):
         load_objective(f"{own_file}:NUMBER")
+
+
+def test_a_function_that_is_nearly_there_is_suggested(own_file):
+    own_file.write_text("from math import sqrt\n\ndef score(trial):\n    return 1\n")
+    with pytest.raises(ValueError, match="'scor'; did you mean 'score'.; it has: score$"):
+        load_objective(f"{own_file}:scor")
+
+
+def test_a_file_may_hold_dataclasses_and_import_what_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend("")  # puts the path back afterwards
+    (tmp_path / "beside_this_test.py").write_text("BASE = 2\n")
+    own = tmp_path / "objective_with_parts.py"
+    own.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "from beside_this_test import BASE\n\n@dataclass\nclass Result:\n    score: float\n\n"
+        "def score(trial):\n    return Result(BASE)\n"
+    )
+    result = load_objective(f"{own}:score")(None)
+    assert pickle.loads(pickle.dumps(result)).score == 2
+
+
+@pytest.mark.parametrize("name", ["json", "statistics"])
+def test_a_file_takes_nobodys_name(tmp_path, monkeypatch, name):
+    import json
+    import statistics
+
+    monkeypatch.syspath_prepend("")
+    own = tmp_path / f"{name}.py"
+    own.write_text("def score(trial):\n    return 3\n")
+    assert load_objective(f"{own}:score")(None) == 3
+    assert sys.modules[name] is {"json": json, "statistics": statistics}[name]
+
+
+def test_a_file_that_fails_leaves_nothing(own_file):
+    own_file.write_text("1 / 0\n")
+    before = set(sys.modules)
+    with pytest.raises(ZeroDivisionError):
+        load_objective(f"{own_file}:score")
+    assert set(sys.modules) == before
 
 
 def test_a_modules_own_missing_import_is_not_taken_for_the_modules(tmp_path, monkeypatch):

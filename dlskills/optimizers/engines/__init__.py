@@ -31,6 +31,7 @@ from dlskills.symbolic import NotElementwiseError, UnsuitedRuleError
 __all__ = [
     "ENGINES",
     "Engine",
+    "EngineMissingError",
     "Rule",
     "engine",
     "engine_for",
@@ -151,6 +152,10 @@ def _names_for(library: str) -> list[str]:
     return [name for name, engine in ENGINES.items() if engine.library in (None, library)]
 
 
+class EngineMissingError(RuntimeError):
+    """An engine that was asked for is not available; the message says what to install."""
+
+
 @contextlib.contextmanager
 def engine(name: str) -> Iterator[None]:
     """Run all updates in the block on one engine, for comparison and debugging.
@@ -164,7 +169,7 @@ def engine(name: str) -> Iterator[None]:
     ------
     ValueError
         There is no such engine.
-    RuntimeError
+    EngineMissingError
         It is not available here; the message says what to install.
 
     Examples
@@ -175,7 +180,7 @@ def engine(name: str) -> Iterator[None]:
     """
     name = check_choice("engine", name, ENGINES)
     if reason := ENGINES[name].missing():
-        raise RuntimeError(f"engine {name!r} is not available: {reason}")
+        raise EngineMissingError(f"engine {name!r} is not available: {reason}")
     token = _forced.set(name)
     try:
         yield

@@ -44,5 +44,17 @@
     if (["light", "dark"].includes(kept("theme"))) root.dataset.theme = kept("theme");
     show();
     document.querySelector(".controls").hidden = false;
+
+    // what can be scrolled says so, and takes the keyboard; the rest does not
+    const measure = () => {
+      for (const box of document.querySelectorAll(".scroll")) {
+        const over = box.scrollWidth > box.clientWidth + 1;
+        box.classList.toggle("over", over);
+        if (over) box.tabIndex = 0; else box.removeAttribute("tabindex");
+      }
+    };
+    addEventListener("resize", measure);
+    for (const button of buttons) button.addEventListener("click", measure);
+    measure();
   });
 }
