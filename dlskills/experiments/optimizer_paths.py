@@ -200,8 +200,13 @@ def _path(numbers: Numbers, name: str) -> Array:
     return np.asarray(numbers["paths"][name])
 
 
-def _turns(numbers: Numbers, name: str) -> float:
-    return float(np.sum(np.diff(np.sign(_path(numbers, name)[:, 1])) != 0))
+def _turns(numbers: Numbers, name: str, axis: int = 1) -> float:
+    """How often y, or x, changes its sign."""
+    return float(np.sum(np.diff(np.sign(_path(numbers, name)[:, axis])) != 0))
+
+
+def _beyond(numbers: Numbers, name: str) -> float:
+    return float(-np.min(_path(numbers, name)[:, 1]))
 
 
 def _sway(numbers: Numbers, name: str) -> float:
@@ -280,6 +285,12 @@ CLAIMS = (
                 at_least=1,
                 at_most=1,
                 form=".0%",
+            ),
+            Check(
+                Text("changes of x's sign", "x 变号的次数"),
+                lambda n: _turns(n, "SGD", 0),
+                at_most=0,
+                form=".0f",
             ),
             Check(
                 Text("length of its path over the straight line", "路径长度与直线距离之比"),
@@ -367,6 +378,14 @@ CLAIMS = (
             Check(
                 Text("way travelled along y over Momentum's", "沿 y 方向的总行程与 Momentum 之比"),
                 lambda n: _sway(n, "Adam") / _sway(n, "Momentum"),
+                at_most=0.75,
+            ),
+            Check(
+                Text(
+                    "how far it swings beyond y = 0, over Momentum's",
+                    "越过 y = 0 的最大距离与 Momentum 之比",
+                ),
+                lambda n: _beyond(n, "Adam") / _beyond(n, "Momentum"),
                 at_most=0.75,
             ),
             Check(
