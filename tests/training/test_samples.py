@@ -102,18 +102,24 @@ def test_staging_copies_each_batch_and_nothing_else(backend, device_counters):
 # Where the data go
 
 
+@pytest.fixture
+def no_spare_memory(monkeypatch):
+    """CuPy without blocks that it keeps of what other tests have freed, and would use first."""
+    import cupy
+
+    cupy.get_default_memory_pool().free_all_blocks()
+    monkeypatch.setattr(cupy, "get_default_memory_pool", cupy.cuda.MemoryPool)
+
+
 def place(backend, on_device=None, **parts):
     placed = place_samples(backend, parts, backend.dtype("float32"), 8, on_device)
     return [type(samples) for samples in placed]
 
 
 @pytest.mark.backends("cupy")
-def test_what_does_not_fit_is_staged(backend, device_counters):
-    import cupy
-
+def test_what_does_not_fit_is_staged(backend, device_counters, no_spare_memory):
     x, t = data(size=1000)
     assert place(backend, train=(x, t)) == [SamplesOnDevice]
-    cupy.get_default_memory_pool().free_all_blocks()
     free = device_counters.counters()["bytes_in_use"] + x.nbytes  # of which half may be taken
     with device_counters.memory_limit(free):
         assert place(backend, train=(x, t)) == [StagedSamples]
@@ -121,11 +127,8 @@ def test_what_does_not_fit_is_staged(backend, device_counters):
 
 
 @pytest.mark.backends("cupy")
-def test_parts_that_do_not_fit_together_are_all_staged(backend, device_counters):
-    import cupy
-
+def test_parts_that_do_not_fit_together_are_all_staged(backend, device_counters, no_spare_memory):
     x, t = data(size=1000)
-    cupy.get_default_memory_pool().free_all_blocks()
     free = device_counters.counters()["bytes_in_use"] + 3 * x.nbytes
     with device_counters.memory_limit(free):
         assert place(backend, train=(x, t)) == [SamplesOnDevice]
@@ -133,12 +136,9 @@ def test_parts_that_do_not_fit_together_are_all_staged(backend, device_counters)
 
 
 @pytest.mark.backends("cupy")
-def test_what_is_there_stays_there_and_takes_no_memory(backend, device_counters):
-    import cupy
-
+def test_what_is_there_stays_there_and_takes_no_memory(backend, device_counters, no_spare_memory):
     x, t = data(size=1000)
     there = backend.asarray(x), backend.asarray(t)
-    cupy.get_default_memory_pool().free_all_blocks()
     free = device_counters.counters()["bytes_in_use"] + 3 * x.nbytes
     with device_counters.memory_limit(free):
         assert place(backend, train=there, test=(x, t)) == [SamplesOnDevice] * 2
