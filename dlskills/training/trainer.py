@@ -103,7 +103,8 @@ class Trainer:
     test_acc : float or None
         On all of the test data, at the end.
     iter_per_epoch : int
-        The number of samples over the batch size, rounded up.
+        Batches in an epoch: the number of samples over the batch size, rounded up, or down where
+        `remainder` is not kept.
 
     Raises
     ------
