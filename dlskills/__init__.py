@@ -43,6 +43,7 @@ from dlskills.optimizers import (
     Adam,
     AdamW,
     AMSGrad,
+    EngineMissingError,
     Lion,
     Momentum,
     NAdam,
@@ -71,7 +72,8 @@ __all__ = [  # noqa: RUF022 - by subject
     # update rules
     "SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "AdaDelta",
     "Adam", "AdamW", "AMSGrad", "NAdam", "Lion",
-    "Optimizer", "make_optimizer", "engine", "schedules", "clip_factor",
+    "Optimizer", "make_optimizer", "engine", "EngineMissingError", "schedules",
+    "clip_factor",
     # layers and losses
     "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization", "Dropout",
     "SoftmaxWithLoss", "MeanSquaredError", "Layer", "Loss", "Declared",

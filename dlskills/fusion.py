@@ -48,7 +48,7 @@ class elementwise:
 
     def __call__(self, *operands: Any) -> Any:
         """The formula's result."""
-        operands = tuple(map(_plain, operands))
+        operands = operands[0], *map(_plain, operands[1:])
         if library_of(operands[0]) == "cupy":
             return _elementwise_kernel(self.formula, _kinds(operands))(*operands)
         return _function(self.formula, namespace(operands[0]))(*operands)
@@ -76,7 +76,7 @@ class summed(elementwise):
         -------
         tuple of array, or array if it is one
         """
-        operands = tuple(map(_plain, operands))
+        operands = operands[0], *map(_plain, operands[1:])
         first = operands[0]
         xp = namespace(first)
         if library_of(first) == "cupy":

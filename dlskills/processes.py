@@ -84,7 +84,8 @@ def processes(
 
 def _begin(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
     """What a process does first: it ends with an interruption, and with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell's job may have it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer(*initargs)

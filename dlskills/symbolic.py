@@ -61,7 +61,7 @@ class Trace:
         functions = {name: self._function(form) for name, form in _FUNCTIONS.items()}
         for name, operator in _COMPARISONS.items():
             functions[name] = self._function(f"({{0}} {operator} {{1}})", "bool")
-        functions["where"] = self._function("({0} ? {1} : {2})")
+        functions["where"] = self._where
         functions["isnan"] = self._function("({0} != {0})", "bool")
         for name, form in _LOGIC.items():
             functions[f"logical_{name}"] = self._logical(form)
@@ -91,6 +91,11 @@ class Trace:
             return self.compute(form.format(*map(self.value, operands)), kind)
 
         return call
+
+    def _where(self, condition: Any, a: Any, b: Any) -> Symbol:
+        conditions = all(getattr(operand, "kind", "") == "bool" for operand in (a, b))
+        choice = f"({self.value(condition)} ? {self.value(a)} : {self.value(b)})"
+        return self.compute(choice, "bool" if conditions else "T")
 
     def _logical(self, form: str) -> Callable[..., Symbol]:
         def call(*operands: Any) -> Symbol:
@@ -132,6 +137,9 @@ class Symbol:
     def __init__(self, trace: Trace, name: str, kind: str = "T") -> None:
         self.trace, self.name, self.kind = trace, name, kind
 
+    def __invert__(self) -> Symbol:
+        return self.trace._logical(_LOGIC["not"])(self)
+
     def __bool__(self) -> bool:
         raise UnsuitedRuleError(
             "a rule can't branch on an element's value: use xp.where(condition, a, b)"
@@ -170,4 +178,3 @@ for _name in ("and", "or", "xor"):
             _way,
             lambda self, other, _form=_LOGIC[_name]: self.trace._logical(_form)(self, other),
         )
-setattr(Symbol, "__invert__", lambda self: self.trace._logical(_LOGIC["not"])(self))  # noqa: B010

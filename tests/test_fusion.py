@@ -49,6 +49,10 @@ def test_numbers_of_numpy_are_numbers(backend):
     np.testing.assert_array_equal(to_host(total), to_host(sum_and_squares(x, 1.0, axis=0)[1]))
 
 
+def test_the_first_operand_may_be_a_scalar_of_numpy():
+    assert scaled_and_shifted(np.float64(3.0), 1.0, np.float64(0.5)) == 1.0
+
+
 def test_several_results_and_integers(backend):
     x = normal(backend, 3, 5)
     labels, classes = backend.asarray(np.array([[0], [4], [2]])), backend.asarray(np.arange(5))

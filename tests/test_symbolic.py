@@ -32,7 +32,7 @@ def test_the_text_of_a_kernel():
 @pytest.mark.parametrize("rule", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_each_array_is_named_once_to_load_it_and_once_to_store_it(rule):
     optimizer = rule(weight_decay=0.1, clip_value=1.0, grad_scale=0.5)
-    formula, numbers = optimizer._prepare({})
+    formula, numbers = optimizer._rule_and_numbers({})
     inputs, outputs, body = kernel_text(formula, 2 + len(rule.slots), len(numbers))
     arrays = [argument.removeprefix("T ") for argument in inputs.split(", ")]
     stored = [argument.removeprefix("T ") for argument in outputs.split(", ")]
@@ -118,6 +118,9 @@ BINARY = (
         "or": lambda xp, a, b: xp.where((a > 1) | (b != b), a, b),
         "xor": lambda xp, a, b: xp.where((a > 0) ^ (b > 0), a, b),
         "not": lambda xp, a, b: xp.where(~(a > b), a, b),
+        "where of conditions": lambda xp, a, b: xp.where(
+            xp.where(a > 0, b > 0, b < -1) & (a != b), a, b
+        ),
         "logical": lambda xp, a, b: xp.where(
             xp.logical_or(
                 xp.logical_and(a > 0, xp.logical_not(b > 0)), xp.logical_xor(a > 1, b > 1)

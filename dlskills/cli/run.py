@@ -82,7 +82,7 @@ def compute(
         check_folder(cache)
     if jobs is None:  # processes would share a GPU's memory, and gain little
         jobs = 1 if settings.device.startswith("cuda") else cores()
-    with resumable("what was finished is kept"):
+    with resumable("what was finished is kept", without="--fresh" if fresh else ""):
         return run_experiments(
             names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache,
             fresh=fresh,
@@ -97,13 +97,16 @@ def check_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def resumable(kept: str) -> Iterator[None]:
+def resumable(kept: str, without: str = "") -> Iterator[None]:
     """Say, where the work is interrupted, that it can be gone on with."""
     try:
         yield
     except KeyboardInterrupt:
         Console(stderr=True).print(
-            f"interrupted; {kept}: the same command goes on from there", highlight=False
+            f"interrupted; {kept}: the same command{f' without {without}' * bool(without)} goes on "
+            "from there",
+            highlight=False,
+            soft_wrap=True,
         )
         raise typer.Exit(130) from None
 
@@ -141,7 +144,7 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequen
         table.add_row(escape(str(verdict.claim.says)), escape(measured), word)
     console.print(table)
     if any(verdict.word == "not judged" for verdict in verdicts):
-        console.print("Not judged: this run has not the numbers for it.")
+        console.print("Not judged: numbers that it takes are not in this run, or not finite.")
     if records[0].quick:
         console.print("A quick run: too short for its verdicts to mean anything.")
         return

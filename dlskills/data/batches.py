@@ -2,13 +2,33 @@
 
 import operator
 import secrets
-from collections.abc import Iterator
-from typing import SupportsIndex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlskills.checks import check_choice
+
+
+@dataclass(frozen=True)
+class Bounds(Sequence[tuple[int, int]]):
+    """Where each of so many batches begins and ends: `step` apart, but the last one at `stop`."""
+
+    step: int
+    length: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, batch: Any) -> Any:
+        place = range(self.length)[batch]
+        if isinstance(place, range):
+            return [self[i] for i in place]
+        start = place * self.step
+        return start, self.stop if place == self.length - 1 else start + self.step
 
 
 class Batches:
@@ -41,8 +61,10 @@ class Batches:
 
     Attributes
     ----------
-    bounds : list of tuple of int
+    bounds : sequence of tuple of int
         Where, among an epoch's indices, each batch begins and ends.
+    largest : int
+        The number of samples in the largest batch.
     seed : int or None
         The seed given or drawn; None where a generator was given.
     generator : numpy.random.Generator
@@ -95,6 +117,7 @@ class Batches:
                 "full and nothing is left over"
             )
         self.bounds = self._bounds()
+        self.largest = max(stop - start for start, stop in (self.bounds[0], self.bounds[-1]))
         self.seed: int | None = None
         if isinstance(seed, np.random.Generator):
             self.generator = seed
@@ -112,17 +135,15 @@ class Batches:
         """Give the number of batches an epoch, a last partial one included if it is kept."""
         return len(self.bounds)
 
-    def _bounds(self) -> list[tuple[int, int]]:
+    def _bounds(self) -> Bounds:
         whole, left_over = divmod(self.size, self.batch_size)
         if self.replacement:
-            whole += left_over > 0
-        ends = [self.batch_size * batch for batch in range(1, whole + 1)]
-        if left_over and not self.replacement:
-            if self.remainder == "fold":
-                ends = ends[:-1]
-            if self.remainder != "drop" or not ends:
-                ends.append(self.size)
-        return list(zip([0, *ends], ends, strict=False))
+            count = whole + (left_over > 0)
+            return Bounds(self.batch_size, count, count * self.batch_size)
+        if self.remainder == "drop" and whole:
+            return Bounds(self.batch_size, whole, whole * self.batch_size)
+        kept = left_over > 0 and self.remainder == "keep"
+        return Bounds(self.batch_size, max(whole + kept, 1), self.size)
 
     def epoch(self) -> NDArray[np.int64]:
         """Draw the next epoch's indices, all at once, to be moved to a device in one go.
@@ -132,7 +153,7 @@ class Batches:
         numpy.ndarray
             int64. Batch `i` is ``indices[slice(*batches.bounds[i])]``.
         """
-        count = self.bounds[-1][1]
+        count = self.bounds.stop
         if self.replacement:
             return self.generator.integers(self.size, size=count)
         return self.generator.permutation(np.arange(self.size, dtype=np.int64))[:count]

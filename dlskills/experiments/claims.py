@@ -124,10 +124,11 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """``"confirmed"``, ``"not confirmed"``; or ``"not judged"``, where a number is missing."""
-        if any(math.isnan(measured.value) for measured in self.measured):
-            return "not judged"
-        return "confirmed" if self.confirmed else "not confirmed"
+        """``"confirmed"``, ``"not confirmed"``; ``"not judged"`` if a missing number decides."""
+        there = [measured for measured in self.measured if not math.isnan(measured.value)]
+        if not all(measured.holds for measured in there):
+            return "not confirmed"
+        return "confirmed" if len(there) == len(self.measured) else "not judged"
 
 
 def judge(claims: Sequence[Claim], runs: Sequence[dict[str, Any]]) -> list[Verdict]:

@@ -55,10 +55,11 @@ class SoftmaxWithLoss(Loss):
         itself: it fades where a probability is not much larger than epsilon.
     """
 
+    epsilon = 0.0
+    _classes: Any = None
+
     def __init__(self, epsilon: float = 0.0) -> None:
         self.epsilon = check_number("epsilon", epsilon, at_least=0)
-
-    _classes: Any = None
 
     def forward(self, x: Array, t: Array) -> Array:
         """The mean cross entropy.

@@ -10,7 +10,7 @@ from dlskills.checks import check_choice
 from dlskills.optimizers import schedules
 from dlskills.optimizers.adam import Adam, AdamW, AMSGrad, Lion, NAdam
 from dlskills.optimizers.adaptive import AdaDelta, AdaGrad, RMSprop
-from dlskills.optimizers.engines import ENGINES, engine
+from dlskills.optimizers.engines import ENGINES, EngineMissingError, engine
 from dlskills.optimizers.gradient_descent import SGD, Momentum, Nesterov
 from dlskills.optimizers.optimizer import Optimizer
 
@@ -59,6 +59,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "EngineMissingError",
     "Lion",
     "Momentum",
     "NAdam",

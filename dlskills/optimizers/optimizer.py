@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Mapping
+import inspect
+import sys
+from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
@@ -17,6 +19,15 @@ from dlskills.optimizers.engines.rules import Rule, Update
 from dlskills.optimizers.schedules import LearningRate, rate_at
 from dlskills.optimizers.state import State
 from dlskills.parameters import Parameters
+
+
+def _annotated(cls: type) -> Collection[str]:
+    """The names that a class annotates itself; what the annotations are is left unread."""
+    if sys.version_info >= (3, 14):  # which computes them when asked
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(cls)
 
 
 class _LearningRate:
@@ -119,7 +130,7 @@ class Optimizer:
                 f"{cls.__name__}.slots must be a tuple of names, such as ({cls.slots!r},), got "
                 f"{cls.slots!r}"
             )
-        if "lr" in vars(cls) and "lr" not in vars(cls).get("__annotations__", {}):
+        if "lr" in vars(cls) and "lr" not in _annotated(cls):
             raise TypeError(
                 f"{cls.__name__}.lr must be annotated to be a hyperparameter: lr: float = "
                 f"{vars(cls)['lr']!r}"
@@ -178,7 +189,7 @@ class Optimizer:
         if not paired:
             check_gradients(params, grads)
         state = self._state_of(params)
-        rule, coefficients = self._prepare(grads)
+        rule, coefficients = self._rule_and_numbers(grads)
         if paired:  # one pass over the flat buffers does for all parameters
             slots = [state[slot].flat for slot in self.slots]
             with params.backend.active():
@@ -213,7 +224,7 @@ class Optimizer:
         """
         self._state_of(params)
 
-    def _prepare(self, grads: Any) -> tuple[Rule, tuple[Any, ...]]:
+    def _rule_and_numbers(self, grads: Any) -> tuple[Rule, tuple[Any, ...]]:
         """The rule with all that is to be done in its pass, and the numbers that it takes."""
         rule: Rule = type(self).rule
         given: Any = self.coefficients(self.step + 1)
@@ -325,7 +336,7 @@ class Optimizer:
             raise RuntimeError(
                 f"this {type(self).__name__} holds {' and '.join(self.slots)} of other parameters "
                 "than it is given now; make one optimizer for each network, or call reset() to "
-                "start anew"
+                "start anew (plain numbers are to be changed in their mapping itself)"
             )
         return self._state.slots
 

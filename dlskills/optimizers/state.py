@@ -80,9 +80,8 @@ class State:
         # plain dict's may have been built anew, unless those we know live on elsewhere.
         if self._is_bound or any(array is not None for array in known.values()):
             return False
-        numbers = self._numbers
-        if numbers not in (None, params):  # the same numbers may be in a new mapping
-            return False
+        if self._numbers is not None and self._numbers != params:
+            return False  # the same numbers may be in a new mapping
         self._move_to(params)
         self._remember(params)
         return True

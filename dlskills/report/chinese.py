@@ -9,7 +9,6 @@ from dlskills.experiments.text import Text
 
 _WORDS = {
     "accuracy": "精度",
-    "activation": "激活函数",
     "all 0": "全 0",
     "all 0.01": "全 0.01",
     "all units alike": "所有神经元相同",
@@ -63,7 +62,6 @@ _WORDS = {
     "test (95 % interval)": "测试（95 % 区间）",
     "test accuracy": "测试精度",
     "train": "训练",
-    "train accuracy": "训练精度",
     "training": "训练",
     "trial": "试验",
     "units": "神经元",

@@ -166,9 +166,11 @@ def _option(value: Any) -> Text:
     values = _flat(value)
     if len(values) <= 8:
         return _same(json.dumps(value, ensure_ascii=False))
-    return _filled(
-        WORDS["many"], count=len(values), first=f"{values[0]:.3g}", last=f"{values[-1]:.3g}"
+    first, last = (
+        f"{item:.3g}" if isinstance(item, float) else json.dumps(item, ensure_ascii=False)
+        for item in (values[0], values[-1])
     )
+    return _filled(WORDS["many"], count=len(values), first=first, last=last)
 
 
 def _flat(value: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from dlskills.training.samples import Samples
 
 
 def accuracy(
-    network: Sequential, samples: Samples, rows: range | np.ndarray[Any, Any] | None = None
+    network: Sequential, samples: Samples, rows: int | np.ndarray[Any, Any] | None = None
 ) -> float:
     """The accuracy on samples, as many of them at a time as the samples ask for.
 
@@ -20,8 +20,8 @@ def accuracy(
     ----------
     network : Sequential
     samples : Samples
-    rows : range or numpy.ndarray, optional
-        The numbers of the samples to take, from 0 on or any; all by default.
+    rows : int or numpy.ndarray, optional
+        How many to take, from the first on, or the numbers of those to take; all by default.
 
     Returns
     -------
@@ -30,11 +30,12 @@ def accuracy(
     """
     if network.output_size == 1:
         return math.nan
-    rows = range(samples.x.shape[0]) if rows is None else rows
-    size, step, right = len(rows), samples.rows_at_a_time, 0
+    rows = samples.x.shape[0] if rows is None else rows
+    size = rows if isinstance(rows, int) else len(rows)
+    step, right = samples.rows_at_a_time, 0
     for start in range(0, size, step):
         stop = min(start + step, size)
-        part = samples.part(slice(start, stop) if isinstance(rows, range) else rows[start:stop])
+        part = samples.part(slice(start, stop) if isinstance(rows, int) else rows[start:stop])
         # whole numbers add up to the same whatever the parts
         right += round(network.accuracy(*part) * (stop - start))
     return right / size
@@ -42,8 +43,8 @@ def accuracy(
 
 def choose_rows(
     size: int, count: int | None, which: str, rng: np.random.Generator
-) -> range | np.ndarray[Any, Any]:
-    """The samples that accuracies are measured on.
+) -> int | np.ndarray[Any, Any]:
+    """The samples that accuracies are measured on, as :func:`accuracy` takes them.
 
     Parameters
     ----------
@@ -57,5 +58,5 @@ def choose_rows(
     """
     count = size if count is None else min(count, size)
     if which == "first" or count == size:
-        return range(count)
+        return count
     return np.sort(rng.permutation(size)[:count])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +12,10 @@ import numpy as np
 from dlskills.backend import Array, to_host
 from dlskills.checks import check_choice, check_count
 from dlskills.data.batches import Batches
-from dlskills.layers import SoftmaxWithLoss, check_labels
-from dlskills.optimizers import Optimizer, make_optimizer
+from dlskills.optimizers import Optimizer
 from dlskills.random import resolve_seed, stream
 from dlskills.sequential import Sequential
+from dlskills.training.arguments import SGD_PARAM, check_samples, chosen_optimizer
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.evaluation import accuracy, choose_rows
 from dlskills.training.history import History
@@ -27,8 +25,6 @@ from dlskills.training.samples import place_samples
 
 if TYPE_CHECKING:
     from dlskills.diagnostics import Monitor
-
-_SGD_PARAM: Mapping[str, Any] = MappingProxyType({"lr": 0.01})
 
 
 class DivergedError(ArithmeticError):
@@ -124,7 +120,7 @@ class Trainer:
         epochs: int = 20,
         mini_batch_size: int = 100,
         optimizer: str | Optimizer = "SGD",
-        optimizer_param: Mapping[str, Any] = _SGD_PARAM,
+        optimizer_param: Mapping[str, Any] = SGD_PARAM,
         evaluate_sample_num_per_epoch: int | None = None,
         verbose: bool = True,
         *,
@@ -157,9 +153,9 @@ class Trainer:
             raise ValueError("monitor looks at another network; make one with Monitor(network)")
         self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
-        self.optimizer = _optimizer(optimizer, optimizer_param)
-        _check_samples(network, "train", x_train, t_train)
-        _check_samples(network, "test", x_test, t_test)
+        self.optimizer = chosen_optimizer(optimizer, optimizer_param)
+        check_samples(network, "train", x_train, t_train)
+        check_samples(network, "test", x_test, t_test)
         self._batches = Batches(
             x_train.shape[0],
             self.batch_size,
@@ -171,7 +167,7 @@ class Trainer:
             network.backend,
             {"train": (x_train, t_train), "test": (x_test, t_test)},
             network.compute_dtype,
-            max(stop - start for start, stop in self._batches.bounds),
+            self._batches.largest,
             data_on_device,
         )
         self._evaluated = [
@@ -322,7 +318,7 @@ class Trainer:
         Raises
         ------
         DivergedError
-            The loss is not finite. What was recorded stays.
+            The loss, or a parameter at the end, is not finite. What was recorded stays.
         """
         with Progress(self.max_iter, "training", show=self.verbose) as progress:
             while self.current_iter < self.max_iter:
@@ -389,43 +385,4 @@ class Trainer:
         return (
             f"<Trainer of a {type(self.network).__name__} by {self.optimizer!r}: epoch "
             f"{self.current_epoch} of {self.epochs}, step {self.current_iter} of {self.max_iter}>"
-        )
-
-
-def _optimizer(optimizer: str | Optimizer, param: Mapping[str, Any]) -> Optimizer:
-    if isinstance(optimizer, str):
-        return make_optimizer(optimizer, **param)
-    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
-        raise TypeError(f"optimizer must be a name or an Optimizer, got {optimizer!r}")
-    if param is not _SGD_PARAM:
-        raise ValueError(
-            "optimizer_param goes with the name of an optimizer; give its hyperparameters to the "
-            f"optimizer itself, got {optimizer!r} and {dict(param)}"
-        )
-    return optimizer
-
-
-def _check_samples(network: Sequential, part: str, x: Array, t: Array) -> None:
-    """Refuse inputs and labels that can't be trained on, once, on the host."""
-    for name, array in ((f"x_{part}", x), (f"t_{part}", t)):
-        if not getattr(array, "shape", ()):
-            raise TypeError(
-                f"{name} must be an array with a row for each sample, got a {type(array).__name__}"
-            )
-    if x.shape[0] != t.shape[0] or x.shape[0] == 0:
-        raise ValueError(
-            f"x_{part} and t_{part} must have the same number of samples, at least one, got "
-            f"{x.shape[0]} and {t.shape[0]}"
-        )
-    network.check_input(f"x_{part}", x)
-    labels = to_host(t)
-    if labels.dtype.kind not in "biuf":
-        raise TypeError(f"t_{part} must hold numbers, such as labels from 0 on, got {labels.dtype}")
-    if isinstance(network.loss_layer, SoftmaxWithLoss) and network.output_size is not None:
-        check_labels(f"t_{part}", labels, network.output_size)
-    if part == "train" and str(x.dtype).rpartition(".")[2].startswith("uint"):
-        warnings.warn(
-            f"x_train holds whole numbers, of dtype {x.dtype}, as images do on files; networks "
-            "learn from numbers of about 1: divide pixels by 255",
-            stacklevel=3,
         )

@@ -64,7 +64,7 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
         return {}
     spaces = _spaces(study)
     count = sum(map(counts, study.get_trials(deepcopy=False)))
-    title = f"Study {study.study_name}: {len(trials)} of {count} trials completed"
+    title = f"Study {study.study_name}: {len(trials)} of {count} trials"
     figures = {}
     if any(trial.curves["score"] for trial in trials):
         figures["tuning-curves"] = plot_best_curves(trials, title, "score")

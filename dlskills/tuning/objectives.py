@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -10,8 +11,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, TypeAlias
 
 from dlskills.backend import Array
 from dlskills.checks import suggestion
@@ -19,6 +20,9 @@ from dlskills.experiments import hyperparameters
 from dlskills.experiments.settings import Settings
 from dlskills.processes import one_thread
 from dlskills.tuning.places import place_of
+
+Objective: TypeAlias = Callable[[Any], float]
+"""Takes an Optuna trial and gives a score, the higher the better."""
 
 # what a process has loaded serves all of its trials
 _digits = functools.cache(hyperparameters.digits)
@@ -62,6 +66,39 @@ class PageTask:
         return float(curves["validation_accuracy"][-1])
 
 
+def name_of(objective: Any) -> str:
+    """What tells an objective from others, in this call of the program and the next."""
+    if isinstance(objective, PageTask):
+        settings, epochs = objective.settings, objective.epochs
+        # the device is left out: a search may go on elsewhere
+        return f"the page's task, {epochs} epochs, {settings.subset}, seed {settings.seed}"
+    if isinstance(objective, str):
+        return objective
+    if isinstance(objective, functools.partial):
+        given = [*map(_plain, objective.args)]
+        given += [f"{name}={_plain(value)}" for name, value in sorted(objective.keywords.items())]
+        return f"{name_of(objective.func)} of {', '.join(given)}"
+    name: str = getattr(objective, "__qualname__", type(objective).__qualname__)
+    if "<" in name and hasattr(objective, "__code__"):  # <lambda> and <locals> may be many
+        name += f", code {_digest(objective.__code__)}"
+    return name
+
+
+def _plain(value: Any) -> str:
+    simple = isinstance(value, bool | int | float | str | None)
+    return repr(value) if simple else type(value).__qualname__
+
+
+def _digest(code: CodeType) -> str:
+    """Of what a function does; not of where it stands."""
+    constants = (
+        _digest(constant) if isinstance(constant, CodeType) else repr(constant)
+        for constant in code.co_consts
+    )
+    words = [code.co_code.hex(), *code.co_names, *constants]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
+
+
 def load_objective(name: str) -> Callable[[Any], float]:
     """A function by the name ``module:function`` or ``file.py:function``.
 
@@ -103,11 +140,14 @@ def _load_file(path: Path) -> ModuleType:
         raise ValueError(f"{str(path)!r} cannot be loaded as Python")
     _search_in(path.parent)  # as for a script: it may import what lies beside it
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
     sys.modules[name] = module  # where dataclasses and pickle look for it
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
         raise
     return module
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import optuna
 
-_PLACE, _ERROR = "place", "error"
+_PLACE, _ERROR, _CALL = "place", "error", "call"
 
 
 def place_of(trial: Any) -> int:
@@ -36,6 +36,20 @@ def taken(study: optuna.Study, trial: Any) -> bool:
 def note_error(trial: Any, error: Exception) -> None:
     """Let a trial that is about to fail count: it would fail again."""
     trial.set_user_attr(_ERROR, f"{type(error).__name__}: {error}")
+
+
+def note_call(trial: Any, call: str) -> None:
+    """Note whose a trial is that has begun."""
+    trial.set_user_attr(_CALL, call)
+
+
+def fail_those_of(study: optuna.Study, call: str) -> None:
+    """End the trials of a call whose processes are gone; their places are free again."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get(_CALL) == call:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def errors(study: optuna.Study) -> dict[int, str]:

@@ -45,6 +45,20 @@ def test_what_is_left_over_is_dropped_or_folded_in(remainder, size, batch_size, 
         assert len(together) == size - left_over
 
 
+@given(sizes, batch_sizes)
+def test_bounds_are_a_sequence(size, batch_size):
+    batches = Batches(size, batch_size, remainder="fold", seed=0)
+    bounds = list(batches.bounds)
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == size
+    assert [start for start, _ in bounds[1:]] == [stop for _, stop in bounds[:-1]]
+    assert batches.bounds[-1] == bounds[-1]
+    assert batches.bounds[1:] == bounds[1:]
+    assert batches.largest == max(stop - start for start, stop in bounds)
+    with pytest.raises(IndexError):
+        batches.bounds[len(bounds)]
+
+
 def test_other_samples_are_left_out_of_each_epoch():
     batches = Batches(10, 3, remainder="drop", seed=0)
     assert set(np.concatenate([batches.epoch() for _ in range(10)])) == set(range(10))

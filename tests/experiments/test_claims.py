@@ -69,6 +69,9 @@ def test_a_number_that_is_missing_refutes_nothing():
     assert (missing.word, missing.confirmed) == ("not judged", False)
     assert str(missing.measured[0]) == "no number"
     assert [verdict([n]).word for n in (3, 1)] == ["confirmed", "not confirmed"]
+    gone = Check(WHAT, lambda n: n["missing"], at_least=1)
+    assert verdict([3], Check(WHAT, value, at_least=2), gone).word == "not judged"
+    assert verdict([1], Check(WHAT, value, at_least=2), gone).word == "not confirmed"
 
 
 def test_a_faulty_measure_is_not_hidden():

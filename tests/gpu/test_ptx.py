@@ -62,7 +62,7 @@ class Case:
 
     @classmethod
     def of(cls, optimizer):
-        rule, numbers = optimizer._prepare({})
+        rule, numbers = optimizer._rule_and_numbers({})
         return cls(rule, len(optimizer.slots), len(numbers))
 
     @property

@@ -285,6 +285,8 @@ def test_many_values_of_an_option_are_summed_up(written):
     text = written({"one": [many]})[0].one(id="one")["text"]
     assert "list = 20 values, 1 … 0.5" in text
     assert "list = 20 个值，1 … 0.5" in text
+    many.options["list"] = ["sgd"] * 9 + [None]
+    assert 'list = 10 values, "sgd" … null' in written({"one": [many]})[0].one(id="one")["text"]
 
 
 @pytest.mark.parametrize(("uses", "none"), [(("data", "engine"), 0), ((), 2), (("data",), 1)])

@@ -33,7 +33,7 @@ def test_some_rows_alone(backend, monkeypatch):
     monkeypatch.setattr(samples, "rows_at_a_time", 3)
     assert accuracy(network, samples, rows) == expected
     first = network.accuracy(backend.asarray(x[:5]), backend.asarray(t[:5]))
-    assert accuracy(network, samples, range(5)) == first
+    assert accuracy(network, samples, 5) == first
 
 
 def test_one_output_has_no_accuracy(backend):
@@ -45,12 +45,12 @@ def test_one_output_has_no_accuracy(backend):
 @pytest.mark.parametrize("count", [None, 10, 11])
 @pytest.mark.parametrize("which", ["first", "random"])
 def test_all_rows_need_no_choice(count, which):
-    assert choose_rows(10, count, which, np.random.default_rng(0)) == range(10)
+    assert choose_rows(10, count, which, np.random.default_rng(0)) == 10
 
 
 def test_rows_are_chosen():
     rng = np.random.default_rng(0)
-    assert choose_rows(10, 4, "first", rng) == range(4)
+    assert choose_rows(10, 4, "first", rng) == 4
     drawn = choose_rows(1000, 400, "random", rng)
     assert len(set(drawn)) == 400
     assert np.all(np.diff(drawn) > 0)  # in their order: nearer in memory

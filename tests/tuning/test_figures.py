@@ -43,7 +43,7 @@ def test_a_figure_of_curves_of_rates_and_of_all_at_once(tmp_path):
     ]  # fmt: skip
     texts = {text.get_text() for text in panel.texts}
     assert texts == {"0.0001", "1", "sgd", "adam", "10", "100"}
-    assert "7 of 8 trials completed" in panel.get_title()
+    assert "7 of 8 trials" in panel.get_title()
     for name, figure in figures.items():
         save_figure(figure, tmp_path, name)
 

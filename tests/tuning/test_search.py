@@ -10,7 +10,9 @@ import pytest
 
 from dlskills import DivergedError
 from dlskills.experiments import Settings, hyperparameters
-from dlskills.tuning import PageTask, search
+from dlskills.tuning import PageTask, places, search, worker
+from dlskills.tuning import storage as storage_module
+from dlskills.tuning.objectives import name_of
 from dlskills.tuning.places import place_of
 
 optuna = pytest.importorskip("optuna")
@@ -102,8 +104,8 @@ def test_the_pages_task_knows_its_place_after_an_interruption(tmp_path, monkeypa
 HALF_A_SEARCH = """
 import os, sys
 from dlskills.tuning import search
-search_module = sys.modules["dlskills.tuning.search"]
-search_module._PULSE = 1
+from dlskills.tuning import storage
+storage._PULSE = 1
 
 def score(trial):
     if trial.number == 2:
@@ -118,9 +120,9 @@ def test_the_trial_of_a_process_that_was_killed_is_done_again(tmp_path, monkeypa
     def score(trial):
         return trial.suggest_float("lr", 1e-4, 1, log=True)
 
-    monkeypatch.setattr(search_module, "_PULSE", 1)
+    monkeypatch.setattr(storage_module, "_PULSE", 1)
     monkeypatch.setattr(search_module, "_PATIENCE", 0.5)
-    monkeypatch.setattr(search_module._Worker, "check_same", lambda self: None)
+    monkeypatch.setattr(worker.Worker, "check_same", lambda self: None)
     storage = tmp_path / "a.db"
     done = subprocess.run([sys.executable, "-c", HALF_A_SEARCH, storage], check=False, timeout=120)
     assert done.returncode == 9
@@ -131,6 +133,44 @@ def test_the_trial_of_a_process_that_was_killed_is_done_again(tmp_path, monkeypa
     whole = finished(quick(score, trials=4))
     assert sorted(value for _, value in finished(gone_on)) == sorted(value for _, value in whole)
     assert "waits for what seems to run elsewhere: trials 2" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # starts processes
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "KeyError"])
+def test_nothing_waits_for_what_an_error_has_ended(tmp_path, error):
+    path, storage = tmp_path / "ended.py", tmp_path / "a.db"
+    path.write_text(ENDED.replace("ERROR", error), encoding="utf-8")
+    first = subprocess.run([sys.executable, path, storage], check=False, timeout=120)
+    assert first.returncode != 0
+    study = optuna.load_study(study_name="dlskills", storage=f"sqlite:///{storage.as_posix()}")
+    states = [trial.state.name for trial in study.trials]
+    assert "RUNNING" not in states
+    assert "FAIL" in states  # the other process's, too, which would have taken a minute
+    (tmp_path / "fine").touch()
+    subprocess.run([sys.executable, path, storage], check=True, timeout=50)
+    assert sum(trial.state.name == "COMPLETE" for trial in study.trials) == 2
+
+
+ENDED = """
+import sys, time
+from pathlib import Path
+from dlskills.tuning import search
+
+def score(trial):
+    lr = trial.suggest_float("lr", 1e-4, 1, log=True)
+    if not Path(__file__).with_name("fine").exists():
+        begun = Path(__file__).with_name(f"begun-{trial.number}")
+        begun.touch()
+        if trial.number == 0:
+            while not begun.with_name("begun-1").exists():
+                time.sleep(0.05)
+            raise ERROR
+        time.sleep(60)
+    return lr
+
+if __name__ == "__main__":
+    search(score, trials=2, storage=sys.argv[1], jobs=2, verbose=False)
+"""
 
 
 ONE_OF_TWO = """
@@ -165,13 +205,14 @@ def test_two_searches_share_the_trials_of_one_study(tmp_path):
 def test_of_two_that_begin_the_same_trial_at_once_one_gives_way(tmp_path, monkeypatch):
     # Each finds the place free, then the other one is quicker.
     done = []
-    monkeypatch.setattr(search_module.places, "running", lambda study: set())
+    monkeypatch.setattr(places, "running", lambda study: set())
 
     def meanwhile(trial):
         done.append(trial.number)
         if len(done) == 1:  # while this trial runs, another process looks for the same place
-            told = (score, f"sqlite:///{tmp_path / 'a.db'}", "dlskills", 0, "random", "none")
-            assert not search_module._Worker(*told).run_one(place_of(trial))
+            url = f"sqlite:///{tmp_path / 'a.db'}"
+            other = worker.Worker(score, url, "dlskills", 0, "random", "none", "another call")
+            assert not other.run_one(place_of(trial))
         return score(trial)
 
     study = quick(meanwhile, trials=3, storage=tmp_path / "a.db")
@@ -189,8 +230,28 @@ def test_a_file_that_is_no_database_is_explained(tmp_path):
     (tmp_path / "notes.txt").write_text("not a database " * 100, encoding="utf-8")
     with pytest.raises(ValueError, match="notes.txt' can't be opened: .*not a database.*; give"):
         quick(storage=tmp_path / "notes.txt")
-    with pytest.raises(ValueError, match="'mysql://a/b' can't be opened: .*; give the name"):
-        quick(storage="mysql://a/b")
+    with pytest.raises(ValueError, match=r"'mysql://me:\*\*\*@a/b' can't be opened: .*; give the"):
+        quick(storage="mysql://me:secret@a/b")
+    with pytest.raises(ValueError, match="'no such ://' can't be opened: .*; give the name"):
+        quick(storage="no such ://")
+
+
+@pytest.mark.parametrize("storage", ["sqlite://", "sqlite:///:memory:"])
+def test_sqlites_ways_to_say_memory(storage):
+    assert params(quick(trials=2, storage=storage)) == params(quick(trials=2))
+    with pytest.raises(ValueError, match="several jobs need a storage to share"):
+        quick(storage=storage, jobs=2)
+
+
+def test_an_error_is_noted_with_its_line_if_that_is_the_users():
+    with pytest.raises(TypeError, match="must give a number") as caught:
+        quick(lambda trial: None)
+    assert caught.value.__notes__ == ["in trial 0, with {}"]
+    with pytest.raises(KeyError) as caught:
+        quick(lambda trial: {}[trial.suggest_int("n", 3, 3)])
+    (note,) = caught.value.__notes__
+    assert note.startswith("in trial 0, with {'n': 3}, at ")
+    assert "test_search.py:" in note
 
 
 def test_a_score_that_is_no_number_is_explained():
@@ -331,12 +392,10 @@ OBJECTIVES = {
 
 
 def test_objectives_are_told_from_each_other_and_known_again():
-    names = {key: search_module._name(make()) for key, make in OBJECTIVES.items()}
+    names = {key: name_of(make()) for key, make in OBJECTIVES.items()}
     assert len(set(names.values())) == len(OBJECTIVES)
-    assert names == {key: search_module._name(make()) for key, make in OBJECTIVES.items()}
-    assert search_module._name(PageTask(Settings(device="cpu"))) == search_module._name(
-        PageTask(Settings(device="cuda"))
-    )
+    assert names == {key: name_of(make()) for key, make in OBJECTIVES.items()}
+    assert name_of(PageTask(Settings(device="cpu"))) == name_of(PageTask(Settings(device="cuda")))
 
 
 def test_two_lambdas_are_not_mixed(tmp_path):

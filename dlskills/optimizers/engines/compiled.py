@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import CellType, CodeType, FunctionType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,10 @@ def _jitted(function: Any) -> Any:
     import numba
 
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    inner = [_jitted(cell) if isinstance(cell, FunctionType) else cell for cell in cells]
+    inner = [
+        _jitted(cell) if isinstance(cell, FunctionType) else _of_numbers() if cell is np else cell
+        for cell in cells
+    ]
     copy = FunctionType(
         function.__code__,
         function.__globals__,
@@ -165,6 +168,21 @@ def _jitted(function: Any) -> Any:
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return numba.njit(**OPTIONS)(copy)
+
+
+@functools.cache
+def _of_numbers() -> ModuleType:
+    """NumPy's namespace for single numbers: of these, Numba makes an array in where()."""
+    import numba
+
+    names = ModuleType("numpy_of_numbers")
+    vars(names).update(vars(np))
+    names.where = numba.njit(**OPTIONS)(_where)  # type: ignore[attr-defined]
+    return names
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    return a if condition else b
 
 
 def _fingerprint(value: Any) -> str | None:
