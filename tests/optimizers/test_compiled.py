@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from dlskills import SGD, Parameters, engine
+from dlskills import SGD, Optimizer, Parameters, engine
 from dlskills.optimizers import OPTIMIZERS, make_optimizer
 from dlskills.optimizers.engines import compiled, threads
 
@@ -62,6 +62,39 @@ def test_small_arrays_are_left_to_one_thread(at_work):
         SGD().update({"w": w}, {"w": np.ones_like(w)})
 
     assert at_work == set()
+
+
+class Chosen(Optimizer):
+    """Adds what where() chooses, of single numbers, in place."""
+
+    lr: float = 0.1
+    slots = ("v",)
+
+    def coefficients(self, step):
+        return (self.lr,)
+
+    @staticmethod
+    def rule(xp):
+        def update(param, grad, v, lr):
+            v += xp.where(grad * param < 0, xp.where(grad > 1, 2.0, grad), -grad)
+            param -= lr * v
+            return param, v
+
+        return update
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_where_chooses_numbers(dtype):
+    rng = np.random.default_rng(0)
+    start, grads = rng.standard_normal((2, 5000)).astype(dtype)
+    params = {name: {"w": start.copy()} for name in ("numba", "plain")}
+    for name, own in params.items():
+        optimizer = Chosen()
+        for _ in range(3):
+            with engine(name):
+                optimizer.update(own, {"w": grads})
+    assert params["numba"]["w"].dtype == dtype
+    np.testing.assert_allclose(params["numba"]["w"], params["plain"]["w"], rtol=1e-5)
 
 
 def test_updates_in_several_threads_at_once():
