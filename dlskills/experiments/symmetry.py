@@ -162,7 +162,7 @@ def _plot_units(numbers: Numbers) -> Figure:
         for row, start in zip(axes, starts, strict=True):
             _draw_units(row[first : first + SHOWN_UNITS], numbers, f"{activation}, {start}")
     figure.suptitle(
-        f"{TITLE} How the weights of four hidden units have changed (red: grown, blue: fallen)"
+        f"{TITLE}\nHow the weights of four hidden units have changed (red: grown, blue: fallen)"
     )
     return figure
 

@@ -13,6 +13,7 @@ from dlskills.experiments import (
     Text,
     optimizer_paths,
     results,
+    run,
     write_results,
 )
 
@@ -84,6 +85,22 @@ def test_figures_of_a_quick_run_say_so(tmp_path, quick):
     for path in tmp_path.glob("*.svg"):
         assert ("quick run" in path.read_text(encoding="utf-8")) is quick
     assert written(tmp_path)["quick"] is quick
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_words_leave_their_figure(name):
+    (ran,) = run([name], Settings(verbose=False), quick=True)[name]
+    for figure in EXPERIMENTS[name].plot(ran.numbers).values():
+        figure.draw_without_rendering()
+        edge = figure.bbox
+        texts = [*figure.texts, *(text for legend in figure.legends for text in legend.texts)]
+        for axes in figure.axes:
+            texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+            texts += axes.get_legend().texts if axes.get_legend() else []
+        for box in (text.get_window_extent() for text in texts if text.get_text()):
+            assert edge.fully_contains(*box.min)
+            assert edge.fully_contains(*box.max)
 
 
 def test_a_mark_is_below_all_axes():
