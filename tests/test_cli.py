@@ -230,7 +230,7 @@ def test_options_before_the_name_are_refused_not_dropped(tmp_path):
     args = ["run", "--seeds", "3", "--quick", "overfitting", "--out", str(tmp_path)]
     result = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, args)
     assert result.exit_code == 2
-    expected = "options follow the name: dlskills run overfitting --seeds --quick"
+    expected = "options follow the name: dlskills run overfitting --seeds 3 --quick"
     assert expected in ESCAPES.sub("", result.output)
 
 
@@ -252,15 +252,25 @@ def test_a_folder_that_cannot_be_written_to_shows_before_the_work(
     assert "Read-only file system" in err
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch):
-    def interrupted(*args, **options):
+@pytest.mark.parametrize(
+    ("kept", "more", "message"),
+    [
+        (0, [], "nothing was finished yet: the same command begins anew"),
+        (1, [], "1 run, or parts of some, were finished and kept: the same command goes on from"),
+        (2, ["--fresh"], "2 runs, .* the same command without --fresh goes on from there"),
+    ],
+)
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, kept, more, message):
+    def interrupted(*args, cache, **options):
+        cache.mkdir()
+        for number in range(kept):
+            (cache / f"{number}.json").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", interrupted)
-    monkeypatch.setattr(runner, "options_of", lambda experiment: {})
-    result = CliRunner().invoke(cli.app, ["run", "optimizer-paths", "--out", str(tmp_path)])
+    monkeypatch.setattr(cli.run, "run_experiments", interrupted)
+    result = CliRunner().invoke(cli.app, ["run", "--all", *more, "--out", str(tmp_path)])
     assert result.exit_code == 130
-    assert "interrupted; what was finished is kept: the same command goes on" in result.output
+    assert re.search(f"^interrupted; {message}", result.output)
 
 
 def test_other_options_than_the_tutorials_are_told(tmp_path, undrawn):

@@ -43,7 +43,11 @@ Fresh = Annotated[
     bool, typer.Option("--fresh", help="Compute anew what an earlier run left in OUT/cache.")
 ]
 
-app = typer.Typer(no_args_is_help=True, help="Run an experiment of the tutorial, or all of them.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Run an experiment of the tutorial (options follow its name), or --all of them.",
+    subcommand_metavar="NAME [OPTIONS]",
+)
 
 
 def _run(
@@ -80,9 +84,10 @@ def compute(
     check_folder(out)  # before the work: a bad one shows at once
     if cache.exists():
         check_folder(cache)
+    before = set(cache.glob("*.json"))
     if jobs is None:  # processes would share a GPU's memory, and gain little
         jobs = 1 if settings.device.startswith("cuda") else cores()
-    with resumable("what was finished is kept", without="--fresh" if fresh else ""):
+    with resumable(lambda: _kept(cache, before), without="--fresh" if fresh else ""):
         return run_experiments(
             names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache,
             fresh=fresh,
@@ -91,36 +96,57 @@ def compute(
 
 def check_folder(folder: Path) -> None:
     """Make a folder, and refuse one that can't be written to."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"nothing can be written to the folder {str(folder)!r}: {error.strerror or error}; "
+            "give another as --out"
+        ) from error
+
+
+def _kept(cache: Path, before: set[Path]) -> str:
+    count = len(set(cache.glob("*.json")) - before)
+    return f"{count} run{'s' * (count > 1)}, or parts of some, were finished and kept" * (count > 0)
 
 
 @contextlib.contextmanager
-def resumable(kept: str, without: str = "") -> Iterator[None]:
-    """Say, where the work is interrupted, that it can be gone on with."""
+def resumable(kept: Callable[[], str], without: str = "") -> Iterator[None]:
+    """Say, where the work is interrupted, what of it is kept, and how to go on.
+
+    Parameters
+    ----------
+    kept : callable
+        Gives that in words; none if it is nothing.
+    without : str, optional
+        The option that would do it all again.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        Console(stderr=True).print(
-            f"interrupted; {kept}: the same command{f' without {without}' * bool(without)} goes on "
-            "from there",
-            highlight=False,
-            soft_wrap=True,
-        )
+        again = f"the same command{f' without {without}' * bool(without)}"
+        words = kept()
+        told = f"{words}: {again} goes on from there" if words else (
+            f"nothing was finished yet: {again} begins anew"
+        )  # fmt: skip
+        Console(stderr=True).print(f"interrupted; {told}", highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
 
 
 def _show(records: Sequence[Record], out: Path) -> None:
     verdicts, paths = write_results(records, out)
     experiment = EXPERIMENTS[records[0].experiment]
+    console = Console()
+    if records[0].quick:
+        console.print("A quick run: too short for its verdicts to mean anything.")
     columns, rows = experiment.table(records[0].numbers)
     title = str(experiment.TITLE)
     table = Table(*columns, title=f"{title} (seed {records[0].settings.seed})"
                   if len(records) > 1 else title)  # fmt: skip
     for row in rows:
         table.add_row(*row)
-    console = Console()
     console.print(table)
     if verdicts:
         show_verdicts(console, verdicts, records)
@@ -130,7 +156,7 @@ def _show(records: Sequence[Record], out: Path) -> None:
 
 def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequence[Record]) -> None:
     """Print what the tutorial says, whether it was seen, and the numbers."""
-    table = Table("what the tutorial says", "measured", "", show_lines=True)
+    table = Table("what the tutorial says", "measured", "verdict", show_lines=True)
     for verdict in verdicts:
         measured = "\n".join(
             f"{measured.check.what}: {measured} [expected {measured.check.bounds}]"
@@ -146,7 +172,6 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequen
     if any(verdict.word == "not judged" for verdict in verdicts):
         console.print("Not judged: numbers that it takes are not in this run, or not finite.")
     if records[0].quick:
-        console.print("A quick run: too short for its verdicts to mean anything.")
         return
     if changed := changed_options(records[0]):
         console.print(f"With other {', '.join(changed)} than the tutorial's: verdicts on that.")
@@ -176,14 +201,14 @@ def run_all(
         if every:
             raise typer.BadParameter("give --all or the name of an experiment, not both")
         given = [
-            f"--{name}"
-            for name in context.params
+            f"--{name}" if value is True else f"--{name} {value}"
+            for name, value in context.params.items()
             if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
         ]
         if given:
             raise typer.BadParameter(
                 f"options follow the name: dlskills run {context.invoked_subcommand} "
-                f"{' '.join(given)} ..."
+                f"{' '.join(given)}"
             )
         return
     if not every:

@@ -23,6 +23,9 @@ from dlskills.tuning.search import check_optuna
 if TYPE_CHECKING:
     import optuna
 
+BEST = 10
+"""Trials in the table."""
+
 
 def tune(
     objective: Annotated[
@@ -72,17 +75,23 @@ def tune(
 
         def score(trial):
             lr = trial.suggest_float("lr", 1e-4, 1, log=True)
-            return train(lr)  # the higher, the better
+            for epoch in range(30):
+                accuracy = train_on(lr)  # the higher, the better
+                trial.report(accuracy, epoch)  # for curves, and for pruning
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+            return accuracy
 
         dlskills tune my.py:score --study mine --trials 30 --jobs 2
 
-    Scores that it gives to trial.report(score, step) on the way are drawn as
-    curves.
+    A trial is pruned if it is below the median of the others, from the 11th
+    trial and the 11th step on. A NaN, or an ArithmeticError, is a failed
+    trial; any other error ends the search.
     """
     check_optuna()  # before any folder is made
     task = PageTask(Settings(seed, device, subset), epochs) if objective is None else objective
     check_folder(out)
-    with resumable("what was finished is kept in the study"):
+    with resumable(lambda: "what was finished is kept in the study"):
         found = search(
             task,
             trials=trials,
@@ -105,13 +114,16 @@ def _show(study: optuna.Study, out: Path) -> None:
     summary = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     if ranked:
         names = sorted({name for trial in ranked for name in params[trial.number]})
-        table = Table("place", "trial", *names, "score", title=f"Study {study.study_name}")
-        for place, trial in enumerate(ranked[:10]):
+        shown = f", the best {BEST} trials" * (len(ranked) > BEST)
+        table = Table("place", "trial", *names, "score", title=f"Study {study.study_name}{shown}")
+        for place, trial in enumerate(ranked[:BEST]):
             values = (params[trial.number].get(name, "") for name in names)
             texts = (f"{v:.3g}" if isinstance(v, float) else escape(str(v)) for v in values)
             table.add_row(str(place + 1), str(trial.number), *texts, f"{trial.score:.4g}")
         console.print(table)
     console.print(f"{len(states)} trials: {summary}", highlight=False)
+    if infinite := states.count("complete") - len(ranked):
+        console.print(f"{infinite} of infinite score, left out above and in figures")
     for number, error in list(errors(study).items())[:5]:
         console.print(f"trial {number} failed: {escape(error)}", soft_wrap=True, highlight=False)
     figures = plot_study(study)

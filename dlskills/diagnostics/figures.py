@@ -83,9 +83,10 @@ def curves(monitor: Monitor) -> Figure:
 
 
 def _panel(panel: Axes, monitor: Monitor, measure: str, shown: Any, label: str, log: bool) -> None:
-    _draw(panel, monitor, monitor.history(measure), shown)
+    history = monitor.history(measure)
+    _draw(panel, monitor, history, shown)
     panel.set_ylabel(label)
-    if log:
+    if log and np.any(history[:, list(shown)] > 0):
         panel.set_yscale("log", nonpositive="mask")
 
 

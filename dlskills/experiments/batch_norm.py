@@ -266,7 +266,7 @@ def table(numbers: Numbers) -> Table:
             last = f"diverged: {found['where']}" if found else f"{values[-1]:.3f}"
             row += [f"{_mean(numbers, scale, name):.3f}", last]
         rows.append(row)
-    columns = ["std", "mean accuracy with", "last", "mean without", "last"]
+    columns = ["std", "mean accuracy with", "last with", "mean without", "last without"]
     return columns, rows
 
 

@@ -133,9 +133,10 @@ def run(
                 wanted.append(record)
             else:
                 records[name, seed] = found
-    for record in _work(wanted, jobs, settings.verbose):
+    for record in _work(wanted, jobs, settings.verbose, None if fresh else cache, cache):
         records[record.experiment, record.settings.seed] = record
         _write(cache, record)
+        _forget_parts(cache, record)
     return {name: [records[key] for key in sorted(records) if key[0] == name] for name in names}
 
 
@@ -167,31 +168,39 @@ def _place(device: str) -> tuple[str, str]:
     return str(backend), engine_for(backend.empty((1_000_000,), "float32")).name
 
 
-def _work(records: Sequence[Record], jobs: int, verbose: bool) -> Iterator[Record]:
-    parts = [(whole, _split(record)) for whole, record in enumerate(records)]
-    if jobs == 1 or sum(len(own) for _, own in parts) <= 1:
+def _work(
+    records: Sequence[Record], jobs: int, verbose: bool, earlier: Path | None, cache: Path | None
+) -> Iterator[Record]:
+    """Each record with its numbers, as they are done; parts are kept until the whole is."""
+    parts = [_split(record) for record in records]
+    if jobs == 1 or sum(map(len, parts)) <= 1:
         for record in records:
             yield _finish(_run_one(record))
         return
     forced = forced_engine()
-    progress = Progress(sum(len(own) for _, own in parts), "experiments", show=verbose)
-    with progress, processes(jobs) as pool:
-        futures = {
-            pool.submit(_run_one, _silent(part), forced): (whole, place)
-            for whole, own in parts
-            for place, part in enumerate(own)
-        }
-        found: list[dict[int, Record]] = [{} for _ in records]
-        for future in concurrent.futures.as_completed(futures):
-            whole, place = futures[future]
-            found[whole][place] = future.result()
+    found = [[_read(earlier, part) if len(own) > 1 else None for part in own] for own in parts]
+    left = [(i, j) for i, own in enumerate(found) for j, part in enumerate(own) if part is None]
+    progress = Progress(len(left), "experiments", show=verbose)
+    with progress, processes(min(jobs, max(len(left), 1))) as pool:
+        futures = {pool.submit(_run_one, _silent(parts[i][j]), forced): (i, j) for i, j in left}
+        done = concurrent.futures.as_completed(futures)
+        for i, own in enumerate(found):
+            if None not in own:  # of which all but the whole was there
+                yield _whole(records[i], own, progress)
+        for future in done:
+            i, j = futures[future]
+            found[i][j] = part = future.result()
             progress.advance()
-            if len(found[whole]) == len(parts[whole][1]):
-                own = [found[whole][i] for i in sorted(found[whole])]
-                record = _finish(_merge(records[whole], own))
-                seconds = f"{record.seconds:.1f} s"
-                progress.note(f"{record.experiment}, seed {record.settings.seed}: {seconds}")
-                yield record
+            if None in found[i]:
+                _write(cache, part)
+            else:
+                yield _whole(records[i], found[i], progress)
+
+
+def _whole(record: Record, parts: Sequence[Record | None], progress: Progress) -> Record:
+    record = _finish(_merge(record, [part for part in parts if part is not None]))
+    progress.note(f"{record.experiment}, seed {record.settings.seed}: {record.seconds:.1f} s")
+    return record
 
 
 def _run_one(record: Record, forced: str | None = None) -> Record:
@@ -307,3 +316,11 @@ def _write(folder: Path | None, record: Record) -> None:
     with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
         file.write(text)
     Path(file.name).replace(_cache_path(folder, record))
+
+
+def _forget_parts(folder: Path | None, record: Record) -> None:
+    """Remove what was kept of a run until it was whole."""
+    parts = _split(record)
+    if folder is not None and len(parts) > 1:
+        for part in parts:
+            _cache_path(folder, part).unlink(missing_ok=True)

@@ -123,7 +123,7 @@ def train_on_mnist(
             progress.advance()
             if settings.verbose and i % 100 == 0:
                 last = (f"{name} {float(loss[-1]):.3f}" for name, loss in training.losses.items())
-                progress.note(f"iteration {i}, loss: {', '.join(last)}")
+                progress.note(f"iteration {i}, loss: {'; '.join(last)}")
     return {
         "train_loss": training.fetched(),
         "test_accuracy": {n: network.accuracy(x_test, t_test) for n, network in networks.items()},

@@ -212,7 +212,10 @@ def below_all(name: str, **bounds: Any) -> Check:
 def smaller_gap(plain: str, other: str, **bounds: Any) -> Check:
     """That the gap of `other` is smaller than that of `plain`."""
     return Check(
-        Text(f"gap: “{plain}” minus “{other}”", f"精度差距：“{plain}”减“{other}”"),
+        Text(
+            f"gap, percentage points: “{plain}” minus “{other}”",
+            f"精度差距（百分点）：“{plain}”减“{other}”",
+        ),
         lambda n: gap(n, plain) - gap(n, other),
         form=".1%",
         **bounds,
@@ -222,7 +225,10 @@ def smaller_gap(plain: str, other: str, **bounds: Any) -> Check:
 def better_on_test(plain: str, other: str, **bounds: Any) -> Check:
     """That the accuracy on test images is higher with `other` than with `plain`."""
     return Check(
-        Text(f"test accuracy: “{other}” minus “{plain}”", f"测试精度：“{other}”减“{plain}”"),
+        Text(
+            f"test accuracy, percentage points: “{other}” minus “{plain}”",
+            f"测试精度（百分点）：“{other}”减“{plain}”",
+        ),
         lambda n: accuracy(n, other, "test") - accuracy(n, plain, "test"),
         form=".1%",
         **bounds,

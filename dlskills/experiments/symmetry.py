@@ -21,7 +21,7 @@ from dlskills.plotting import new_figure, plot_curves, smooth_curve, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = Text("Can weights start at 0?", "可以将权重初始值设为 0 吗")
+TITLE = Text("Can weights start at 0?", "可以将权重初始值设为 0 吗？")
 ABOUT = Text(
     "Networks with one hidden layer of 48 units learn 10,000 digits of MNIST (or all, with the "
     "full data) from weights that are all 0, all 0.01, or random (Xavier's for sigmoid, He's for "

@@ -30,6 +30,8 @@ class Trial(NamedTuple):
         The score over time, and whatever else was recorded, an entry an epoch.
     tie : float, default 0
         Decides between trials of the same score: the lower, the better.
+    steps : sequence of int, optional
+        At which the curves were recorded; by default 1, 2, ...
     """
 
     number: int
@@ -37,6 +39,7 @@ class Trial(NamedTuple):
     score: float
     curves: Mapping[str, Sequence[float]]
     tie: float = 0.0
+    steps: Sequence[int] | None = None
 
 
 def best(trials: Sequence[Trial]) -> list[Trial]:
@@ -60,7 +63,9 @@ def _ranks(values: Sequence[float]) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[which]
 
 
-def plot_best_curves(trials: Sequence[Trial], title: str, ylabel: str) -> Figure:
+def plot_best_curves(
+    trials: Sequence[Trial], title: str, ylabel: str, xlabel: str = "epoch"
+) -> Figure:
     """A panel for each of the best 20 trials, the best one first."""
     shown = best(trials)[:SHOWN]
     columns = min(5, len(shown))
@@ -72,7 +77,7 @@ def plot_best_curves(trials: Sequence[Trial], title: str, ylabel: str) -> Figure
         panel.remove()
     for place, (panel, trial) in enumerate(zip(axes.flat, shown, strict=False)):
         for i, (name, curve) in enumerate(trial.curves.items()):
-            epochs = range(1, len(curve) + 1)
+            epochs = range(1, len(curve) + 1) if trial.steps is None else trial.steps
             panel.plot(
                 epochs, curve, color=COLORS[i], marker=MARKERS[i], label=name,
                 markevery=max(len(curve) // 5, 1), markersize=4,
@@ -83,7 +88,7 @@ def plot_best_curves(trials: Sequence[Trial], title: str, ylabel: str) -> Figure
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     for column in axes.T:  # the lowest row may end before the last column
         lowest = [panel for panel in column if panel.figure is not None][-1]
-        lowest.set_xlabel("epoch")
+        lowest.set_xlabel(xlabel)
         lowest.tick_params(labelbottom=True)
     figure.supylabel(ylabel, fontsize=11)
     figure.suptitle(title)

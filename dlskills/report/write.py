@@ -190,7 +190,10 @@ def _say(text: Text, languages: Sequence[str], element: str = "span") -> str:
     """A text in each of the page's languages, of which the style shows one."""
     from markupsafe import Markup, escape
 
-    said = [(LANGUAGES[language][0], getattr(text, language)) for language in languages]
+    said = [
+        (LANGUAGES[language][0], getattr(text, language).replace(" %", "\N{NO-BREAK SPACE}%"))
+        for language in languages
+    ]
     # what is the same in all of them is in none of them: numbers, names
     if len({words for _, words in said}) == 1:
         return escape(said[0][1])

@@ -30,6 +30,7 @@ def completed(study: optuna.Study) -> list[Trial]:
             {name: value for name, value in trial.params.items() if _is_number(value)},
             trial.value,
             {"score": [_finite(score) for _, score in sorted(trial.intermediate_values.items())]},
+            steps=sorted(trial.intermediate_values),
         )
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if math.isfinite(trial.value)
@@ -67,8 +68,8 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
     title = f"Study {study.study_name}: {len(trials)} of {count} trials"
     figures = {}
     if any(trial.curves["score"] for trial in trials):
-        figures["tuning-curves"] = plot_best_curves(trials, title, "score")
-    names = sorted({name for trial in trials for name in trial.params})
+        figures["tuning-curves"] = plot_best_curves(trials, title, "score", "step")
+    names = [name for name in spaces if any(name in trial.params for trial in trials)]
     if names:
         labels = {name: name.replace("_", " ") for name in names}
         log = [name for name in names if spaces[name].log]

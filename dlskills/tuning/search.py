@@ -80,7 +80,8 @@ def search(
         the trial alone; or by Optuna's tree-structured Parzen estimator, which learns from the
         trials before.
     pruner : {"median", "none"}, default "median"
-        Whether trials below the median of the others are given up.
+        Whether trials below the median of the others are given up, from the 11th trial and the
+        11th step on.
     storage : str or path, optional
         A file for SQLite, made if it is not there; or any URL of a database that Optuna takes,
         such as ``"mysql://..."``, for several machines: what one of them does, the others leave

@@ -112,6 +112,7 @@ class Worker:
         except Exception as error:
             if not isinstance(error, optuna.TrialPruned):
                 error.add_note(f"in trial {trial.number}, with {trial.params}{_where(error)}")
+                error.add_note("(a trial that may fail gives NaN, or raises an ArithmeticError)")
             raise
 
     def give_up(self) -> None:

@@ -184,6 +184,60 @@ def test_a_forced_engine_is_forced_in_processes_too(fake, monkeypatch, jobs):
             assert record.engine == name
 
 
+@pytest.fixture
+def in_threads(monkeypatch):
+    """In place of processes, to which nothing has to be sent."""
+    monkeypatch.setattr(runner, "processes", concurrent.futures.ThreadPoolExecutor)
+
+
+def test_what_was_finished_of_a_run_is_kept_until_it_is_whole(fake, in_threads, tmp_path):
+    fake.SPLIT, work = "scales", fake.run
+
+    def interrupted(settings, *, steps=9, scales=(1, 2, 3)):
+        if scales == [3]:
+            raise KeyboardInterrupt
+        return work(settings, steps=steps, scales=scales)
+
+    fake.run = interrupted
+    told = {"jobs": 2, "cache": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        experiments.run(["fake"], QUIET, **told)
+    assert 1 <= len(list(tmp_path.iterdir())) <= 2
+    kept = {call[2] for call in fake.calls}
+
+    def whole(settings, *, steps=9, scales=(1, 2, 3)):
+        return work(settings, steps=steps, scales=scales)
+
+    fake.run = whole
+    fake.calls.clear()
+    (records,) = experiments.run(["fake"], QUIET, **told).values()
+    assert records[0].numbers == numbers(scales=(1, 2, 3))
+    again = [call[2] for call in fake.calls]
+    assert len(again) + len(kept) >= 3
+    assert len(again) < 3
+    (path,) = tmp_path.iterdir()  # the whole
+    assert json.loads(path.read_text())["numbers"] == records[0].numbers
+
+
+def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, tmp_path):
+    fake.SPLIT = "scales"
+    (records,) = experiments.run(["fake"], QUIET).values()
+    for part in runner._split(records[0]):
+        runner._write(tmp_path, runner._run_one(part))
+    fake.calls.clear()
+    told = {"jobs": 2, "cache": tmp_path}
+    (again,) = experiments.run(["fake"], QUIET, **told).values()
+    assert fake.calls == []
+    assert again[0].numbers == records[0].numbers
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    for part in runner._split(records[0]):
+        runner._write(tmp_path, runner._run_one(part))
+    fake.calls.clear()
+    experiments.run(["fake"], QUIET, fresh=True, **told)
+    assert len(fake.calls) == 2
+
+
 def test_a_single_part_needs_no_process(fake, monkeypatch):
     monkeypatch.setattr(runner, "processes", None)
     (records,) = experiments.run(["fake"], QUIET, jobs=2).values()

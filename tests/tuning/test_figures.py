@@ -34,7 +34,7 @@ def test_a_figure_of_curves_of_rates_and_of_all_at_once(tmp_path):
     lr = found.best_trial.params["lr"]
     assert figures["tuning-curves"].axes[0].get_lines()[0].get_ydata().tolist() == [0, lr, 2 * lr]
     rates = {panel.get_xlabel(): panel for panel in figures["tuning-rates"].axes}
-    assert list(rates) == ["batch size", "lr"]  # names are no rates
+    assert list(rates) == ["lr", "batch size"]  # names are no rates
     assert rates["lr"].get_xscale() == "log"
     assert rates["batch size"].get_xscale() == "linear"
     panel = figures["tuning-parallel"].axes[0]
@@ -65,6 +65,17 @@ def test_a_line_goes_through_the_values_of_its_trial():
 def test_equal_scores_can_be_drawn(tmp_path):
     figures = plot_study(study(lambda trial: trial.suggest_int("n", 1, 1), 2))
     save_figure(figures["tuning-parallel"], tmp_path, "equal")
+
+
+def test_curves_are_drawn_at_the_steps_that_were_reported():
+    def stepwise(trial):
+        for epoch in range(4):
+            trial.report(epoch, 100 * epoch)
+        return trial.suggest_float("lr", 0, 1)
+
+    figure = plot_study(study(stepwise, 2))["tuning-curves"]
+    assert list(figure.axes[0].get_lines()[0].get_xdata()) == [0, 100, 200, 300]
+    assert figure.axes[0].get_xlabel() == "step"
 
 
 def test_infinite_scores_are_left_out(tmp_path):
