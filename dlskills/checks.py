@@ -35,16 +35,17 @@ def check_number(
     return number
 
 
-def check_count(name: str, value: Any, at_least: int = 1) -> int:
+def check_count(name: str, value: Any, at_least: int = 1, remedy: str = "") -> int:
     """The value as a Python int, refused unless it is a whole number, ``>= at_least``."""
+    remedy = remedy and f"; {remedy}"
     try:
         if isinstance(value, bool):
             raise TypeError
         count = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+        raise TypeError(f"{name} must be a whole number, got {value!r}{remedy}") from None
     if count < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {count}")
+        raise ValueError(f"{name} must be at least {at_least}, got {count}{remedy}")
     return count
 
 

@@ -1,15 +1,14 @@
 """Mini-batches: which samples each training step sees, drawn on the host from a seed."""
 
-import operator
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlskills.checks import check_choice
+from dlskills.checks import check_choice, check_count
+from dlskills.random import fresh_seed
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,9 @@ class Batches:
         remainder: str = "keep",
         seed: int | np.random.Generator | None = None,
     ) -> None:
-        self.size = _integer("size", size, 1, "Give the number of samples, such as len(x_train).")
-        self.batch_size = _integer(
-            "batch_size", batch_size, 1, "Give the number of samples a batch, such as 100."
+        self.size = check_count("size", size, remedy="give the number of samples: len(x_train)")
+        self.batch_size = check_count(
+            "batch_size", batch_size, remedy="give the number of samples a batch, such as 100"
         )
         if not isinstance(replacement, bool | np.bool_):
             raise TypeError(
@@ -122,11 +121,11 @@ class Batches:
         if isinstance(seed, np.random.Generator):
             self.generator = seed
         else:
-            self.seed = _integer(
+            self.seed = check_count(
                 "seed",
-                secrets.randbits(63) if seed is None else seed,
-                0,
-                "Give that, a numpy.random.Generator, or nothing for a fresh seed.",
+                fresh_seed() if seed is None else seed,
+                at_least=0,
+                remedy="give that, a numpy.random.Generator, or nothing for a fresh seed",
             )
             # PCG64 by name: what default_rng() means may change between versions of NumPy.
             self.generator = np.random.Generator(np.random.PCG64(self.seed))
@@ -172,16 +171,3 @@ class Batches:
             f"Batches({self.size}, {self.batch_size}, "
             f"replacement={self.replacement}, {rest}seed={source})"
         )
-
-
-def _integer(name: str, value: object, least: int, remedy: str) -> int:
-    message = f"{name} must be an integer of at least {least}; got {value!r}. {remedy}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
-        raise TypeError(message)
-    try:
-        integer = operator.index(value)
-    except TypeError:  # An array has __index__, but keeps it only where it is one integer.
-        raise TypeError(message) from None
-    if integer < least:
-        raise ValueError(message)
-    return integer

@@ -178,25 +178,25 @@ NOT_INTEGERS = [2.0, "2", True, np.bool_(True), None, np.array([1, 2]), np.array
 
 @pytest.mark.parametrize("value", NOT_INTEGERS, ids=repr)
 def test_refuses_what_is_no_integer(value):
-    with pytest.raises(TypeError, match=r"^size must be an integer of at least 1; got .*len\(x_"):
+    with pytest.raises(TypeError, match=r"^size must be a whole number, got .*len\(x_train"):
         Batches(value, 1)
-    with pytest.raises(TypeError, match=r"^batch_size must be an integer of at least 1; got .*100"):
+    with pytest.raises(TypeError, match=r"^batch_size must be a whole number, got .*100"):
         Batches(1, value)
     if value is not None:
-        with pytest.raises(TypeError, match=r"^seed must be an integer of at least 0; got .*fresh"):
+        with pytest.raises(TypeError, match=r"^seed must be a whole number, got .*fresh"):
             Batches(1, 1, seed=value)
 
 
 @pytest.mark.parametrize("value", [0, -1])
 def test_refuses_sizes_below_one(value):
-    with pytest.raises(ValueError, match=f"^size must be an integer of at least 1; got {value}"):
+    with pytest.raises(ValueError, match=f"^size must be at least 1, got {value}; give"):
         Batches(value, 1)
-    with pytest.raises(ValueError, match=f"^batch_size must be .* at least 1; got {value}"):
+    with pytest.raises(ValueError, match=f"^batch_size must be at least 1, got {value}; give"):
         Batches(1, value)
 
 
 def test_refuses_a_negative_seed():
-    with pytest.raises(ValueError, match=r"^seed must be an integer of at least 0; got -1"):
+    with pytest.raises(ValueError, match=r"^seed must be at least 0, got -1; give"):
         Batches(1, 1, seed=-1)
 
 
