@@ -63,7 +63,7 @@ every_schedule = pytest.mark.parametrize("schedule", ALL, ids=repr)
         (Chain((2, Chain((1, 0.4), (9, 0.3))), (1, 0.2)), {0: 0.4, 1: 0.3, 2: 0.2, 99: 0.2}),
         (Chain((3, lambda step: step / 10)), {0: 0, 2: 0.2, 50: 5}),
     ],
-    ids=lambda value: repr(value) if callable(value) else "",
+    ids=lambda value: repr(value).split(" at 0x")[0] if callable(value) else "",
 )
 def test_values(schedule, values):
     for step, value in values.items():
