@@ -357,7 +357,7 @@ def matmul_into(out: Array, a: Array, b: Array) -> None:
         out[...] = xp.matmul(a, b)
 
 
-def sum_into(out: Array, array: Array, axis: int | tuple[int, ...]) -> None:
+def sum_into(out: Array, array: Array, axis: int | tuple[int, ...] | None) -> None:
     """``out[...] = xp.sum(array, axis=axis)``, without the temporary where there is a way."""
     xp = namespace(out)
     if xp is np:  # which alone adds up half precision in half precision

@@ -3,7 +3,8 @@
 Array libraries run a formula operation by operation: each is a pass over memory, and on a GPU a
 launch, which costs more than the arithmetic of a small network's layer. The decorators here take
 the formula as it stands in a layer. On CuPy it is run once over symbols
-(:mod:`dlskills.symbolic`) and becomes one kernel; elsewhere it is simply called.
+(:mod:`dlskills.symbolic`) and becomes one kernel; elsewhere it is simply called. So it is on CuPy
+where no kernel can be made of it, with a warning, and for arrays of integers.
 
 >>> import numpy as np
 >>> @elementwise
@@ -16,14 +17,16 @@ array([0., 0.])
 from __future__ import annotations
 
 import functools
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from dlskills.backend import Array, library_of, namespace, sum_dtype, sum_into
-from dlskills.symbolic import Trace
+from dlskills.backend import Array, is_dtype, library_of, namespace, sum_dtype, sum_into
+from dlskills.symbolic import Trace, UnsuitedRuleError, traced
 
 Formula: TypeAlias = Callable[[ModuleType], Callable[..., Any]]
 """Given a namespace, a function of arrays and numbers that gives an array, or a tuple of them."""
@@ -49,8 +52,9 @@ class elementwise:
     def __call__(self, *operands: Any) -> Any:
         """The formula's result."""
         operands = operands[0], *map(_plain, operands[1:])
-        if library_of(operands[0]) == "cupy":
-            return _elementwise_kernel(self.formula, _kinds(operands))(*operands)
+        kernel = _kernel(_elementwise_kernel, self.formula, operands)
+        if kernel is not None:
+            return kernel(*operands)
         return _function(self.formula, namespace(operands[0]))(*operands)
 
 
@@ -61,14 +65,17 @@ class summed(elementwise):
     """
 
     def __call__(  # type: ignore[override]
-        self, *operands: Any, axis: int | tuple[int, ...], out: Sequence[Array] | None = None
+        self,
+        *operands: Any,
+        axis: int | tuple[int, ...] | None,
+        out: Sequence[Array] | None = None,
     ) -> Any:
         """The sums over axes; the first operand has the full shape.
 
         Parameters
         ----------
         *operands : array or number
-        axis : int or tuple of int
+        axis : int or tuple of int, or None for all axes
         out : sequence of array, optional
             Where the sums are written to.
 
@@ -79,26 +86,32 @@ class summed(elementwise):
         operands = operands[0], *map(_plain, operands[1:])
         first = operands[0]
         xp = namespace(first)
-        if library_of(first) == "cupy":
-            kernel, count = _sum_kernel(self.formula, _kinds(operands))
+        made = _kernel(_sum_kernel, self.formula, operands)
+        if made is not None:
+            kernel, count = made
             out = _empty_sums(xp, first, axis, count) if out is None else out
             kernel(*operands, *out, axis=axis)
         else:
             results = _function(self.formula, xp)(*operands)
             results = results if isinstance(results, tuple) else (results,)
             if out is None:
-                wide = sum_dtype(xp, first.dtype)
-                sums = (xp.sum(result, axis=axis, dtype=wide) for result in results)
-                out = [xp.astype(total, first.dtype, copy=False) for total in sums]
+                out = [_sum(xp, result, axis) for result in results]
             else:
                 for into, result in zip(out, results, strict=True):
                     sum_into(into, result, axis=axis)
         return tuple(out) if len(out) > 1 else out[0]
 
 
+def _sum(xp: ModuleType, array: Array, axis: int | tuple[int, ...] | None) -> Array:
+    total = xp.sum(array, axis=axis, dtype=sum_dtype(xp, array.dtype))
+    return xp.astype(total, array.dtype, copy=False)
+
+
 def _empty_sums(
-    xp: ModuleType, like: Array, axis: int | tuple[int, ...], count: int
+    xp: ModuleType, like: Array, axis: int | tuple[int, ...] | None, count: int
 ) -> list[Array]:
+    if axis is None:
+        axis = tuple(range(like.ndim))
     axes = {a % like.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
     shape = tuple(n for i, n in enumerate(like.shape) if i not in axes)
     return [xp.empty(shape, dtype=like.dtype) for _ in range(count)]
@@ -113,6 +126,29 @@ def _function(formula: Formula, xp: ModuleType) -> Callable[..., Any]:
 
 
 _LETTERS = "TABCDEFGHIJKLMNOPQRS"  # CuPy's names for dtypes still open are single letters
+
+
+def _kernel(make: Callable[[Formula, str], Any], formula: Formula, operands: Sequence[Any]) -> Any:
+    """The kernel for these operands; None where the formula is to be called."""
+    first = operands[0]
+    if library_of(first) != "cupy" or not is_dtype(namespace(first), first.dtype, "real floating"):
+        return None
+    return make(formula, _kinds(operands))
+
+
+def _or_none(make: Callable[[Formula, str], Any]) -> Callable[[Formula, str], Any]:
+    """None where no kernel can be made of a formula, of which a user is told once."""
+
+    @functools.cache
+    def made(formula: Formula, kinds: str) -> Any:
+        try:
+            return make(formula, kinds)
+        except UnsuitedRuleError as error:
+            name = getattr(formula, "__name__", "a formula")
+            warnings.warn(f"{name}: {error}; it runs operation by operation", stacklevel=4)
+            return None
+
+    return made
 
 
 def _plain(operand: Any) -> Any:
@@ -130,17 +166,20 @@ def _traced(formula: Formula, kinds: str) -> tuple[str, list[str], list[str], li
     trace = Trace()
     names = [f"in{i}" for i in range(len(kinds))]
     types = [_LETTERS[i] if kind == "a" else "T" for i, kind in enumerate(kinds)]
-    results = formula(trace.namespace)(*(trace.load(f"T({name})") for name in names))
+    loaded = [trace.load(f"T({name})") for name in names]
+    results = traced(lambda *values: formula(trace.namespace)(*values), loaded)
     results = results if isinstance(results, tuple) else (results,)
     parameters = ", ".join(map(" ".join, zip(types, names, strict=True)))
     return parameters, names, trace.lines, [trace.value(result) for result in results]
 
 
 def _name(formula: Formula) -> str:
-    return f"dlskills_{getattr(formula, '__name__', 'formula').strip('_')}"
+    # what C++ takes for a name: a lambda's has brackets, and Python's may have any letters
+    words = re.sub(r"\W", "_", getattr(formula, "__name__", "formula"), flags=re.ASCII)
+    return f"dlskills_{words.strip('_') or 'formula'}"
 
 
-@functools.cache
+@_or_none
 def _elementwise_kernel(formula: Formula, kinds: str) -> Any:
     import cupy
 
@@ -171,7 +210,7 @@ template <class T> __device__ Sums<T> terms({arguments}) {{
 """
 
 
-@functools.cache
+@_or_none
 def _sum_kernel(formula: Formula, kinds: str) -> tuple[Any, int]:
     import cupy
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, backend_of, namespace, to_host
+from dlskills.backend import Array, backend_of, namespace, sum_dtype, to_host
 from dlskills.parameters import Parameters
 
 
@@ -87,10 +87,23 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
     Returns
     -------
     float or array, shape ()
-        Stays on a GPU, so that nothing waits for it. NaN if a gradient is.
+        Stays on a GPU, so that nothing waits for it. NaN if a gradient is. For gradients in half
+        precision, whose squares soon are infinite in it, it is computed in float32.
+
+    Raises
+    ------
+    TypeError
+        The gradients are not all on one device.
     """
     arrays = [grads.flat] if isinstance(grads, Parameters) else list(grads.values())
-    place = next((backend_of(grad) for grad in arrays if hasattr(grad, "shape")), None)
+    places = [backend_of(grad) for grad in arrays if hasattr(grad, "shape")]
+    place = places[0] if places else None
+    for other in places:
+        if other != place:
+            raise TypeError(
+                "the norm is that of all gradients together, which must be on one device; some "
+                f"are on {place}, some on {other}"
+            )
     with place.active() if place else contextlib.nullcontext():
         squares = [_sum_of_squares(grad) for grad in arrays]
         norm = abs(scale) * functools.reduce(operator.add, squares or [0.0]) ** 0.5
@@ -104,7 +117,8 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
 def _sum_of_squares(grad: Any) -> Any:
     if not hasattr(grad, "shape"):
         return grad * grad
-    flat = namespace(grad).reshape(grad, (-1,))
+    xp = namespace(grad)
+    flat = xp.astype(xp.reshape(grad, (-1,)), sum_dtype(xp, grad.dtype), copy=False)
     if not isinstance(flat, np.ndarray):
         return flat @ flat  # unlike the sum of grad * grad, without a temporary of its size
     # BLAS adds up one element after another: with millions of them in float32, that would show

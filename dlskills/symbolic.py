@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,12 +24,30 @@ _FUNCTIONS: dict[str, str] = {
     "log": "log({0})",
     "log1p": "log1p({0})",
     "log2": "log2({0})",
+    "log10": "log10({0})",
     "sin": "sin({0})",
     "cos": "cos({0})",
+    "tan": "tan({0})",
+    "asin": "asin({0})",
+    "acos": "acos({0})",
+    "atan": "atan({0})",
+    "atan2": "atan2({0}, {1})",
+    "sinh": "sinh({0})",
+    "cosh": "cosh({0})",
     "tanh": "tanh({0})",
+    "asinh": "asinh({0})",
+    "acosh": "acosh({0})",
+    "atanh": "atanh({0})",
     "floor": "floor({0})",
     "ceil": "ceil({0})",
+    "trunc": "trunc({0})",
+    "round": "rint({0})",
     "abs": "fabs({0})",
+    "copysign": "copysign({0}, {1})",
+    "hypot": "hypot({0}, {1})",
+    # the larger one, and what the other adds; of two infinities the difference is no number
+    "logaddexp": "({0} == {1} ? {0} + T(0.6931471805599453) : "
+    "({0} > {1} ? {0} : {1}) + log1p(exp(-fabs({0} - {1}))))",
     "square": "({0} * {0})",
     "reciprocal": "(T(1) / {0})",
     "sign": "({0} > T(0) ? T(1) : {0} < T(0) ? T(-1) : {0})",
@@ -41,9 +60,28 @@ _FUNCTIONS: dict[str, str] = {
     "divide": "({0} / {1})",
     "negative": "(-{0})",
 }
+_CONDITIONS = {"isnan": "({0} != {0})", "isinf": "(fabs({0}) == T(INFINITY))",
+               "isfinite": "(fabs({0}) < T(INFINITY))"}  # fmt: skip
+_CONSTANTS = {"e": math.e, "inf": math.inf, "nan": math.nan, "pi": math.pi}
 _COMPARISONS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
                 "equal": "==", "not_equal": "!="}  # fmt: skip
 _LOGIC = {"and": "({0} && {1})", "or": "({0} || {1})", "xor": "({0} != {1})", "not": "(!{0})"}
+
+
+def traced(formula: Callable[..., Any], operands: Sequence[Any]) -> Any:
+    """What a formula gives for symbols.
+
+    Raises
+    ------
+    UnsuitedRuleError
+        It does what symbols can't.
+    """
+    try:
+        return formula(*operands)
+    except UnsuitedRuleError:
+        raise
+    except Exception as error:  # whatever comes of that
+        raise UnsuitedRuleError(f"no kernel can be made of the formula: {error}") from error
 
 
 class Trace:
@@ -62,11 +100,13 @@ class Trace:
         for name, operator in _COMPARISONS.items():
             functions[name] = self._function(f"({{0}} {operator} {{1}})", "bool")
         functions["where"] = self._where
-        functions["isnan"] = self._function("({0} != {0})", "bool")
+        for name, form in _CONDITIONS.items():
+            functions[name] = self._function(form, "bool")
+        functions["clip"] = self._clip
         for name, form in _LOGIC.items():
             functions[f"logical_{name}"] = self._logical(form)
         functions["astype"] = lambda x, dtype, copy=True: self.compute(f"T({self.value(x)})")
-        self.namespace: Any = _Namespace(**functions)
+        self.namespace: Any = _Namespace(**functions, **_CONSTANTS)
 
     def load(self, name: str) -> Symbol:
         """The value of a kernel's argument, read here and not again."""
@@ -84,7 +124,7 @@ class Trace:
             return operand.name
         if isinstance(operand, int | float):
             return f"T({float(operand)!r})".replace("inf", "INFINITY").replace("nan", "NAN")
-        raise UnsuitedRuleError(f"a rule computes with arrays and numbers, got {operand!r}")
+        raise UnsuitedRuleError(f"a formula computes with arrays and numbers, got {operand!r}")
 
     def _function(self, form: str, kind: str = "T") -> Callable[..., Symbol]:
         def call(*operands: Any) -> Symbol:
@@ -96,6 +136,11 @@ class Trace:
         conditions = all(getattr(operand, "kind", "") == "bool" for operand in (a, b))
         choice = f"({self.value(condition)} ? {self.value(a)} : {self.value(b)})"
         return self.compute(choice, "bool" if conditions else "T")
+
+    def _clip(self, x: Any, /, min: Any = None, max: Any = None) -> Any:
+        for bound, name in (min, "maximum"), (max, "minimum"):
+            x = x if bound is None else getattr(self.namespace, name)(x, bound)
+        return x
 
     def _logical(self, form: str) -> Callable[..., Symbol]:
         def call(*operands: Any) -> Symbol:
@@ -118,11 +163,9 @@ class _Namespace(SimpleNamespace):
     def __getattr__(self, name: str) -> Any:
         if name in _OVER_ELEMENTS:
             raise NotElementwiseError(
-                f"a rule updates each element by itself, and can't use xp.{name} over all of them"
+                f"a formula is of one element at a time, and can't use xp.{name} over all of them"
             )
-        raise UnsuitedRuleError(
-            f"xp.{name} is not a function of single elements that a kernel can be made of"
-        )
+        raise UnsuitedRuleError(f"no kernel can be made of a formula with xp.{name}")
 
 
 class Symbol:
@@ -142,7 +185,7 @@ class Symbol:
 
     def __bool__(self) -> bool:
         raise UnsuitedRuleError(
-            "a rule can't branch on an element's value: use xp.where(condition, a, b)"
+            "a formula can't branch on an element's value: use xp.where(condition, a, b)"
         )
 
 

@@ -131,3 +131,49 @@ def test_a_formula_is_one_launch(backend, device_counters):
 
 def test_a_decorated_formula_keeps_its_name():
     assert scaled_and_shifted.__name__ == "scaled_and_shifted"
+
+
+def named(name, function):
+    function.__name__ = name
+    return function
+
+
+@pytest.mark.parametrize("name", ["<lambda>", "σ", "_swish_", "class", "2x", ""])
+def test_a_formula_may_have_any_name(backend, name):
+    swish = elementwise(named(name, lambda xp: lambda x: x / (1 + xp.exp(-x))))
+    x = normal(backend, 5)
+    host = to_host(x)
+    np.testing.assert_allclose(to_host(swish(x)), host / (1 + np.exp(-host)), rtol=1e-12)
+    total = summed(named(name, lambda xp: lambda x: x * x))(x, axis=0)
+    np.testing.assert_allclose(to_host(total), np.sum(host**2), rtol=1e-12)
+
+
+def test_over_all_axes(backend):
+    x = normal(backend, 4, 3, 2)
+    sums = sum_and_squares(x, 0.5, axis=None)
+    assert [total.shape for total in sums] == [(), ()]
+    host = to_host(x)
+    expected = [host.sum(), ((host - 0.5) ** 2).sum()]
+    np.testing.assert_allclose([float(total) for total in sums], expected, rtol=1e-12)
+
+
+@pytest.mark.backends("numpy", "cupy")
+def test_integers_are_computed_with_as_the_library_does(backend):
+    x = backend.asarray(np.array([[-2, -1, 0, 1, 2]]))
+    half = scaled_and_shifted(x, 0.0, 0.25)
+    np.testing.assert_array_equal(to_host(half), [[-0.5, -0.25, 0, 0.25, 0.5]])
+    np.testing.assert_allclose(to_host(exponentials(x, axis=1)), [np.exp(np.arange(-2, 3)).sum()])
+
+
+@pytest.mark.backends("cupy")
+def test_where_no_kernel_can_be_made_a_formula_is_called_with_one_warning(backend):
+    parity = elementwise(named("parity", lambda xp: lambda x: x % 2))
+    centred = summed(named("centred", lambda xp: lambda x: x - xp.mean(x)))
+    x = backend.asarray(np.array([1.0, 2.0, 6.0]))
+    with pytest.warns(UserWarning, match="^parity: no kernel .*; it runs operation by") as warned:
+        assert to_host(parity(x)).tolist() == [1, 0, 0]
+    assert warned[0].filename == __file__
+    with pytest.warns(UserWarning, match="can't use xp.mean over all"):
+        assert float(centred(x, axis=0)) == 0
+    parity(x)  # a second warning would be an error
+    centred(x, axis=0)

@@ -116,6 +116,22 @@ def test_the_factor_of_clipping(backend, kind, dtype, max_norm, scale, factor):
         assert found.dtype == backend.dtype(dtype)
 
 
+@pytest.mark.backends("numpy", "torch", "cupy")
+@pytest.mark.parametrize("kind", [dict, Parameters])
+def test_the_norm_of_half_precision_is_computed_in_single(backend, kind):
+    grads = kind({"w": backend.zeros((1000,), "float16") + 20})
+
+    assert float(clip_factor(grads, 1.0)) == pytest.approx(1 / (20 * 1000**0.5), rel=1e-6)
+
+
+def test_gradients_on_two_devices_have_no_norm(backend):
+    if backend.name == "numpy":
+        pytest.skip("NumPy's arrays are all on one device")
+    grads = {"a": backend.asarray([1.0]), "b": np.ones(1), "c": 2.0}
+    with pytest.raises(TypeError, match=r"on one device; some are on .*, some on cpu \(NumPy\)"):
+        clip_factor(grads, 1.0)
+
+
 def test_gradients_that_need_no_clipping_are_not_scaled(backend):
     grads = {"w": backend.asarray([0.1, 0.2, 0.3], "float32")}
 

@@ -60,7 +60,7 @@ def test_launches_of_a_layer(backend, device_counters, name):
 
 @pytest.mark.parametrize(
     ("make", "forward"),
-    [(SoftmaxWithLoss, 4), (lambda: SoftmaxWithLoss(1e-7), 8), (MeanSquaredError, 2)],
+    [(SoftmaxWithLoss, 4), (lambda: SoftmaxWithLoss(1e-7), 7), (MeanSquaredError, 2)],
 )
 def test_launches_of_a_loss(backend, device_counters, make, forward):
     loss = make()

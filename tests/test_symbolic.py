@@ -88,9 +88,11 @@ def plain(function):
     return lambda xp, *operands: function(*operands)
 
 
-ELEMENTARY = ("sqrt", "exp", "expm1", "log", "log1p", "log2", "sin", "cos", "tanh", "floor",
-              "ceil", "abs", "square", "reciprocal", "sign", "negative")  # fmt: skip
-OF_TWO = ("maximum", "minimum", "pow", "add", "subtract", "multiply", "divide")
+ELEMENTARY = ("sqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "asin",
+              "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "floor", "ceil",
+              "trunc", "round", "abs", "square", "reciprocal", "sign", "negative")  # fmt: skip
+OF_TWO = ("maximum", "minimum", "pow", "add", "subtract", "multiply", "divide", "atan2",
+          "copysign", "hypot", "logaddexp")  # fmt: skip
 OPERATORS = ("add", "sub", "mul", "truediv", "pow", "iadd", "isub", "imul", "itruediv", "ipow")
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 UNARY = {
@@ -106,6 +108,11 @@ UNARY = {
     "3 * a": plain(lambda a: 3 * a),
     "1 / a": plain(lambda a: 1 / a),
     "isnan": lambda xp, a: xp.where(xp.isnan(a), 7.0, a),
+    "isinf": lambda xp, a: xp.where(xp.isinf(a), 7.0, a),
+    "isfinite": lambda xp, a: xp.where(xp.isfinite(a), 7.0, a),
+    "clip": lambda xp, a: xp.clip(a, -2.0, 1.5),
+    "clip below": lambda xp, a: xp.clip(a, min=0.5),
+    "constants": lambda xp, a: xp.pi * a + xp.e,
 } | {f"xp.{name}": called(name) for name in ELEMENTARY}
 BINARY = (
     {name: plain(getattr(operator, name)) for name in OPERATORS}
@@ -224,28 +231,28 @@ def trial(expression):
 )
 def test_a_branch_is_refused_with_what_to_write(expression):
     assert trial(expression) == (
-        "a rule can't branch on an element's value: use xp.where(condition, a, b)"
+        "a formula can't branch on an element's value: use xp.where(condition, a, b)"
     )
 
 
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        (lambda xp, a, b: xp.tan(a), "xp.tan is not a function of single elements"),
-        (lambda xp, a, b: a / xp.max(a), "each element by itself, and can't use xp.max over all"),
+        (lambda xp, a, b: xp.signbit(a), "of a formula with xp.signbit"),
+        (lambda xp, a, b: a / xp.max(a), "one element at a time, and can't use xp.max over all"),
         (lambda xp, a, b: a / xp.linalg.vector_norm(a), "can't use xp.linalg over all"),
         (lambda xp, a, b: xp.flip(a), "can't use xp.flip over all"),
-        (lambda xp, a, b: a + xp.pi, "xp.pi is not a function"),
+        (lambda xp, a, b: xp.astype(a, xp.int64), "of a formula with xp.int64"),
         (lambda xp, a, b: b * [1], r"computes with arrays and numbers, got \[1\]"),
         (lambda xp, a, b: a * 1j, "got 1j"),
         (lambda xp, a, b: xp.maximum(a, None), "got None"),
         (lambda xp, a, b: a & b, "only conditions, such as x > 0, can be combined"),
         (lambda xp, a, b: xp.logical_not(a), "only conditions"),
-        (lambda xp, a, b: a % b, "no kernel can be made of the rule: unsupported operand"),
-        (lambda xp, a, b: a.sum(), "no kernel can be made of the rule: .* 'sum'"),
-        (lambda xp, a, b: float(a), "no kernel can be made of the rule: float"),
-        (lambda xp, a, b: xp.maximum(a), "no kernel can be made of the rule"),
-        (lambda xp, a, b: xp.where(a > 0, x=a, y=b), "no kernel can be made of the rule"),
+        (lambda xp, a, b: a % b, "no kernel can be made of the formula: unsupported operand"),
+        (lambda xp, a, b: a.sum(), "no kernel can be made of the formula: .* 'sum'"),
+        (lambda xp, a, b: float(a), "no kernel can be made of the formula: float"),
+        (lambda xp, a, b: xp.maximum(a), "no kernel can be made of the formula"),
+        (lambda xp, a, b: xp.where(a > 0, x=a, y=b), "no kernel can be made of the formula"),
     ],
 )
 def test_what_no_kernel_can_be_made_of(expression, message):

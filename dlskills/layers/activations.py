@@ -138,8 +138,9 @@ def _gelu(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
 @elementwise
 def _gelu_gradient(xp: ModuleType) -> Callable[..., Array]:
     def dx(dout: Array, x: Array, tanh: Array) -> Array:
-        slope = _STEEPNESS * (1 + 3 * 0.044715 * x * x)
-        return dout * 0.5 * (1 + tanh + x * (1 - tanh * tanh) * slope)
+        # x times tanh', which is 0 far out, before x is squared: that may be infinite
+        steep = _STEEPNESS * x * (1 - tanh * tanh)
+        return dout * 0.5 * (1 + tanh + steep + 3 * 0.044715 * (steep * x) * x)
 
     return dx
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, device_of, is_dtype, namespace
+from dlskills.backend import Array, device_of, is_dtype, namespace, sum_dtype
 from dlskills.checks import check_number
-from dlskills.fusion import elementwise, summed
+from dlskills.fusion import Formula, elementwise, summed
 from dlskills.layers.base import saved
 
 
@@ -71,28 +71,36 @@ class SoftmaxWithLoss(Loss):
         t : array, shape (N,) of integers, or (N, C)
             Labels below C, or one-hot (or any probabilities).
 
+        Returns
+        -------
+        array, shape ()
+            NaN where a label is not from 0 to C - 1. (A network on NumPy refuses it; elsewhere a
+            look at it would wait for the device.)
+
         Raises
         ------
         ValueError
             The shapes don't fit.
         """
-        xp = namespace(x)
+        xp, dtype = namespace(x), x.dtype
         check_targets(t, x)
+        x = xp.astype(x, sum_dtype(xp, dtype), copy=False)
         highest = xp.max(x, axis=1, keepdims=True)
         total = _exponentials(x, highest, axis=1)[:, None]
-        labels = t if t.dtype == xp.int64 or t.ndim == x.ndim else xp.astype(t, xp.int64)
+        of_labels = t.ndim != x.ndim
+        targets: tuple[Any, ...] = (t,)
+        if of_labels:
+            labels = xp.astype(t, xp.int64, copy=False)[:, None]
+            targets = labels, self._classes_of(x), x.shape[1]
         if self.epsilon:
-            if t.ndim != x.ndim:
-                t = labels[:, None] == self._classes_of(x)
-            p, losses, slopes = _capped(x, highest, total, t, x.shape[0], self.epsilon)
+            capped = _capped_of_labels if of_labels else _capped
+            p, losses, slopes = capped(x, highest, total, *targets, x.shape[0], self.epsilon)
             self._saved = p * xp.sum(slopes, axis=1)[:, None] - slopes
-        elif t.ndim == x.ndim:
-            losses, self._saved = _cross_entropy(x, highest, total, t, x.shape[0])
         else:
-            losses, self._saved = _cross_entropy_of_labels(
-                x, highest, total, labels[:, None], self._classes_of(x), x.shape[0]
-            )
-        return xp.sum(losses)
+            entropy = _cross_entropy_of_labels if of_labels else _cross_entropy
+            losses, self._saved = entropy(x, highest, total, *targets, x.shape[0])
+        self._saved = xp.astype(self._saved, dtype, copy=False)
+        return xp.astype(xp.sum(losses), dtype, copy=False)
 
     def backward(self, dout: float = 1.0) -> Array:
         dx = saved(self)
@@ -130,14 +138,6 @@ def _cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
 
 
 @elementwise
-def _cross_entropy_of_labels(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    loss_and_gradient = _cross_entropy.formula(xp)
-    return lambda x, highest, total, labels, classes, count: loss_and_gradient(
-        x, highest, total, xp.astype(labels == classes, x.dtype), count
-    )
-
-
-@elementwise
 def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array, Array]]:
     """Each probability p, what it adds to the mean loss, and what that loses by p, times p."""
 
@@ -149,6 +149,31 @@ def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array, Array]]:
         return p, -t * xp.log(p + epsilon), t * p / (p + epsilon)
 
     return loss_and_slope
+
+
+def _of_labels(formula: Formula) -> elementwise:
+    """A formula of targets, for integer labels in their place."""
+
+    def of_labels(xp: ModuleType) -> Callable[..., Any]:
+        of_targets = formula(xp)
+
+        def results(
+            x: Array, highest: Array, total: Array, labels: Array, classes: Array, end: int,
+            *others: float,
+        ) -> Any:  # fmt: skip
+            # what is no class matches none, and would add nothing to the loss
+            total = xp.where((labels >= 0) & (labels < end), total, math.nan)
+            t = xp.astype(labels == classes, x.dtype)
+            return of_targets(x, highest, total, t, *others)
+
+        return results
+
+    of_labels.__name__ = f"{formula.__name__}_of_labels"
+    return elementwise(of_labels)
+
+
+_cross_entropy_of_labels = _of_labels(_cross_entropy.formula)
+_capped_of_labels = _of_labels(_capped.formula)
 
 
 class MeanSquaredError(Loss):
@@ -171,8 +196,11 @@ class MeanSquaredError(Loss):
             raise ValueError(
                 f"targets must have the outputs' shape {tuple(x.shape)}, got {tuple(t.shape)}"
             )
-        squares, self._saved = _squared_error(x, t, math.prod(x.shape))
-        return namespace(x).sum(squares)
+        xp, dtype = namespace(x), x.dtype
+        x = xp.astype(x, sum_dtype(xp, dtype), copy=False)
+        squares, gradient = _squared_error(x, t, math.prod(x.shape))
+        self._saved = xp.astype(gradient, dtype, copy=False)
+        return xp.astype(xp.sum(squares), dtype, copy=False)
 
     def backward(self, dout: float = 1.0) -> Array:
         dx = saved(self)

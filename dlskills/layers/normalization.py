@@ -35,8 +35,8 @@ class BatchNormalization(Layer):
         The page writes 10e-7.
     debias : bool, default True
         Whether the running averages are true weighted means from the first batch on: the weight
-        of batch t is (1 - momentum) / (1 - momentum**t). With False they start at 0, as in the
-        book, and are far too small for the first dozens of batches.
+        of batch t is (1 - momentum) / (1 - momentum**t). With False the first batch is averaged
+        with 0, as in the book, and they are far too small for the first dozens of batches.
     correction : int, default 0
         Subtracted from the number of values in the running variance: 0 keeps the batch's own
         (book, Keras); 1 gives the unbiased estimate (PyTorch). The forward pass always uses 0.
@@ -81,8 +81,8 @@ class BatchNormalization(Layer):
         dtype = sum_dtype(here.xp, dtype)
         if self.running_mean is None:
             self.running_mean = here.zeros((self.size,), dtype)
-            # with `debias` the first batch replaces the 1; it serves a test before any
-            self.running_var = here.asarray([1.0 if self.debias else 0.0] * self.size, dtype)
+            # for what is normalized before any batch, after which it is forgotten
+            self.running_var = here.asarray([1.0] * self.size, dtype)
         else:
             self.running_mean = here.asarray(self.running_mean, dtype)
             self.running_var = here.asarray(self.running_var, dtype)
@@ -118,6 +118,8 @@ class BatchNormalization(Layer):
         return y if y.ndim == len(shape) else xp.reshape(y, shape)
 
     def _average(self, mean: Array, var: Array, count: int) -> None:
+        if self.batches == 0:
+            self.running_var = namespace(var).zeros_like(var)
         self.batches += 1
         rate = 1 - self.momentum
         if self.debias:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
-from dlskills.backend import backend_of
+from dlskills.backend import Array, backend_of, namespace
 from dlskills.checks import check_count, check_number
 from dlskills.gradients import clip_factor
 from dlskills.optimizers import engines, modifiers
@@ -193,13 +193,15 @@ class Optimizer:
         if paired:  # one pass over the flat buffers does for all parameters
             slots = [state[slot].flat for slot in self.slots]
             with params.backend.active():
+                coefficients = _in_dtype(coefficients, params.flat)
                 engines.run(rule, [params.flat, grads.flat, *slots], coefficients)
         else:
             for key, param in list(params.items()):
                 slots = [state[slot][key] for slot in self.slots]
                 if is_mutable(param):
                     with backend_of(param).active():
-                        engines.run(rule, [param, grads[key], *slots], coefficients)
+                        own = _in_dtype(coefficients, param)
+                        engines.run(rule, [param, grads[key], *slots], own)
                 else:
                     values = [param, grads[key], *slots]
                     params[key], *slots = engines.evaluate(rule, values, coefficients)
@@ -339,6 +341,16 @@ class Optimizer:
                 "start anew (plain numbers are to be changed in their mapping itself)"
             )
         return self._state.slots
+
+
+def _in_dtype(numbers: tuple[Any, ...], like: Array) -> tuple[Any, ...]:
+    """Of those on a device, the norm's factor, the one that arrays like this one multiply by."""
+    return tuple(
+        namespace(number).astype(number, like.dtype, copy=False)
+        if hasattr(number, "shape")
+        else number
+        for number in numbers
+    )
 
 
 _RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)

@@ -149,6 +149,44 @@ def test_labels_that_do_not_fit_are_refused(backend, t, got):
         SoftmaxWithLoss().forward(normal(backend, 5, 3), backend.asarray(t))
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+@pytest.mark.parametrize("label", [-1, 3, 1000])
+def test_a_label_that_is_no_class_shows_as_nan(backend, epsilon, label):
+    loss = SoftmaxWithLoss(epsilon)
+    value = loss.forward(normal(backend, 3, 3), backend.asarray([0, label, 2]))
+    dx = to_host(loss.backward())
+
+    assert math.isnan(float(value))
+    assert np.isnan(dx[1]).all()
+    assert np.isfinite(dx[[0, 2]]).all()
+
+
+@pytest.mark.backends("numpy", "torch", "cupy")
+@pytest.mark.parametrize("epsilon", [0.0, 1e-7])
+def test_half_precision_tells_thousands_of_classes_apart(backend, epsilon):
+    x, labels = normal(backend, 3, 5000, dtype="float16"), [2049, 2051, 4999]
+    results = []
+    for scores in (x, backend.asarray(x, "float64")):
+        loss = SoftmaxWithLoss(epsilon)
+        value = loss.forward(scores, backend.asarray(labels))
+        assert value.dtype == loss.backward().dtype == scores.dtype
+        results.append((float(value), to_host(loss.backward())))
+    (value, dx), (expected, expected_dx) = results
+
+    assert value == pytest.approx(expected, rel=1e-3)
+    np.testing.assert_allclose(dx, expected_dx, rtol=1e-3, atol=1e-7)
+    assert (dx < 0).nonzero()[1].tolist() == labels
+
+
+@pytest.mark.backends("numpy", "torch", "cupy")
+def test_half_precision_squares_in_single(backend):
+    x = backend.zeros((2000, 5), "float16") + 300
+    loss = MeanSquaredError()
+
+    assert float(loss.forward(x, x - 200)) == 40_000
+    np.testing.assert_allclose(to_host(loss.backward()), 2 * 200 / 10_000, rtol=1e-3)
+
+
 def test_targets_of_another_shape_are_refused(backend):
     with pytest.raises(ValueError, match=r"shape.*\(5, 3\), got \(5, 1\)$"):
         MeanSquaredError().forward(normal(backend, 5, 3), normal(backend, 5, 1))

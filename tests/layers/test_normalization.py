@@ -137,7 +137,8 @@ def test_it_agrees_with_torch(shape):
     theirs = (torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d)(
         3, momentum=0.1, eps=1e-5, dtype=torch.float64
     )
-    ours.running_var += 1.0  # where PyTorch starts
+    # where PyTorch starts: what it averages with is a batch of mean 0 and variance 1
+    ours.set_state({"batches": 1, "running_mean": np.zeros(3), "running_var": np.ones(3)})
     for seed in range(4):
         x = np.random.default_rng(seed).standard_normal(shape) * (1 + seed) + seed
         dout = np.random.default_rng(seed + 10).standard_normal(shape)
@@ -186,9 +187,11 @@ def test_a_batch_of_one_is_normalized_by_the_running_averages(backend):
         layer.forward(batch)
 
 
-def test_a_test_before_any_batch_changes_nothing_much(backend):
-    x = normal(backend, 5, 3)
-    y = plain(BatchNormalization(3), backend).forward(x, train_flg=False)
+@pytest.mark.parametrize("debias", [True, False])
+@pytest.mark.parametrize(("count", "train_flg"), [(5, False), (1, True)])
+def test_before_any_batch_the_averages_change_nothing_much(backend, debias, count, train_flg):
+    x = normal(backend, count, 3)
+    y = plain(BatchNormalization(3, debias=debias), backend).forward(x, train_flg)
 
     np.testing.assert_allclose(to_host(y), to_host(x), rtol=1e-6)
 

@@ -205,6 +205,24 @@ def test_clipping_by_value_keeps_nan_and_cuts_infinity(backend, kind):
     np.testing.assert_array_equal(to_host(params["w"]), [np.nan, -2, 2, -0.1])
 
 
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_clipping_by_norm_goes_over_parameters_of_several_dtypes(backend, shape):
+    dtypes = {"single": "float32", "double": "float64"}
+    if backend.name != "array_api_strict":
+        dtypes["half"] = "float16"
+    ones = np.ones(shape)
+    params, grads = (
+        {key: backend.asarray(ones.copy(), dtype) for key, dtype in dtypes.items()}
+        for _ in range(2)
+    )
+    SGD(1.0, clip_norm=0.25).update(params, grads)
+
+    size = (len(dtypes) * np.prod(shape, dtype=int)) ** 0.5
+    for key, dtype in dtypes.items():
+        assert params[key].dtype == backend.dtype(dtype)
+        np.testing.assert_allclose(to_host(params[key]), 1 - 0.25 / size, rtol=1e-3)
+
+
 def test_gradients_of_0_are_left_alone(backend):
     params = {"w": backend.asarray([1.0, 2.0])}
     SGD(1.0, clip_norm=1.0).update(params, {"w": backend.asarray([0.0, 0.0])})

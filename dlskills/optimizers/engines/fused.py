@@ -14,7 +14,7 @@ from typing import Any
 
 from dlskills.backend import Array
 from dlskills.optimizers.engines.rules import Rule, as_tuple
-from dlskills.symbolic import Trace, UnsuitedRuleError
+from dlskills.symbolic import Trace, traced
 
 
 def missing() -> str | None:
@@ -51,12 +51,9 @@ def kernel_text(rule: Rule, arrays: int, numbers: int) -> tuple[str, str, str]:
     trace = Trace()
     loaded = [trace.load(f"{name}_in") for name in names]
     given = [trace.load(name) for name in coefficients]
-    try:
-        results = as_tuple(rule(trace.namespace)(*loaded, *given), arrays - 1)
-    except UnsuitedRuleError:
-        raise
-    except Exception as error:  # whatever a symbol can't do
-        raise UnsuitedRuleError(f"no kernel can be made of the rule: {error}") from error
+    results = traced(
+        lambda *values: as_tuple(rule(trace.namespace)(*values), arrays - 1), [*loaded, *given]
+    )
     written = [name for name in names if name != "grad"]
     stores = [
         f"{name} = {trace.value(result)};" for name, result in zip(written, results, strict=True)
