@@ -70,6 +70,8 @@ class Backend:
                 with self.active():
                     return self.xp.astype(values, self.dtype(dtype), copy=False)
             values = to_host(values)
+        if self.name != "numpy" and isinstance(values, np.ndarray):
+            values = _plainly_laid_out(values)
         wanted = None if dtype is None else self.dtype(dtype)
         with self.active():
             return self.xp.asarray(values, dtype=wanted, **self._place())
@@ -113,6 +115,13 @@ class Backend:
         if self.name == "cupy":
             return f"cuda:{self.device.id} (CuPy)"
         return f"{self.device} ({self.name})"
+
+
+def _plainly_laid_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array itself, or a copy without what PyTorch, or a GPU, does not know."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return np.ascontiguousarray(array) if any(step < 0 for step in array.strides) else array
 
 
 def _restore(name: str, device: str | None, number: int | None) -> Backend:
@@ -318,6 +327,7 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
     Returns
     -------
     numpy.ndarray
+        In the dtype of `array`; float32 for PyTorch's bfloat16.
     """
     if isinstance(array, np.ndarray):
         return array
@@ -330,6 +340,8 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
     if here.name == "cupy":
         return np.asarray(array.get())
     if here.name == "torch":
+        if array.dtype == here.xp.bfloat16:  # which NumPy does not know
+            array = array.to(here.xp.float32)
         return np.asarray(array.detach().cpu().numpy())
     if here.name == "array_api_strict":
         array = array.to_device(here.xp.Device("CPU_DEVICE"))

@@ -39,7 +39,10 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
             raise
         except Exception as error:  # whatever a broken installation comes up with
             problem = " ".join(str(error).split()) or type(error).__name__
-            raise DeviceError(f"{what} on {device!r} fails: {problem}; {remedy}") from error
+            extra = "gpu-rocm" if backend.name == "cupy" and _platform() == "ROCm" else "gpu"
+            raise DeviceError(
+                f"{what} on {device!r} fails: {problem}; {remedy.format(extra=extra)}"
+            ) from error
         yield what, found
 
 
@@ -119,16 +122,16 @@ Check = Callable[[Backend], str]
 
 _CUDA: dict[str, tuple[Check, str]] = {
     "driver": (_driver, "install the vendor's driver"),
-    "runtime": (_runtime, 'install CuPy with its libraries: pip install "dlskills[gpu]"'),
+    "runtime": (_runtime, 'install CuPy with its libraries: pip install "dlskills[{extra}]"'),
     "memory": (_memory, "restart the programs that use the device"),
     "compiler": (
         _compiler,
-        'install CUDA\'s compiler and headers with CuPy: pip install "dlskills[gpu]"',
+        'install its compiler and headers with CuPy: pip install "dlskills[{extra}]"',
     ),
 }
 _ANY: dict[str, tuple[Check, str]] = {
     "matrix products": (
-        _matrices, 'install CuPy with its libraries: pip install "dlskills[gpu]"',
+        _matrices, 'install CuPy with its libraries: pip install "dlskills[{extra}]"',
     ),
     "updates": (_updates, "report this with the output of dlskills info"),
 }  # fmt: skip

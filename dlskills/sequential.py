@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlskills import gradients, structure
-from dlskills.backend import Array, Device, DType, check_array, get_backend
+from dlskills.backend import Array, Device, DType, check_array, get_backend, is_dtype
 from dlskills.checks import check_number
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_targets
 from dlskills.parameters import Parameters, Views
@@ -261,6 +261,8 @@ class Sequential:
             check_targets(labels, y)
             with self.backend.active():
                 if labels.ndim > 1:
+                    if is_dtype(xp, labels.dtype, "bool"):  # of which argmax is not defined
+                        labels = xp.astype(labels, xp.int8)
                     labels = xp.argmax(labels, axis=1)
                 best, highest = xp.argmax(y, axis=1), xp.max(y, axis=1)
                 # of scores that are NaN, argmax takes the first: class 0 is no answer

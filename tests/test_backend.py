@@ -314,6 +314,25 @@ def test_to_host_takes_numbers_too(backend):
         assert to_host(sequence).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    "change", [lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: x.astype(">f4"), lambda x: x.T]
+)
+def test_arrays_of_numpy_may_lie_in_memory_in_any_way(backend, change):
+    host = change(np.arange(6, dtype=np.float32).reshape(2, 3))
+    array = backend.asarray(host, "float32")
+
+    assert array.dtype == backend.dtype("float32")
+    np.testing.assert_array_equal(to_host(array), host)
+
+
+@pytest.mark.backends("torch")
+def test_to_host_of_what_numpy_has_no_dtype_for(backend):
+    back = to_host(backend.asarray([1.5, -2.0], "bfloat16"))
+
+    assert back.dtype == np.float32
+    assert back.tolist() == [1.5, -2.0]
+
+
 @pytest.mark.backends("torch")
 def test_to_host_of_a_tensor_that_requires_a_gradient(backend):
     import torch

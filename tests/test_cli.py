@@ -54,6 +54,19 @@ def fail(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.parametrize("kind", ["OutOfMemoryError", "MemoryError"])
+def test_memory_that_is_exhausted_is_told_in_a_line(fail, monkeypatch, tmp_path, kind):
+    error = type(kind, (RuntimeError if kind == "OutOfMemoryError" else MemoryError,), {})
+
+    def starved(*args, **options):
+        raise error("Out of memory allocating 99 bytes")
+
+    monkeypatch.setattr("dlskills.cli.run.run_experiments", starved)
+    status, message = fail("run", "overfitting", "--out", tmp_path)
+    assert status == 1
+    assert message.startswith("error: no memory left: Out of memory allocating 99 bytes; ")
+
+
 def shell(*args, **environment):
     return subprocess.run(
         [sys.executable, "-m", "dlskills.cli", *map(str, args)],

@@ -271,14 +271,15 @@ def test_a_step_stays_on_the_device(backend, device_counters):
 
 
 @pytest.mark.parametrize("size", [1, 999, 1000, 1001])
-@pytest.mark.parametrize("kind", ["int64", "uint8", "one-hot"])
+@pytest.mark.parametrize("kind", ["int64", "uint8", "one-hot", "one-hot bool"])
 def test_accuracy_is_the_share_of_right_answers(backend, size, kind):
     rng = np.random.default_rng(size)
     net = network(backend, Affine(6, 4), seed=0)
     x, labels = rng.standard_normal((size, 6)), rng.integers(0, 4, size)
     p = {name: to_host(array) for name, array in net.params.items()}
     right = (np.argmax(x @ p["W1"] + p["b1"], axis=1) == labels).mean()
-    t = np.eye(4)[labels] if kind == "one-hot" else labels.astype(kind)
+    one_hot = {"one-hot": np.eye(4), "one-hot bool": np.eye(4) > 0}
+    t = one_hot[kind][labels] if kind in one_hot else labels.astype(kind)
     accuracy = net.accuracy(backend.asarray(x, "float64"), backend.asarray(t))
 
     assert type(accuracy) is float

@@ -15,6 +15,7 @@ from dlskills.cli import compare, info, report, run, tune
 from dlskills.experiments import EXPERIMENTS
 from dlskills.optimizers.engines import EngineMissingError
 from dlskills.training import DivergedError
+from dlskills.training.memory import is_out_of_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,11 +63,19 @@ def main() -> None:
     """Run the command line; errors that teach are shown without a traceback."""
     try:
         app()
-    except (
-        DeviceError, DivergedError, EngineMissingError, ImportError, ValueError, TypeError, OSError
-    ) as error:  # fmt: skip
+    except Exception as error:
+        message = str(error)
+        if is_out_of_memory(error):
+            message = f"no memory left: {message or 'of the host'}; end what else uses it"
+        elif not isinstance(error, _TEACHING):
+            raise
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(str(error) + notes)}", highlight=False, soft_wrap=True
+            f"[bold red]error:[/] {escape(message + notes)}", highlight=False, soft_wrap=True
         )
         raise SystemExit(1) from None
+
+
+_TEACHING = (
+    DeviceError, DivergedError, EngineMissingError, ImportError, ValueError, TypeError, OSError
+)  # fmt: skip

@@ -12,6 +12,12 @@ class DeviceMemoryError(DeviceError):
     """A device has too little memory for what was asked; the message says for what."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is exhausted."""
+    # CuPy's and PyTorch's have this name; neither library may be there to import it from
+    return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+
+
 @contextlib.contextmanager
 def memory_explained(backend: Backend, what: str, remedy: str) -> Iterator[None]:
     """Turn a library's error of exhausted memory into one that names the work and the way out.
@@ -31,8 +37,7 @@ def memory_explained(backend: Backend, what: str, remedy: str) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        # CuPy's and PyTorch's have this name; neither library may be there to import it from
-        if type(error).__name__ != "OutOfMemoryError" and not isinstance(error, MemoryError):
+        if not is_out_of_memory(error):
             raise
         reason = " ".join(str(error).split()).rstrip(".")
         raise DeviceMemoryError(

@@ -192,12 +192,13 @@ def place_samples(
         there = [on_device] * len(parts)
     placed: list[Samples] = []
     for (name, (x, t)), is_there in zip(parts.items(), there, strict=True):
-        with memory_explained(
-            backend, f"the {name} data, {tuple(x.shape)} numbers", "give data_on_device=False"
-        ):
-            if is_there:
+        data = f"the {name} data, {tuple(x.shape)} numbers"
+        if is_there:
+            with memory_explained(backend, data, "give data_on_device=False"):
                 placed.append(SamplesOnDevice(backend, x, t, dtype))
-            else:
+        else:
+            what = f"two batches of {batch_size} of {data}"
+            with memory_explained(backend, what, "make mini_batch_size smaller"):
                 placed.append(StagedSamples(backend, x, t, dtype, batch_size))
     return placed
 

@@ -150,6 +150,17 @@ def test_data_that_do_not_fit_are_named(backend, device_counters):
 
 
 @pytest.mark.backends("cupy")
+def test_batches_that_do_not_fit_are_named(backend, device_counters):
+    in_use = device_counters.counters()["bytes_in_use"]
+    x, t = np.ones((1000, 30_000), np.float32), np.zeros(1000, int)
+    with device_counters.memory_limit(in_use + (64 << 20)):
+        network = MultiLayerNet(30_000, [2], 3, device="cuda")
+        message = "two batches of 500 of the train data, .*; make mini_batch_size smaller"
+        with pytest.raises(DeviceMemoryError, match=message):
+            Trainer(network, x, t, x, t, mini_batch_size=500, data_on_device=False)
+
+
+@pytest.mark.backends("cupy")
 def test_a_state_that_does_not_fit_is_named(backend, device_counters):
     network = MultiLayerNet(3_000, [2_000], 3, device="cuda")  # whose state takes 48 MB
     x, t = np.ones((1, 3_000), np.float32), np.zeros(1, int)
