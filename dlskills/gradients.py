@@ -6,11 +6,13 @@ import contextlib
 import functools
 import operator
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, backend_of, namespace, sum_dtype, to_host
+from dlskills.backend import Array, backend_of, library_of, namespace, sum_dtype, to_host
+from dlskills.fusion import elementwise, summed
 from dlskills.parameters import Parameters
 
 
@@ -105,13 +107,20 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
                 f"are on {place}, some on {other}"
             )
     with place.active() if place else contextlib.nullcontext():
-        squares = [_sum_of_squares(grad) for grad in arrays]
-        norm = abs(scale) * functools.reduce(operator.add, squares or [0.0]) ** 0.5
-        # NaN comes through, to be seen; where the norm is infinite, inf * 0 shows as NaN
-        if hasattr(norm, "shape") and not isinstance(norm, np.ndarray | np.generic):
-            return scale * max_norm / namespace(norm).maximum(norm, max_norm)
-    norm = float(norm)
+        sums = [_sum_of_squares(grad) for grad in arrays]
+        squares = functools.reduce(operator.add, sums or [0.0])
+        if hasattr(squares, "shape") and not isinstance(squares, np.ndarray | np.generic):
+            return _factor(squares, max_norm, scale, abs(scale))
+    norm = abs(scale) * float(squares) ** 0.5
     return scale if norm <= max_norm else scale * max_norm / norm
+
+
+@elementwise
+def _factor(xp: ModuleType) -> Callable[..., Array]:
+    # NaN comes through, to be seen; where the norm is infinite, inf * 0 shows as NaN
+    return lambda squares, max_norm, scale, size: (
+        scale * max_norm / xp.maximum(size * xp.sqrt(squares), max_norm)
+    )
 
 
 def _sum_of_squares(grad: Any) -> Any:
@@ -119,8 +128,28 @@ def _sum_of_squares(grad: Any) -> Any:
         return grad * grad
     xp = namespace(grad)
     flat = xp.astype(xp.reshape(grad, (-1,)), sum_dtype(xp, grad.dtype), copy=False)
+    if library_of(flat) == "cupy":
+        return _sum_of_squares_on_cuda(flat)
     if not isinstance(flat, np.ndarray):
         return flat @ flat  # unlike the sum of grad * grad, without a temporary of its size
     # BLAS adds up one element after another: with millions of them in float32, that would show
     parts = [flat[start : start + 65_536] for start in range(0, flat.size, 65_536)]
     return sum(float(part @ part) for part in parts)
+
+
+_ROW = 4096
+
+
+@summed
+def _squares(xp: ModuleType) -> Callable[..., Array]:
+    return lambda grad: grad * grad
+
+
+def _sum_of_squares_on_cuda(flat: Array) -> Array:
+    """In rows, each for a block of threads, and without the temporary that CuPy's product takes."""
+    whole = flat.shape[0] // _ROW * _ROW
+    rest = _squares(flat[whole:], axis=0)
+    if not whole:
+        return rest
+    xp = namespace(flat)
+    return rest + xp.sum(_squares(xp.reshape(flat[:whole], (-1, _ROW)), axis=1))

@@ -60,8 +60,10 @@ _FUNCTIONS: dict[str, str] = {
     "divide": "({0} / {1})",
     "negative": "(-{0})",
 }
-_CONDITIONS = {"isnan": "({0} != {0})", "isinf": "(fabs({0}) == T(INFINITY))",
-               "isfinite": "(fabs({0}) < T(INFINITY))"}  # fmt: skip
+_CONDITIONS = {"isnan": "({0} != {0})", "isinf": "(fabs({0}) == T(1.0 / 0.0))",
+               "isfinite": "(fabs({0}) < T(1.0 / 0.0))"}  # fmt: skip
+# NVIDIA's compiler at run time has no headers with INFINITY and NAN.
+_NOT_FINITE = {"inf": "T(1.0 / 0.0)", "-inf": "T(-1.0 / 0.0)", "nan": "T(0.0 / 0.0)"}
 _CONSTANTS = {"e": math.e, "inf": math.inf, "nan": math.nan, "pi": math.pi}
 _COMPARISONS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
                 "equal": "==", "not_equal": "!="}  # fmt: skip
@@ -123,7 +125,8 @@ class Trace:
         if isinstance(operand, Symbol):
             return operand.name
         if isinstance(operand, int | float):
-            return f"T({float(operand)!r})".replace("inf", "INFINITY").replace("nan", "NAN")
+            number = float(operand)
+            return f"T({number!r})" if math.isfinite(number) else _NOT_FINITE[str(number)]
         raise UnsuitedRuleError(f"a formula computes with arrays and numbers, got {operand!r}")
 
     def _function(self, form: str, kind: str = "T") -> Callable[..., Symbol]:

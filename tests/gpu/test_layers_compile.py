@@ -12,9 +12,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from dlskills import MultiLayerNet, MultiLayerNetExtend, SoftmaxWithLoss, fusion, philox
+from dlskills import MultiLayerNet, MultiLayerNetExtend, SoftmaxWithLoss, fusion, gradients, philox
 from dlskills.layers import ACTIVATIONS, BatchNormalization, MeanSquaredError
 from dlskills.parameters import Parameters
+from dlskills.symbolic import _COMPARISONS, _CONDITIONS, _FUNCTIONS
 
 FLOATS = ("float16", "float32", "float64")
 ARCHITECTURES = ("80", "90")
@@ -40,12 +41,15 @@ def train(dtype):
     extended.gradient(x.astype(extended.params.dtype), np.eye(3, dtype="float32")[labels])
     scores = x.astype(dtype)
     SoftmaxWithLoss().forward(scores, labels)
-    SoftmaxWithLoss(1e-7).forward(scores, labels)
+    for targets in labels, np.eye(5, dtype=dtype)[labels]:
+        SoftmaxWithLoss(1e-7).forward(scores, targets)
     MeanSquaredError().forward(scores, scores)
     images, layer = rng.standard_normal((2, 3, 4, 4)).astype(dtype), BatchNormalization(3)
     params = Parameters.from_shapes({"gamma": (3,), "beta": (3,)}, dtype=dtype)
     layer.bind(params, params.zeros_like())
     layer.backward(layer.forward(images))
+    if dtype != "float16":  # whose norm is computed in single precision
+        gradients._factor(gradients._squares(scores, axis=1), 1.0, 2.0, 2.0)
 
 
 def calls():
@@ -139,12 +143,12 @@ def check(compiled, text):
 
 
 def test_all_formulas_are_called():
-    """Each formula in the layers' modules, in each precision."""
+    """Each formula in the layers' modules and of the norm, in each precision."""
     from dlskills.layers import activations, losses, normalization
 
     there = {
         value.__name__
-        for module in (activations, losses, normalization)
+        for module in (activations, losses, normalization, gradients)
         for value in vars(module).values()
         if isinstance(value, fusion.elementwise)
     }
@@ -158,6 +162,27 @@ def test_all_formulas_are_called():
 @pytest.mark.parametrize("name", CALLS)
 def test_a_formula_compiles(name, compiled):
     check(compiled, source(CALLS[name]))
+
+
+@fusion.elementwise
+def every_function(xp):
+    def results(a, b):
+        binary = {name for name, form in _FUNCTIONS.items() if "{1}" in form}
+        of_two = [getattr(xp, name)(a, b) for name in binary]
+        of_one = [getattr(xp, name)(a) for name in _FUNCTIONS if name not in binary]
+        conditions = [getattr(xp, name)(a, b) for name in _COMPARISONS]
+        conditions += [getattr(xp, name)(a) for name in _CONDITIONS]
+        chosen = [xp.where(condition, a, -xp.inf) for condition in conditions]
+        return *of_one, *of_two, *chosen, xp.clip(a, -xp.inf, xp.pi), xp.nan * a
+
+    return results
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_every_function_that_a_formula_may_use_compiles(dtype, compiled):
+    call = Call(every_function, ((dtype, False), (dtype, True)), 1)
+    for arch in ARCHITECTURES:
+        assert f".target sm_{arch}" in compiled(source(call), arch)[0]
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
