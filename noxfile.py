@@ -121,5 +121,5 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def gpu(session: nox.Session) -> None:
     """The day a GPU is there: tests, experiments and benchmarks on it, in one page."""
-    session.install(".[gpu,jit,test,bench]", TORCH)
+    session.install(".[gpu,jit,test,bench]", TORCH, "pytest-xdist")
     session.run("python", "-m", "benchmarks.gpu_day", *session.posargs)

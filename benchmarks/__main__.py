@@ -22,6 +22,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SCRATCH = RESULTS / "scratch"  # what git ignores
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 ROUNDS = 30
+MEASURED_WITH = (
+    "numpy", "dlskills", "numba", "torch", "jax", "optax", "cupy-cuda12x", "cupy-cuda13x",
+)  # fmt: skip
 QUICK = 85  # seconds after which a quick run begins nothing new, to end within two minutes
 
 
@@ -169,7 +172,16 @@ def _write(results: Any, options: argparse.Namespace) -> None:
 
 def _machine(device: str) -> dict[str, Any]:
     versions = {}
-    for name in ("numpy", "dlskills", "numba", "torch", "jax", "optax", "cupy-cuda12x"):
+    for name in (
+        "numpy",
+        "dlskills",
+        "numba",
+        "torch",
+        "jax",
+        "optax",
+        "cupy-cuda12x",
+        "cupy-cuda13x",
+    ):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -208,7 +220,10 @@ def _gpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit that was measured; with a + where files of it have been changed since."""
+    """The commit that was measured; with a + where files of it have been changed since.
+
+    In a copy without git, what the environment variable BENCHMARKS_COMMIT says.
+    """
     git = ["git", "-C", str(RESULTS.parent)]
     try:
         commit, changes = (
@@ -219,7 +234,7 @@ def _commit() -> str | None:
             )
         )
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("BENCHMARKS_COMMIT")
     return commit[:12] + ("+" if changes else "")
 
 

@@ -12,6 +12,7 @@ too long does not keep the others from running.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -40,15 +41,20 @@ QUICK_TESTS = ("tests/test_backend.py", "tests/training/test_samples.py",
                "tests/training/test_capture.py")  # fmt: skip
 
 
-def steps(device: str, folder: Path, quick: bool, jobs: int) -> dict[str, list[str]]:
+def steps(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     """Commands, by what they show."""
+    device, jobs = options.device, str(options.jobs)
     both = ["--device", "cpu", "--device", device]
-    shortened = ["--quick"] if quick else []
-    tests = QUICK_TESTS if quick else ["-m", ""]
+    shortened = ["--quick"] if options.quick else []
+    tests = QUICK_TESTS if options.quick else ("-m", options.marks)
+    if options.jobs > 1 and importlib.util.find_spec("xdist"):
+        # pytest-benchmark warns beside xdist, and a warning is an error
+        tests = (*tests, "-n", jobs, "--dist", "worksteal", "-p", "no:benchmark")
     experiments = [
-        *DLSKILLS, "run", "--all", "--seeds", "1" if quick else "3", *shortened,
-        "--jobs", str(jobs),
+        *DLSKILLS, "run", "--all", "--seeds", "1" if options.quick else str(options.seeds),
+        *shortened, "--jobs", jobs,
     ]  # fmt: skip
+    rounds = [] if options.rounds is None else ["--rounds", str(options.rounds)]
     double = ["--dtype", "float64"]
     return {
         "the device": [*DLSKILLS, "info", "--device", device],
@@ -64,7 +70,7 @@ def steps(device: str, folder: Path, quick: bool, jobs: int) -> dict[str, list[s
         "experiments on the CPU": [*experiments, "--out", str(folder / "cpu")],
         "experiments on CUDA": [*experiments, "--device", device, "--out", str(folder / "cuda")],
         "benchmarks": [
-            PYTHON, "-m", "benchmarks", "--device", "cuda", *shortened,
+            PYTHON, "-m", "benchmarks", "--device", "cuda", *shortened, *rounds,
             "--json", str(folder / "benchmarks.json"),
         ],
     }  # fmt: skip
@@ -78,10 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # New each time: experiments would take earlier runs from it, and the page earlier results.
     folder = Path(tempfile.mkdtemp(prefix=f"gpu-{name}-", dir=scratch)).resolve()
     path = (options.out or (folder if options.quick else RESULTS)) / f"gpu-{name}.json"
-    commands = steps(options.device, folder, options.quick, options.jobs)
-    document: dict[str, Any] = {
-        "device": name, "quick": options.quick, "Python": platform.python_version(),
-        "commit": _commit(), "jobs": options.jobs, "timeout": options.timeout,
+    commands = steps(options, folder)
+    told = {key: value for key, value in vars(options).items() if key != "out"}
+    document: dict[str, Any] = told | {
+        "device": name, "Python": platform.python_version(), "commit": _commit(),
         "steps": dict.fromkeys(commands),
     }  # fmt: skip
     places = _places(folder)
@@ -109,8 +115,18 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="to see that all steps run")
     parser.add_argument(
         "--jobs", type=int, default=1,
-        help="processes of the experiments, on the CPU and on CUDA alike; default %(default)s",
+        help="processes of the experiments, on the CPU and on CUDA alike, and of the tests where "
+        "pytest-xdist is installed; default %(default)s",
     )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="runs of each experiment; default %(default)s"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="turns of each contender; default that of the benchmarks"
+    )
+    parser.add_argument(
+        "--marks", default="", help="which tests, as for pytest -m; default all, slow ones too"
+    )
     parser.add_argument(
         "--timeout", type=float, default=TIMEOUT,
         help="seconds after which a step is ended; default %(default)s",

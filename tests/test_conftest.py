@@ -44,7 +44,7 @@ def test_a_backend_that_is_asked_for_has_to_be_there(wanted):
     }
 
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", __file__],
+        [sys.executable, "-m", "pytest", "-p", "no:benchmark", "--collect-only", __file__],
         env=os.environ | environment,
         capture_output=True,
         text=True,

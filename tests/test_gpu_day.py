@@ -19,7 +19,7 @@ from benchmarks import gpu_day  # noqa: E402
 
 sys.path.remove(str(ROOT))
 
-STEPS = list(gpu_day.steps("cuda", Path("folder"), quick=True, jobs=1))
+STEPS = list(gpu_day.steps(gpu_day._options(["--quick"]), Path("folder")))
 EXPERIMENTS = {"experiments on the CPU": "cpu", "experiments on CUDA": "cuda"}
 
 RESULTS = {
@@ -62,7 +62,7 @@ def day(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_day, "_device_name", lambda device: "some-gpu")
 
     def day(faults=(), timeout=30, out=tmp_path / "out"):
-        def steps(device, folder, quick, jobs):
+        def steps(options, folder):
             commands = {step: command(step, folder) for step in STEPS}
             return commands | {step: fault(commands[step]) for step, fault in dict(faults).items()}
 
@@ -228,12 +228,34 @@ def test_without_git_the_commit_is_unknown(day, monkeypatch):
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
-    commands = gpu_day.steps("cuda", Path("folder"), quick=False, jobs=jobs)
+    commands = gpu_day.steps(gpu_day._options(["--jobs", str(jobs)]), Path("folder"))
     cpu, cuda = ([*commands[name]] for name in EXPERIMENTS)
     assert cuda.pop(cuda.index("--device") + 1) == "cuda"
     cuda.remove("--device")
     assert cpu[-4:-1] == ["--jobs", str(jobs), "--out"]
     assert cpu[:-1] == cuda[:-1]  # the last is the folder
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_tests_have_as_many_jobs_if_that_can_be(there, monkeypatch):
+    monkeypatch.setattr(gpu_day.importlib.util, "find_spec", lambda name: there or None)
+    words = gpu_day.steps(gpu_day._options(["--jobs", "3"]), Path("folder"))["tests on CuPy"]
+    assert ("-n 3" in " ".join(words)) == there
+
+
+def test_a_day_can_be_shortened():
+    given = ["--seeds", "2", "--rounds", "4", "--marks", "not slow"]
+    commands = gpu_day.steps(gpu_day._options(given), Path("folder"))
+    assert commands["tests on CuPy"][-2:] == ["-m", "not slow"]
+    for name in EXPERIMENTS:
+        assert "--seeds 2 " in " ".join(commands[name])
+    assert "--rounds 4 " in " ".join(commands["benchmarks"])
+
+
+def test_a_copy_without_git_can_be_told_its_commit(day, monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmarks.__main__, "RESULTS", tmp_path / "results")
+    monkeypatch.setenv("BENCHMARKS_COMMIT", "0123456789ab")
+    assert day()[0]["commit"] == "0123456789ab"
     _, page, _ = day()
     assert "on CPU and CUDA alike in 1 process, in which" in page
 

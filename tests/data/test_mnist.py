@@ -252,14 +252,15 @@ def test_a_damaged_file_of_the_users_is_refused_by_name_and_left_alone(stand_in)
 
 
 def test_importing_and_loading_the_sample_import_nothing_heavy():
-    """In a process of its own; and beside NumPy only the standard library is needed."""
+    """In a process of its own: nothing that downloads, draws or shows."""
     code = (
         "import sys, dlskills.data; dlskills.data.load_mnist(subset='sample'); "
         "print(sorted({'pooch', 'requests', 'rich', 'tqdm', 'matplotlib'} & set(sys.modules)))"
     )
     root = str(Path(mnist_files.__file__).parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     finished = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": root},
+        capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": path},
     )  # fmt: skip
     assert finished.stdout.strip() == "[]"
