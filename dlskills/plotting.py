@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -123,8 +124,11 @@ def mark(figure: Figure, text: str) -> None:
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG; the paths of both."""
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    figure.savefig(paths[0])
-    figure.savefig(paths[1], metadata={"Date": None})
+    with warnings.catch_warnings():
+        # A name of the user's may be in any script. SVG holds it as text, which browsers can show.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        figure.savefig(paths[0])
+        figure.savefig(paths[1], metadata={"Date": None})
     return paths
 
 

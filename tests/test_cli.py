@@ -222,6 +222,16 @@ def test_verdicts_are_shown_with_what_was_measured(tmp_path, undrawn):
     assert "an indication" not in out  # nothing is random there
 
 
+def test_a_remark_is_shown_with_its_claim(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    out = invoke("run", "optimizer-paths", "--out", tmp_path)
+    remarks = [claim.remark.en for claim in EXPERIMENTS["optimizer-paths"].CLAIMS if claim.remark]
+    found = json.loads((tmp_path / "optimizer-paths.json").read_text(encoding="utf-8"))["claims"]
+    assert [claim["remark"] for claim in found if claim["remark"]] == remarks
+    assert remarks
+    assert all(remark.split(". ")[0][:30] in out for remark in remarks)
+
+
 def test_few_seeds_are_called_an_indication(tmp_path, undrawn):
     few = ["run", "optimizer-mnist", "--iterations", 2, "--optimizers", "sgd", "--out", tmp_path]
     assert "Of 1 seed: an indication" in invoke(*few)
@@ -270,7 +280,12 @@ def test_a_folder_that_cannot_be_written_to_shows_before_the_work(
     [
         (0, [], "nothing was finished yet: the same command begins anew"),
         (1, [], "1 run, or parts of some, were finished and kept: the same command goes on from"),
-        (2, ["--fresh"], "2 runs, .* the same command without --fresh goes on from there"),
+        (
+            2,
+            ["--fresh"],
+            "2 runs, .*: the same command begins anew; without --fresh it takes what is",
+        ),
+        (0, ["--fresh"], "nothing was finished yet: the same command begins anew$"),
     ],
 )
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, kept, more, message):

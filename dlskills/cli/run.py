@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -87,7 +87,7 @@ def compute(
     before = set(cache.glob("*.json"))
     if jobs is None:  # processes would share a GPU's memory, and gain little
         jobs = 1 if settings.device.startswith("cuda") else cores()
-    with resumable(lambda: _kept(cache, before), without="--fresh" if fresh else ""):
+    with resumable(lambda: _kept(cache, before), fresh=fresh):
         return run_experiments(
             names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache,
             fresh=fresh,
@@ -113,26 +113,38 @@ def _kept(cache: Path, before: set[Path]) -> str:
 
 
 @contextlib.contextmanager
-def resumable(kept: Callable[[], str], without: str = "") -> Iterator[None]:
+def resumable(kept: Callable[[], str], fresh: bool = False) -> Iterator[None]:
     """Say, where the work is interrupted, what of it is kept, and how to go on.
 
     Parameters
     ----------
     kept : callable
         Gives that in words; none if it is nothing.
-    without : str, optional
-        The option that would do it all again.
+    fresh : bool, default False
+        Whether the same command would do it all again.
     """
     try:
         yield
     except KeyboardInterrupt:
-        again = f"the same command{f' without {without}' * bool(without)}"
         words = kept()
-        told = f"{words}: {again} goes on from there" if words else (
-            f"nothing was finished yet: {again} begins anew"
+        if words and fresh:
+            then = "begins anew; without --fresh it takes what is kept, earlier runs, too"
+        else:
+            then = "goes on from there" if words else "begins anew"
+        Console(stderr=True).print(
+            f"interrupted; {words or 'nothing was finished yet'}: the same command {then}",
+            highlight=False, soft_wrap=True,
         )  # fmt: skip
-        Console(stderr=True).print(f"interrupted; {told}", highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+def told(context: typer.Context, names: Iterable[str]) -> list[str]:
+    """Which of some options the command line has, as it may have them."""
+    return [
+        f"--{name}" if context.params[name] is True else f"--{name} {context.params[name]}"
+        for name in names
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
 
 
 def _show(records: Sequence[Record], out: Path) -> None:
@@ -167,7 +179,10 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequen
             "not confirmed": "[yellow]not confirmed[/]",
             "not judged": "[dim]not judged[/]",
         }[verdict.word]
-        table.add_row(escape(str(verdict.claim.says)), escape(measured), word)
+        says = escape(str(verdict.claim.says))
+        if verdict.claim.remark is not None:
+            says += f"\n[dim]{escape(str(verdict.claim.remark))}[/]"
+        table.add_row(says, escape(measured), word)
     console.print(table)
     if any(verdict.word == "not judged" for verdict in verdicts):
         console.print("Not judged: numbers that it takes are not in this run, or not finite.")
@@ -200,12 +215,7 @@ def run_all(
     if context.invoked_subcommand is not None:
         if every:
             raise typer.BadParameter("give --all or the name of an experiment, not both")
-        given = [
-            f"--{name}" if value is True else f"--{name} {value}"
-            for name, value in context.params.items()
-            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-        ]
-        if given:
+        if given := told(context, context.params):
             raise typer.BadParameter(
                 f"options follow the name: dlskills run {context.invoked_subcommand} "
                 f"{' '.join(given)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dlskills.cli.run import Device, Out, Subset, check_folder, resumable
+from dlskills.cli.run import Device, Out, Subset, check_folder, resumable, told
 from dlskills.experiments import Settings
 from dlskills.experiments.trials import best
 from dlskills.plotting import save_figure
@@ -23,11 +24,15 @@ from dlskills.tuning.search import check_optuna
 if TYPE_CHECKING:
     import optuna
 
+TASK = ("epochs", "device", "subset")
+"""Options of the tutorial's task, which a function of the user's is not told."""
+
 BEST = 10
 """Trials in the table."""
 
 
 def tune(
+    context: typer.Context,
     objective: Annotated[
         str | None,
         typer.Argument(
@@ -89,6 +94,12 @@ def tune(
     trial; any other error ends the search.
     """
     check_optuna()  # before any folder is made
+    if objective is not None and (given := told(context, TASK)):
+        raise typer.BadParameter(
+            f"{' and '.join(given)}: of the tutorial's task alone; {objective} decides itself"
+        )
+    if not study.strip():
+        raise typer.BadParameter(f"--study must be a name, got {study!r}")
     task = PageTask(Settings(seed, device, subset), epochs) if objective is None else objective
     check_folder(out)
     with resumable(lambda: "what was finished is kept in the study"):
@@ -139,4 +150,6 @@ def _show(study: optuna.Study, out: Path) -> None:
 def _file_name(figure: str, study: optuna.Study) -> str:
     """Of its own for each study but the default one."""
     own = re.sub(r"\W+", "-", study.study_name).strip("-")
+    if own != study.study_name:  # others may come to the same
+        own = f"{own}-{zlib.crc32(study.study_name.encode()):08x}".strip("-")
     return figure if own == "dlskills" else figure.replace("tuning", f"tuning-{own}", 1)

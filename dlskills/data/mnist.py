@@ -78,10 +78,7 @@ def load_mnist(
             f"normalize must be True or False; got {normalize!r}. A subset has its keyword: "
             f"load_mnist(subset={normalize!r})."
         )
-    if subset not in SUBSETS:
-        near = difflib.get_close_matches(str(subset).lower(), SUBSETS, n=1)
-        hint = f' Did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'subset must be "full" or "sample"; got {subset!r}.{hint}')
+    check_subset(subset)
     if subset == "sample" and data_dir is not None:
         raise ValueError(
             f'data_dir is where the full set lies, but subset is "sample", which is bundled; got '
@@ -99,3 +96,11 @@ def load_mnist(
         return np.eye(10, dtype=np.float32)[raw] if one_hot_label else raw.astype(np.int64)
 
     return (images(train_images), labels(train_labels)), (images(test_images), labels(test_labels))
+
+
+def check_subset(subset: Any) -> None:
+    """Refuse what is no part of MNIST, with a ValueError that names those there are."""
+    if subset not in SUBSETS:
+        near = difflib.get_close_matches(str(subset).lower(), SUBSETS, n=1)
+        hint = f' Did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'subset must be "full" or "sample"; got {subset!r}.{hint}')

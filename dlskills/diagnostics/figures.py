@@ -53,6 +53,7 @@ def _histogram(panel: Axes, monitor: Monitor, step: int, i: int, color: str) -> 
     window = _RANGES.get(type(monitor.network.layers[i]))
     weights = np.full(finite.shape, 1 / values.size)
     panel.hist(finite, bins=30, range=window, weights=weights, color=color)
+    panel.set_ylim(bottom=0)  # also where there is no bar
     panel.set_title(title, fontsize=9)
     panel.tick_params(labelsize=9)
     panel.locator_params(axis="both", nbins=3)

@@ -209,15 +209,21 @@ def _update_ratio(weights: list[tuple[Array, Array]]) -> Array:
 def _dead(y: Array, xp: ModuleType) -> Array:
     if y.shape[0] < FEW:
         return xp.sum(y) * math.nan
-    return xp.mean(xp.astype(xp.all(y <= 0, axis=0), y.dtype))
+    return _share(xp.all(y <= 0, axis=0), y, xp)
 
 
 def _sigmoid_saturated(y: Array, xp: ModuleType) -> Array:
-    return xp.mean(xp.astype(xp.abs(y - 0.5) > 0.5 - _SIGMOID_TAIL, y.dtype))
+    return _share(xp.abs(y - 0.5) > 0.5 - _SIGMOID_TAIL, y, xp)
 
 
 def _tanh_saturated(y: Array, xp: ModuleType) -> Array:
-    return xp.mean(xp.astype(xp.abs(y) > _TANH_HEAD, y.dtype))
+    return _share(xp.abs(y) > _TANH_HEAD, y, xp)
+
+
+def _share(which: Array, y: Array, xp: ModuleType) -> Array:
+    """The share of what is true; NaN where a number is, which no comparison notices."""
+    share = xp.mean(xp.astype(which, y.dtype))
+    return xp.where(xp.any(xp.isnan(y)), xp.full_like(share, math.nan), share)
 
 
 _SHARES: dict[type[Layer], tuple[str, Callable[[Array, ModuleType], Array]]] = {

@@ -35,6 +35,7 @@ ABOUT = Text(
     "unlike there, its running averages are means from the first batch on, not numbers that start "
     "at 0 and spoil the first accuracies. A network whose numbers are no longer finite has "
     "diverged and stops: the accuracy of 0.097 that the tutorial draws is the share of zeros. "
+    "In the table's means its remaining epochs count as 0. "
     "The tutorial also lists less overfitting among Batch Norm's advantages, and has no experiment "
     "on it; neither has this.",
     "对 16 种初始权重的标准差，各有两个 5 个隐藏层、每层 100 个神经元的网络学习前 1000 个数字，"
@@ -42,6 +43,7 @@ ABOUT = Text(
     "与教程一样，在每个 epoch 的第一步之后测量精度，Batch Norm 的 ε 取 10e-7（即 1e-6）。"
     "与教程不同的是，滑动平均从第一批起就是真正的平均值，而不是从 0 开始、使最初的精度失真。"
     "数值不再有限的网络被标为发散并停止：教程为它画出的 0.097 其实只是数字 0 所占的比例。"
+    "在表中的平均精度里，发散之后的 epoch 按 0 计。"
     "教程还把抑制过拟合列为 Batch Norm 的优点，但没有相应的实验，这里也没有。",
 )
 RANDOM = True

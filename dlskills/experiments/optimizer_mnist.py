@@ -140,7 +140,8 @@ def table(numbers: Numbers) -> Table:
 
 
 def _early(numbers: Numbers, name: str) -> float:
-    return float(np.mean(numbers["train_loss"][name][:300]))
+    losses = numbers["train_loss"][name][:300]
+    return float(np.mean(losses)) if len(losses) == 300 else np.nan
 
 
 def _share_ahead(numbers: Numbers) -> float:

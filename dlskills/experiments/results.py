@@ -62,6 +62,7 @@ def _summary(verdict: Verdict) -> dict[str, Any]:
         "claim": str(verdict.claim.says),
         "verdict": verdict.word,
         "confirmed": verdict.confirmed,
+        "remark": None if verdict.claim.remark is None else str(verdict.claim.remark),
         "measured": [
             {
                 "what": str(measured.check.what),

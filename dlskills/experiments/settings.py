@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from dlskills.data.mnist import check_subset
 from dlskills.random import resolve_seed
 
 Numbers: TypeAlias = dict[str, Any]
@@ -37,3 +38,4 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", resolve_seed(self.seed))
+        check_subset(self.subset)

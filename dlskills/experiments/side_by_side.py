@@ -132,7 +132,7 @@ def train_on_mnist(
     }
 
 
-def late_loss(numbers: Numbers, name: str) -> float:
-    """The mean loss of a network's last 100 batches; NaN for one that did not take part."""
-    losses = numbers["train_loss"].get(name, [])
-    return float(np.mean(losses[-100:])) if losses else np.nan
+def late_loss(numbers: Numbers, name: str, least: int = 100) -> float:
+    """The mean loss of a network's last 100 batches; NaN for one that had fewer than `least`."""
+    losses = numbers["train_loss"].get(name, [])[-100:]
+    return float(np.mean(losses)) if len(losses) >= least else np.nan

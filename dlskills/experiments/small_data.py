@@ -210,26 +210,26 @@ def below_all(name: str, **bounds: Any) -> Check:
 
 
 def smaller_gap(plain: str, other: str, **bounds: Any) -> Check:
-    """That the gap of `other` is smaller than that of `plain`."""
+    """That the gap of `other` is smaller than that of `plain`; bounds in percentage points."""
     return Check(
         Text(
             f"gap, percentage points: “{plain}” minus “{other}”",
             f"精度差距（百分点）：“{plain}”减“{other}”",
         ),
-        lambda n: gap(n, plain) - gap(n, other),
-        form=".1%",
+        lambda n: 100 * (gap(n, plain) - gap(n, other)),
+        form=".1f",
         **bounds,
     )
 
 
 def better_on_test(plain: str, other: str, **bounds: Any) -> Check:
-    """That the accuracy on test images is higher with `other` than with `plain`."""
+    """That test images are recognized better by `other`; bounds in percentage points."""
     return Check(
         Text(
             f"test accuracy, percentage points: “{other}” minus “{plain}”",
             f"测试精度（百分点）：“{other}”减“{plain}”",
         ),
-        lambda n: accuracy(n, other, "test") - accuracy(n, plain, "test"),
-        form=".1%",
+        lambda n: 100 * (accuracy(n, other, "test") - accuracy(n, plain, "test")),
+        form=".1f",
         **bounds,
     )

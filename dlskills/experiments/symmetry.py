@@ -199,7 +199,7 @@ def table(numbers: Numbers) -> Table:
     """How many hidden units differ, what has changed, and what was learned."""
     rows = [
         [name, str(numbers["units"][name]), f"{numbers['change'][name]['W1']:.2g}",
-         f"{late_loss(numbers, name):.3f}", f"{accuracy:.1%}"]
+         f"{late_loss(numbers, name, 1):.3f}", f"{accuracy:.1%}"]
         for name, accuracy in numbers["test_accuracy"].items()
     ]  # fmt: skip
     columns = ["network", "units", "change of W1", "late loss", "test accuracy"]

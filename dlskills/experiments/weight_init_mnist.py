@@ -101,7 +101,7 @@ def table(numbers: Numbers) -> Table:
     for name, accuracy in numbers["test_accuracy"].items():
         steps = _steps_to(numbers, name, 0.5)
         reached = "never" if np.isinf(steps) else f"{steps:.0f}"
-        rows.append([name, reached, f"{late_loss(numbers, name):.3f}", f"{accuracy:.1%}"])
+        rows.append([name, reached, f"{late_loss(numbers, name, 1):.3f}", f"{accuracy:.1%}"])
     count = min(100, len(numbers["train_loss"][name]))
     return ["initial weights", "steps to loss 0.5", f"loss, last {count}", "test accuracy"], rows
 

@@ -21,6 +21,7 @@ _WORDS = {
     "epoch (3 batches; measured after the first)": "epoch（3 批；在第一批之后测量）",
     "epoch, after its first step": "epoch（在其第一步之后）",
     "f there": "该处的 f",
+    "full": "完整",
     "function": "函数",
     "gap": "差距",
     "gradient left": "剩余梯度",
@@ -53,6 +54,7 @@ _WORDS = {
     "place": "名次",
     "quick run: too short to show what the tutorial shows": "快速运行：太短，不足以重现教程的结果",
     "random": "随机",
+    "sample": "样本",
     "saturated": "饱和",
     "share of values": "占全部值的比例",
     "standard deviations of the initial weights": "权重初始值的标准差",
@@ -127,6 +129,11 @@ def in_chinese(words: str) -> str:
         if found := re.fullmatch(form, words):
             return chinese.format(*map(in_chinese, found.groups()))
     return words
+
+
+def with_names(text: Text) -> Text:
+    """The text with the names that it quotes, of networks and runs, in Chinese too."""
+    return Text(text.en, re.sub("“(.+?)”", lambda name: f"“{in_chinese(name[1])}”", text.zh))
 
 
 def both(words: str) -> Text:

@@ -18,7 +18,7 @@ from dlskills.experiments.results import QUICK
 from dlskills.experiments.runner import Record
 from dlskills.experiments.text import Text
 from dlskills.plotting import mark
-from dlskills.report.chinese import both
+from dlskills.report.chinese import both, with_names
 from dlskills.report.figures import grey_variables, inline_svg, say_texts
 from dlskills.report.words import WORDS
 from dlskills.training.progress import Progress
@@ -138,7 +138,8 @@ def _section(name: str, runs: Sequence[Record], languages: Sequence[str]) -> Sec
 
 def _alignment(cells: Sequence[str]) -> str:
     """Numbers stand in line at their right, words at their left."""
-    return "right" if all(re.search(r"\d|nan", cell[:3]) for cell in cells) else "left"
+    cells = [cell for cell in cells if not cell.startswith("diverged")]  # in place of a number
+    return "right" if cells and all(re.search(r"\d|nan", cell[:3]) for cell in cells) else "left"
 
 
 def _facts(runs: Sequence[Record], experiment: Any) -> list[tuple[Text, Text]]:
@@ -154,7 +155,7 @@ def _facts(runs: Sequence[Record], experiment: Any) -> list[tuple[Text, Text]]:
     return [
         (WORDS["seeds"], seeds if experiment.RANDOM else WORDS["not random"]),
         (WORDS["options"], told if options else none),
-        (WORDS["data"], _same(first.settings.subset) if "data" in used else none),
+        (WORDS["data"], both(first.settings.subset) if "data" in used else none),
         (WORDS["backend"], _same(first.backend)),
         (WORDS["engine"], _same(first.engine) if "engine" in used else none),
         (WORDS["time"], _same(f"{sum(record.seconds for record in runs):.1f} s")),
@@ -205,7 +206,7 @@ def _environment(languages: Sequence[str]) -> Any:
     import jinja2
 
     def say(text: Text | str) -> str:
-        return _say(WORDS[text] if isinstance(text, str) else text, languages)
+        return _say(WORDS[text] if isinstance(text, str) else with_names(text), languages)
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlskills.report", "page"),

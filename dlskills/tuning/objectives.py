@@ -45,6 +45,10 @@ class PageTask:
     settings: Settings
     epochs: int = 50
 
+    def prepare(self) -> None:
+        """Find the device and the digits, so that what is missing shows before a study is made."""
+        _digits(self.settings)
+
     def __call__(self, trial: Any) -> float:
         """Train the network of an Optuna trial; its accuracy on the validation digits."""
         from optuna import TrialPruned

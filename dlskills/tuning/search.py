@@ -118,6 +118,8 @@ def search(
     task = PageTask(Settings(seed)) if objective is None else objective
     if jobs > 1:
         _check_importable(task)
+    if isinstance(task, PageTask):
+        task.prepare()
     with quiet():
         worker = Worker(task, url, study, seed, *told, secrets.token_hex(8))
         worker.check_same()
@@ -125,7 +127,8 @@ def search(
         with Progress(len(left), f"study {study}", show=verbose) as progress:
             if len(left) < trials:
                 done = len(places.finished(worker.study))
-                where = f"goes on from {done} trials" if left else f"has its {done} trials"
+                trials_done = f"{done} trial{'s' * (done != 1)}"
+                where = f"goes on from {trials_done}" if left else f"has its {trials_done}"
                 progress.note(where if left else f"{where}; ask for more")
             _do(worker, trials, jobs, progress)
         return worker.study

@@ -327,6 +327,20 @@ def test_a_trainer_takes_anything_that_observes():
     assert seen == [((3, 6), (3,), "numpy")] * 2
 
 
+@pytest.mark.parametrize(
+    ("activation", "measure"), [("relu", "dead"), ("sigmoid", "saturated"), ("tanh", "saturated")]
+)
+def test_what_is_no_number_is_neither_dead_nor_saturated(backend, activation, measure):
+    net = MultiLayerNet(
+        6, [5], 3, activation, seed=0, dtype="float64", device=backend.device, xp=backend.xp
+    )
+    x, t = batch(backend)
+    net.params["b1"] = backend.asarray(np.array([np.nan, -100, 0, 0, 100]))
+    observer = Monitor(net, every=1)
+    observer.observe(x, t)
+    assert np.isnan(observer.history(measure)).all()
+
+
 def test_mistakes_are_told():
     network, other = (MultiLayerNet(6, [4], 3, seed=0) for _ in range(2))
     x, t = batch(network.backend, 6)

@@ -153,6 +153,16 @@ def losses(sgd, momentum, adagrad, adam):
     return {"train_loss": {"SGD": sgd, "Momentum": momentum, "AdaGrad": adagrad, "Adam": adam}}
 
 
+def test_a_run_too_short_for_a_claim_is_not_judged_by_it():
+    few = [0.1] * 150
+    words = [
+        verdict.word for verdict in judge(optimizer_mnist.CLAIMS, [losses(few, few, few, few)])
+    ]
+    assert words[1:3] == ["not judged"] * 2  # of the first 300 batches
+    shorter = losses(*[[0.1] * 99] * 4)
+    assert {verdict.word for verdict in judge(optimizer_mnist.CLAIMS, [shorter])} == {"not judged"}
+
+
 def test_claims_are_judged_on_early_and_late_losses():
     early, late = [1.0] * 300, [0.1] * 100
     as_said = losses(early + [0.3] * 100, early + late, [0.8] * 300 + [0.09] * 100, early + late)

@@ -70,8 +70,8 @@ def test_measures_of_the_end():
     }
     numbers = {"final": final}
     assert small_data.gap(numbers, "a") == 0.25
-    assert small_data.smaller_gap("a", "b").measure(numbers) == 0.125
-    assert small_data.better_on_test("a", "b").measure(numbers) == -0.125
+    assert small_data.smaller_gap("a", "b").measure(numbers) == 12.5
+    assert small_data.better_on_test("a", "b").measure(numbers) == -12.5
     assert small_data.below_all("b").measure(numbers) == 0.75
 
 

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from dlskills.experiments import EXPERIMENTS, Settings, run
-from dlskills.report.chinese import both, in_chinese
+from dlskills.experiments.text import Text
+from dlskills.report.chinese import both, in_chinese, with_names
 from dlskills.report.figures import inline_svg
 
 
@@ -29,6 +30,19 @@ from dlskills.report.figures import inline_svg
 def test_words_and_forms(words, expected):
     assert in_chinese(words) == expected
     assert both(words) == (words, expected)
+
+
+def test_names_that_are_quoted():
+    text = Text("gap: “none” minus “book, 0.2”", "差距：“none”减“book, 0.2”，“原样”")
+    assert with_names(text) == (text.en, "差距：“无”减“书中形式，0.2”，“原样”")
+
+
+def test_no_claim_names_anything_in_english():
+    for experiment in EXPERIMENTS.values():
+        for claim in experiment.CLAIMS:
+            for text in (claim.says, *(check.what for check in claim.checks)):
+                for name in re.findall("“(.+?)”", with_names(text).zh):
+                    assert set(re.findall(r"[A-Za-z]{2,}", name)) <= NAMES
 
 
 @pytest.mark.parametrize("words", ["", "0.15", "−4", "1e-06", "SGD", "λ = 0.1", "f(x, y)", "own"])

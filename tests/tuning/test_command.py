@@ -95,10 +95,50 @@ def test_an_error_of_an_own_function_is_placed(monkeypatch, capsys, tmp_path, jo
 
 def test_studies_have_figures_of_their_own(own_file, tmp_path):
     pytest.importorskip("optuna")
-    for study in ("dlskills", "a/b c"):
-        invoke(f"{own_file}:score", "--trials", 1, "--study", study, "--out", tmp_path)
-    assert (tmp_path / "tuning-rates.png").is_file()
-    assert (tmp_path / "tuning-a-b-c-rates.png").is_file()
+    studies = ("dlskills", "a-b", "a b", "a/b", "中文", "-")
+    for study in studies:  # a warning, such as of a glyph that no font has, would be an error
+        invoke(f"{own_file}:score", "--trials", 1, f"--study={study}", "--out", tmp_path)
+    names = {path.name for path in tmp_path.glob("tuning-*rates.png")}
+    assert len(names) == len(studies)
+    assert {"tuning-rates.png", "tuning-a-b-rates.png"} < names
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--device", "cuda", "--epochs", 7], "--epochs 7 and --device cuda: of the tutorial's"),
+        (["--subset", "sample"], "--subset sample: of the tutorial's task alone"),
+        (["--study", " "], "--study must be a name"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(own_file, tmp_path, given, message):
+    pytest.importorskip("optuna")
+    words = ["tune", f"{own_file}:score", "--out", str(tmp_path / "new"), *map(str, given)]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 2
+    assert message in ESCAPES.sub("", result.output)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--subset", "smaple"], 'subset must be .* Did you mean "sample"'),
+        (["--subset", "full"], "no files here"),
+        (["--device", "cuda"], "device 'cuda' needs CuPy"),
+    ],
+)
+def test_what_the_task_lacks_is_said_before_a_study_is_made(tmp_path, monkeypatch, given, message):
+    pytest.importorskip("optuna")
+
+    def missing(data_dir):
+        raise OSError("no files here")
+
+    monkeypatch.setattr("dlskills.data.mnist.read_full", missing)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    result = CliRunner().invoke(cli.app, ["tune", "--out", str(tmp_path), *given])
+    assert re.search(message, str(result.exception))
+    assert not (tmp_path / "tuning.db").exists()
 
 
 def test_the_tutorials_task(tmp_path):

@@ -412,4 +412,4 @@ def test_progress_says_where_the_search_stands(capsys, tmp_path):
     assert capsys.readouterr().out.startswith("study dlskills: 1 done, the best: -")
     quick(trials=2, storage=storage, verbose=True)
     out = capsys.readouterr().out
-    assert out.startswith("study dlskills: goes on from 1 trials\nstudy dlskills: 2 done, the best")
+    assert out.startswith("study dlskills: goes on from 1 trial\nstudy dlskills: 2 done, the best")
