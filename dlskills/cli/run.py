@@ -169,6 +169,7 @@ def _show(records: Sequence[Record], out: Path) -> None:
 def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequence[Record]) -> None:
     """Print what the tutorial says, whether it was seen, and the numbers."""
     table = Table("what the tutorial says", "measured", "verdict", show_lines=True)
+    remarks: list[str] = []
     for verdict in verdicts:
         measured = "\n".join(
             f"{measured.check.what}: {measured} [expected {measured.check.bounds}]"
@@ -179,11 +180,14 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequen
             "not confirmed": "[yellow]not confirmed[/]",
             "not judged": "[dim]not judged[/]",
         }[verdict.word]
-        says = escape(str(verdict.claim.says))
+        says = str(verdict.claim.says)
         if verdict.claim.remark is not None:
-            says += f"\n[dim]{escape(str(verdict.claim.remark))}[/]"
-        table.add_row(says, escape(measured), word)
+            remarks.append(str(verdict.claim.remark))
+            says += f" ({len(remarks)})"
+        table.add_row(escape(says), escape(measured), word)
     console.print(table)
+    for number, remark in enumerate(remarks, 1):
+        console.print(f"({number}) {escape(remark)}", highlight=False)
     if any(verdict.word == "not judged" for verdict in verdicts):
         console.print("Not judged: numbers that it takes are not in this run, or not finite.")
     if records[0].quick:
