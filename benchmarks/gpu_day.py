@@ -47,9 +47,10 @@ def steps(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     both = ["--device", "cpu", "--device", device]
     shortened = ["--quick"] if options.quick else []
     tests = QUICK_TESTS if options.quick else ("-m", options.marks)
+    shared: tuple[str, ...] = ()
     if options.jobs > 1 and importlib.util.find_spec("xdist"):
         # pytest-benchmark warns beside xdist, and a warning is an error
-        tests = (*tests, "-n", jobs, "--dist", "worksteal", "-p", "no:benchmark")
+        shared = ("-n", jobs, "--dist", "worksteal", "-p", "no:benchmark")
     experiments = [
         *DLSKILLS, "run", "--all", "--seeds", "1" if options.quick else str(options.seeds),
         *shortened, "--jobs", jobs,
@@ -58,8 +59,8 @@ def steps(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     double = ["--dtype", "float64"]
     return {
         "the device": [*DLSKILLS, "info", "--device", device],
-        "tests on CuPy": [PYTHON, "-m", "pytest", "-q", *tests],
-        "compiled kernels": [PYTHON, "-m", "pytest", "-q", "tests/gpu"],
+        "tests on CuPy": [PYTHON, "-m", "pytest", "-q", *tests, *shared],
+        "compiled kernels": [PYTHON, "-m", "pytest", "-q", "tests/gpu", *shared],
         "CPU and CUDA, SGD": [*DLSKILLS, "compare", *both, "--batchnorm", "--dropout", "0.2"],
         # In float32, with some seeds, a ReLU's input comes to stand on either side of 0 within
         # these steps: by rounding only, and yet the gradients differ.
