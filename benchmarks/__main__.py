@@ -222,8 +222,10 @@ def _gpu() -> str:
 def _commit() -> str | None:
     """The commit that was measured; with a + where files of it have been changed since.
 
-    In a copy without git, what the environment variable BENCHMARKS_COMMIT says.
+    In a copy that has no git, or not its own, what the environment variable BENCHMARKS_COMMIT says.
     """
+    if told := os.environ.get("BENCHMARKS_COMMIT"):
+        return told
     git = ["git", "-C", str(RESULTS.parent)]
     try:
         commit, changes = (
@@ -234,7 +236,7 @@ def _commit() -> str | None:
             )
         )
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("BENCHMARKS_COMMIT")
+        return None
     return commit[:12] + ("+" if changes else "")
 
 

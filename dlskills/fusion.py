@@ -90,7 +90,7 @@ class summed(elementwise):
         if made is not None:
             kernel, count = made
             out = _empty_sums(xp, first, axis, count) if out is None else out
-            kernel(*operands, *out, axis=axis)
+            kernel(*operands, *(0,) * (kernel.nin - len(operands)), *out, axis=axis)
         else:
             results = _function(self.formula, xp)(*operands)
             results = results if isinstance(results, tuple) else (results,)
@@ -215,6 +215,10 @@ def _sum_kernel(formula: Formula, kinds: str) -> tuple[Any, int]:
     import cupy
 
     parameters, names, lines, results = _traced(formula, kinds)
+    if len(kinds) == 1:
+        # Of a large sum with one operand and one result CuPy makes another kernel on CUDA, by CUB,
+        # which takes CuPy's own names for its types, and does not compile (14.2).
+        parameters += ", T unused"
     count = len(results)
     preamble = _SUMS.format(
         count=count,

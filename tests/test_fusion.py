@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gradient_check import normal
 
-from dlskills import to_host
+from dlskills import fusion, to_host
 from dlskills.fusion import elementwise, summed
 
 
@@ -177,3 +177,19 @@ def test_where_no_kernel_can_be_made_a_formula_is_called_with_one_warning(backen
         assert float(centred(x, axis=0)) == 0
     parity(x)  # a second warning would be an error
     centred(x, axis=0)
+
+
+@pytest.mark.backends("cupy")
+@pytest.mark.parametrize("shape", [(100_000,), (300, 500), (2, 300_000)])
+def test_large_sums_of_one_operand(backend, shape):
+    x = normal(backend, *shape, dtype="float32")
+    expected = np.exp(to_host(x).astype("float64")).sum(-1)
+    np.testing.assert_allclose(to_host(exponentials(x, axis=-1)), expected, rtol=1e-4)
+
+
+@pytest.mark.backends("cupy")
+def test_no_sum_has_the_form_that_cupy_hands_to_cub(backend):
+    """Of one operand and one result: its kernel does not compile with names as ours."""
+    for formula, kinds in ((exponentials, "a"), (sum_and_squares, "an")):
+        kernel, count = fusion._sum_kernel(formula.formula, kinds)
+        assert (kernel.nin, kernel.nout) == (2, count)

@@ -3,15 +3,13 @@
 import functools
 import importlib
 import io
-import itertools
 import os
+import uuid
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-_numbers = itertools.count()
 
 
 @functools.cache
@@ -59,8 +57,8 @@ def compiled(monkeypatch):
 
     def compiled(text, arch):
         log = io.StringIO()
-        # of a text that it has compiled already, CUDA 13's compiler reports nothing
-        text = f"{text}\n// {next(_numbers)}\n"
+        # of a code that it has compiled before, in any process, CUDA 13's compiler reports nothing
+        text += f"\n__device__ int unlike_others_{uuid.uuid4().hex};\n"
         module = core.compile_with_cache(text, ("--ptxas-options=-v",), arch, log_stream=log)
         return module.ptx, log.getvalue()
 

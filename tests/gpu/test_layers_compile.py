@@ -127,6 +127,7 @@ def source(call):
     letters = zip(fusion._LETTERS, call.operands, strict=False)
     types = {letter: np.dtype(operand[0]).type for letter, operand in letters if operand}
     types = _kernel._TypeMap((*sorted(types.items()), ("IndexT", np.int32)))
+    inputs += [scalar(dtype)] * (kernel.nin - len(inputs))
     arguments = (*inputs, *[info(dtype, 1)] * count, index(call.ndim), index(1), scalar("int32"))
     return _reduction._ReductionKernel_get_cached_function_code(
         kernel.nin, kernel.nout, kernel._params, arguments, types, kernel.name, 512,
