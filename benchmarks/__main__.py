@@ -33,7 +33,9 @@ def main() -> None:
     if options.threads:
         os.environ |= dict.fromkeys(THREADS, str(options.threads))
     if options.tasks[:1] == ["report"]:
-        found = [Path(name) for name in options.tasks[1:]] or sorted(RESULTS.glob("*.json"))
+        # those of a day with a GPU have a page of their own, by benchmarks.gpu_day
+        all_results = [path for path in RESULTS.glob("*.json") if not path.match("gpu-*")]
+        found = [Path(name) for name in options.tasks[1:]] or sorted(all_results)
         for path in [written for file in found for written in report.write(file)]:
             print(f"written: {path}")
     elif options.tasks[:1] == ["parallel"]:

@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import report
 from benchmarks.__main__ import RESULTS, SCRATCH, _commit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -268,6 +269,8 @@ def _page(document: Mapping[str, Any]) -> str:
     for what, step in document["steps"].items():
         lines.append(f"| {what} | {_verdict(step)} | {step['seconds'] if step else '–'} |")
     lines += ["", *_experiments(document)]
+    if measured := document["benchmarks"]:
+        lines += ["", "## Times by device events", "", *report.tables(measured, "###")[:-1]]
     for what, step in document["steps"].items():
         if step is not None:
             lines += ["", f"## {what}", "", f"    {step['command']}", "", "```text"]

@@ -101,12 +101,24 @@ def _page(results: Any, name: str, picture: bool) -> str:
         lines.append("")
     if picture:
         lines += [f"![Times as multiples of dlskills']({name}.svg)", ""]
+    return "\n".join([*lines, *tables(results)]).rstrip() + "\n"
+
+
+def tables(results: Any, heading: str = "##") -> list[str]:
+    """For Markdown, a heading and a table for each group of tasks, and what failed."""
     groups: dict[str, Rows] = {}
     for task, measured in results["tasks"].items():
         groups.setdefault(measured["group"], {})[task] = measured
+    lines = []
     for group, tasks in groups.items():
-        lines += [f"## {group[0].upper()}{group[1:]}", "", *_table(tasks), ""]
-    return "\n".join(lines).rstrip() + "\n"
+        lines += [f"{heading} {group[0].upper()}{group[1:]}", "", *_table(tasks), ""]
+        failed = [
+            f"{task}: {contender} failed: {error}"
+            for task, measured in tasks.items()
+            for contender, error in measured["failed"].items()
+        ]
+        lines += [*failed, ""] if failed else []
+    return lines
 
 
 def _table(tasks: Rows) -> list[str]:

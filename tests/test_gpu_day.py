@@ -226,6 +226,18 @@ def test_without_git_the_commit_is_unknown(day, monkeypatch):
     assert status == 0
 
 
+def test_times_are_on_the_page(day):
+    times = {"median": 0.002, "low": 0.001, "turns": [0.002, 0.002]}
+    task = {
+        "group": "updates by Adam", "contenders": {"dlskills": times}, "failed": {"other": "no"}
+    }  # fmt: skip
+    text = json.dumps({"tasks": {"Adam, network": task}})
+    _, page, _ = day({"benchmarks": lambda done: [*done[:-1], text]})
+    assert "### Updates by Adam" in page
+    assert "| Adam, network | 2.000 |" in page
+    assert "Adam, network: other failed: no" in page
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
     commands = gpu_day.steps(gpu_day._options(["--jobs", str(jobs)]), Path("folder"))
