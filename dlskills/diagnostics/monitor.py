@@ -223,7 +223,7 @@ def _tanh_saturated(y: Array, xp: ModuleType) -> Array:
 def _share(which: Array, y: Array, xp: ModuleType) -> Array:
     """The share of what is true; NaN where a number is, which no comparison notices."""
     share = xp.mean(xp.astype(which, y.dtype))
-    return xp.where(xp.any(xp.isnan(y)), xp.full_like(share, math.nan), share)
+    return xp.where(xp.any(xp.isnan(y)), math.nan, share)
 
 
 _SHARES: dict[type[Layer], tuple[str, Callable[[Array, ModuleType], Array]]] = {

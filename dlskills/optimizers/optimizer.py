@@ -344,13 +344,11 @@ class Optimizer:
 
 
 def _in_dtype(numbers: tuple[Any, ...], like: Array) -> tuple[Any, ...]:
-    """Of those on a device, the norm's factor, the one that arrays like this one multiply by."""
-    return tuple(
-        namespace(number).astype(number, like.dtype, copy=False)
-        if hasattr(number, "shape")
-        else number
-        for number in numbers
-    )
+    """The coefficients for such arrays: the norm's factor, the last one, may be an array itself."""
+    if not numbers or not hasattr(numbers[-1], "shape"):
+        return numbers
+    *others, factor = numbers
+    return *others, namespace(factor).astype(factor, like.dtype, copy=False)
 
 
 _RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)

@@ -128,8 +128,11 @@ def search(
             if len(left) < trials:
                 done = len(places.finished(worker.study))
                 trials_done = f"{done} trial{'s' * (done != 1)}"
-                where = f"goes on from {trials_done}" if left else f"has its {trials_done}"
-                progress.note(where if left else f"{where}; ask for more")
+                progress.note(
+                    f"goes on from {trials_done}"
+                    if left
+                    else f"has its {trials_done}; ask for more"
+                )
             _do(worker, trials, jobs, progress)
         return worker.study
 
