@@ -174,16 +174,7 @@ def _write(results: Any, options: argparse.Namespace) -> None:
 
 def _machine(device: str) -> dict[str, Any]:
     versions = {}
-    for name in (
-        "numpy",
-        "dlskills",
-        "numba",
-        "torch",
-        "jax",
-        "optax",
-        "cupy-cuda12x",
-        "cupy-cuda13x",
-    ):
+    for name in MEASURED_WITH:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
