@@ -246,6 +246,8 @@ def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
     cuda.remove("--device")
     assert cpu[-4:-1] == ["--jobs", str(jobs), "--out"]
     assert cpu[:-1] == cuda[:-1]  # the last is the folder
+    _, page, _ = day()
+    assert "on CPU and CUDA alike in 1 process, in which" in page
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -268,8 +270,6 @@ def test_a_copy_without_git_can_be_told_its_commit(day, monkeypatch, tmp_path):
     monkeypatch.setattr(benchmarks.__main__, "RESULTS", tmp_path / "results")
     monkeypatch.setenv("BENCHMARKS_COMMIT", "0123456789ab")
     assert day()[0]["commit"] == "0123456789ab"
-    _, page, _ = day()
-    assert "on CPU and CUDA alike in 1 process, in which" in page
 
 
 @pytest.mark.slow  # two minutes

@@ -139,25 +139,27 @@ def test_parameters_and_history_survive_on_a_device(backend, device_counters, mo
 
 
 @pytest.mark.backends("cupy")
-def test_data_that_do_not_fit_are_named(backend, device_counters):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"data_on_device": True},
+            r"the train data, \(1000, 30000\) numbers: .*; give data_on_device=False",
+        ),
+        (
+            {"data_on_device": False, "mini_batch_size": 500},
+            "two batches of 500 of the train data, .*; make mini_batch_size smaller",
+        ),
+    ],
+    ids=["on the device", "staged"],
+)
+def test_data_that_do_not_fit_are_named(backend, device_counters, options, message):
     in_use = device_counters.counters()["bytes_in_use"]
     x, t = np.ones((1000, 30_000), np.float32), np.zeros(1000, int)
     with device_counters.memory_limit(in_use + (64 << 20)):
         network = MultiLayerNet(30_000, [2], 3, device="cuda")
-        with pytest.raises(DeviceMemoryError, match=r"the train data, \(1000, 30000\) numbers: .*; "
-                           "give data_on_device=False"):  # fmt: skip
-            Trainer(network, x, t, x, t, data_on_device=True)
-
-
-@pytest.mark.backends("cupy")
-def test_batches_that_do_not_fit_are_named(backend, device_counters):
-    in_use = device_counters.counters()["bytes_in_use"]
-    x, t = np.ones((1000, 30_000), np.float32), np.zeros(1000, int)
-    with device_counters.memory_limit(in_use + (64 << 20)):
-        network = MultiLayerNet(30_000, [2], 3, device="cuda")
-        message = "two batches of 500 of the train data, .*; make mini_batch_size smaller"
         with pytest.raises(DeviceMemoryError, match=message):
-            Trainer(network, x, t, x, t, mini_batch_size=500, data_on_device=False)
+            Trainer(network, x, t, x, t, **options)
 
 
 @pytest.mark.backends("cupy")
