@@ -38,7 +38,7 @@ TIMEOUT = 3600  # seconds
 TIMED_OUT = "timed out"
 SIDES = ("cpu", "cuda")
 # Those of a quick run, which execute on a GPU too: where launches are counted, only the stand-in.
-QUICK_TESTS = ("tests/test_backend.py", "tests/training/test_samples.py",
+QUICK_TESTS = ("tests/arrays/test_backend.py", "tests/training/test_samples.py",
                "tests/training/test_capture.py")  # fmt: skip
 
 

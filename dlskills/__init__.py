@@ -8,8 +8,8 @@ follows the Python Array API standard.
 import importlib
 from typing import Any
 
-from dlskills import initializers
-from dlskills.backend import (
+from dlskills import initializers, moved
+from dlskills.arrays.backend import (
     Backend,
     DeviceError,
     backend_of,
@@ -18,6 +18,7 @@ from dlskills.backend import (
     to_device,
     to_host,
 )
+from dlskills.arrays.parameters import Parameters
 from dlskills.data import Batches, load_mnist
 from dlskills.gradients import clip_factor, numerical_gradient, relative_error
 from dlskills.layers import (
@@ -35,7 +36,7 @@ from dlskills.layers import (
     SoftmaxWithLoss,
     Tanh,
 )
-from dlskills.networks import MultiLayerNet, MultiLayerNetExtend
+from dlskills.networks import MultiLayerNet, MultiLayerNetExtend, Sequential
 from dlskills.optimizers import (
     SGD,
     AdaDelta,
@@ -54,12 +55,12 @@ from dlskills.optimizers import (
     make_optimizer,
     schedules,
 )
-from dlskills.parameters import Parameters
 from dlskills.plotting import smooth_curve
-from dlskills.sequential import Sequential
 from dlskills.training import DeviceMemoryError, DivergedError, Trainer
 
 __version__ = "0.1.0"
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, backend_of, library_of, namespace, sum_dtype, to_host
+from dlskills.arrays.backend import Array, backend_of, library_of, namespace, sum_dtype, to_host
+from dlskills.arrays.parameters import Parameters
 from dlskills.fusion import elementwise, summed
-from dlskills.parameters import Parameters
 
 
 def numerical_gradient(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from dlskills.backend import Array, to_host
+from dlskills.arrays.backend import Array, to_host
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

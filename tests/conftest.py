@@ -20,7 +20,7 @@ import cupy_stand_in
 import hypothesis
 import pytest
 
-from dlskills.backend import Backend, get_backend
+from dlskills.arrays.backend import Backend, get_backend
 
 os.environ.setdefault("MPLBACKEND", "agg")  # no test opens a window
 

@@ -4,7 +4,7 @@ The real CuPy (its wheel for ROCm) then runs on the CPU. `nox -s tests_cupy` doe
 to run single tests by hand, in an environment that has `cupy-rocm-7-0`:
 
     eval "$(python tests/cupy_stand_in.py)"     # builds it, the first time, and names the build
-    DLSKILLS_TEST_BACKENDS=cupy python -m pytest tests/test_backend.py
+    DLSKILLS_TEST_BACKENDS=cupy python -m pytest tests/arrays/test_backend.py
 """
 
 import hashlib

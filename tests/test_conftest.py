@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from dlskills.backend import backend_of, to_host
+from dlskills.arrays.backend import backend_of, to_host
 
 
 def test_a_backend_takes_and_gives_back_arrays(backend):

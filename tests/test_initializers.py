@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlskills import Affine, MultiLayerNet, initializers, to_host
-from dlskills.random import stream
+from dlskills.arrays.random import stream
 
 FAN_IN, FAN_OUT = 400, 250
 VARIANCE = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlskills import to_host
-from dlskills.backend import Backend
+from dlskills.arrays.backend import Backend
 
 STEPS = 12
 START = np.random.default_rng(0).standard_normal(6)

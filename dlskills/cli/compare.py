@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dlskills.backend import get_backend
+from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_number
-from dlskills.compare import Way, compare
+from dlskills.diagnostics.compare import Way, compare
 from dlskills.optimizers import make_optimizer
 from dlskills.optimizers.engines import engine as in_use
 from dlskills.training.progress import Progress

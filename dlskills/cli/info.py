@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 import dlskills
-from dlskills.backend import DeviceError, get_backend
+from dlskills.arrays.backend import DeviceError, get_backend
 from dlskills.data.mnist_files import SAMPLE_FOLDER, find_full
-from dlskills.device_check import check_device
+from dlskills.diagnostics.device_check import check_device
 from dlskills.optimizers import ENGINES
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlskills.arrays.random import fresh_seed
 from dlskills.checks import check_choice, check_count
-from dlskills.random import fresh_seed
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.backend import Array, namespace, to_host
+from dlskills.arrays.backend import Array, namespace, to_host
 from dlskills.checks import check_count
 from dlskills.diagnostics import advice, figures
 from dlskills.layers import Layer, ReLU, Sigmoid, Tanh
-from dlskills.sequential import Sequential
+from dlskills.networks.sequential import Sequential
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

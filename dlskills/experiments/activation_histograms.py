@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlskills.backend import Array, get_backend, to_host
+from dlskills.arrays.backend import Array, get_backend, to_host
+from dlskills.arrays.random import stream
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check, Claim
 from dlskills.experiments.settings import Numbers, Settings, Table
 from dlskills.experiments.text import Text
 from dlskills.layers import ACTIVATIONS, Affine
+from dlskills.networks.sequential import Sequential
 from dlskills.plotting import COLORS, new_figure, styled
-from dlskills.random import stream
-from dlskills.sequential import Sequential
 from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:

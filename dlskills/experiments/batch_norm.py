@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.backend import Array, get_backend, namespace, to_host
+from dlskills.arrays.backend import Array, get_backend, namespace, to_host
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check, Claim
 from dlskills.experiments.settings import Numbers, Settings, Table
 from dlskills.experiments.side_by_side import SideBySide, digits_on
 from dlskills.experiments.text import Text
 from dlskills.networks import MultiLayerNetExtend
+from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import SGD
 from dlskills.plotting import COLORS, MARKERS, new_figure, styled
-from dlskills.sequential import Sequential
 from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:

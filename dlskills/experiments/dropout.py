@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlskills.backend import get_backend, to_host
+from dlskills.arrays.backend import get_backend, to_host
 from dlskills.checks import check_count
 from dlskills.experiments import small_data
 from dlskills.experiments.claims import Check, Claim

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from dlskills.backend import Array, get_backend
+from dlskills.arrays.backend import Array, get_backend
+from dlskills.arrays.random import stream
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check, Claim, together
 from dlskills.experiments.settings import Numbers, Settings, Table
@@ -17,7 +18,6 @@ from dlskills.experiments.trials import Trial, best, plot_best_curves, plot_rate
 from dlskills.networks import MultiLayerNet
 from dlskills.optimizers import SGD
 from dlskills.plotting import styled
-from dlskills.random import stream
 from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:

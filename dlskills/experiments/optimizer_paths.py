@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.backend import Array, get_backend, to_host
+from dlskills.arrays.backend import Array, get_backend, to_host
+from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check, Claim
 from dlskills.experiments.settings import Numbers, Settings, Table
 from dlskills.experiments.text import Text
 from dlskills.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer
-from dlskills.parameters import Parameters
 from dlskills.plotting import COLORS, new_figure, styled
 from dlskills.training.progress import Progress
 

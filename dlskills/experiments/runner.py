@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import dlskills
-from dlskills.backend import get_backend
+from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_count, suggestion
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.optimizers.engines import engine, engine_for, forced_engine

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from dlskills.arrays.random import resolve_seed
 from dlskills.data.mnist import check_subset
-from dlskills.random import resolve_seed
 
 Numbers: TypeAlias = dict[str, Any]
 """An experiment's outcome, in plain Python numbers, strings, lists and dicts."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dlskills.backend import Array, get_backend, to_host
+from dlskills.arrays.backend import Array, get_backend, to_host
+from dlskills.arrays.random import stream
 from dlskills.data import load_mnist
 from dlskills.experiments.settings import Numbers, Settings
+from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
-from dlskills.random import stream
-from dlskills.sequential import Sequential
 from dlskills.training.progress import Progress
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.backend import Array, to_host
+from dlskills.arrays.backend import Array, to_host
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check, Claim
 from dlskills.experiments.settings import Numbers, Settings, Table

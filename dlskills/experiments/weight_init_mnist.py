@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check, Claim
 from dlskills.experiments.settings import Numbers, Settings, Table

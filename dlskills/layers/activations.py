@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from types import ModuleType
 
-from dlskills.backend import Array, positive_part
+from dlskills.arrays.backend import Array, positive_part
 from dlskills.checks import check_number
 from dlskills.fusion import elementwise
 from dlskills.layers.base import Layer, saved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dlskills.backend import Array, matmul_into, namespace, sum_into
+from dlskills.arrays.backend import Array, matmul_into, namespace, sum_into
 from dlskills.checks import check_count
 from dlskills.initializers import Initializer, weight_initializer, zeros
 from dlskills.layers.base import Declared, Layer, saved

@@ -6,7 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.initializers import Initializer
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
+from dlskills.arrays.random import MaskStream, resolve_seed
 from dlskills.checks import check_number
 from dlskills.layers.base import Layer, saved
-from dlskills.random import MaskStream, resolve_seed
 
 
 class Dropout(Layer):

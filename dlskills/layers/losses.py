@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, device_of, is_dtype, namespace, sum_dtype
+from dlskills.arrays.backend import Array, device_of, is_dtype, namespace, sum_dtype
 from dlskills.checks import check_number
 from dlskills.fusion import Formula, elementwise, summed
 from dlskills.layers.base import saved

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from dlskills.backend import Array, backend_of, namespace, sum_dtype
+from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype
 from dlskills.checks import check_count, check_number
 from dlskills.fusion import elementwise, summed
 from dlskills.initializers import constant, zeros

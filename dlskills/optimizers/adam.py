@@ -7,7 +7,7 @@ import math
 from types import ModuleType
 from typing import ClassVar
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.checks import check_choice
 from dlskills.optimizers.engines.rules import Update
 from dlskills.optimizers.optimizer import Optimizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.optimizers.engines.rules import Update
 from dlskills.optimizers.optimizer import Optimizer
 from dlskills.optimizers.schedules import LearningRate

@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from dlskills.backend import backend_of, is_dtype, namespace
+from dlskills.arrays.backend import backend_of, is_dtype, namespace
 
 
 def check_mappings(params: Any, grads: Any) -> None:

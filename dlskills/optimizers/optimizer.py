@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
-from dlskills.backend import Array, backend_of, namespace
+from dlskills.arrays.backend import Array, backend_of, namespace
+from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count, check_number
 from dlskills.gradients import clip_factor
 from dlskills.optimizers import engines, modifiers
@@ -18,7 +19,6 @@ from dlskills.optimizers.arguments import check_gradients, check_mappings, is_mu
 from dlskills.optimizers.engines.rules import Rule, Update
 from dlskills.optimizers.schedules import LearningRate, rate_at
 from dlskills.optimizers.state import State
-from dlskills.parameters import Parameters
 
 
 def _annotated(cls: type) -> Collection[str]:

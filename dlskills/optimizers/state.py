@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from dlskills.backend import backend_of, namespace, to_host
+from dlskills.arrays.backend import backend_of, namespace, to_host
+from dlskills.arrays.parameters import Parameters
 from dlskills.optimizers.arguments import is_number, shape_of
-from dlskills.parameters import Parameters
 
 Slots = dict[str, Any]
 """For each slot its value for each parameter: Parameters, or a dict of arrays or numbers."""

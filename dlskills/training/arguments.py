@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from dlskills.backend import Array, is_dtype, namespace, to_host
+from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
 from dlskills.layers import SoftmaxWithLoss, check_labels
+from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer, make_optimizer
-from dlskills.sequential import Sequential
 
 SGD_PARAM: Mapping[str, Any] = MappingProxyType({"lr": 0.01})
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from dlskills.backend import Array
-from dlskills.parameters import Parameters
-from dlskills.sequential import Sequential
+from dlskills.arrays.backend import Array
+from dlskills.arrays.parameters import Parameters
+from dlskills.networks.sequential import Sequential
 
 
 class _Recorded(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.sequential import Sequential
+from dlskills.networks.sequential import Sequential
 from dlskills.training.samples import Samples
 
 

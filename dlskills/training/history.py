@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlskills.backend import Array, to_host
+from dlskills.arrays.backend import Array, to_host
 
 
 class History:

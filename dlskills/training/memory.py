@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from dlskills.backend import Backend, DeviceError
+from dlskills.arrays.backend import Backend, DeviceError
 
 
 class DeviceMemoryError(DeviceError):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dlskills.backend import Array, Backend, DType, backend_of, to_host
+from dlskills.arrays.backend import Array, Backend, DType, backend_of, to_host
 from dlskills.training.memory import memory_explained
 
 _SHARE = 0.5  # of the free memory of a device that a data set may take; layers need the rest

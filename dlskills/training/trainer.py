@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.backend import Array, to_host
+from dlskills.arrays.backend import Array, to_host
+from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_choice, check_count
 from dlskills.data.batches import Batches
+from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
-from dlskills.random import resolve_seed, stream
-from dlskills.sequential import Sequential
 from dlskills.training.arguments import SGD_PARAM, check_samples, chosen_optimizer
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.evaluation import accuracy, choose_rows

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeAlias
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.checks import suggestion
 from dlskills.experiments import hyperparameters
 from dlskills.experiments.settings import Settings

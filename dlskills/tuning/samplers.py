@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, TPESampler
 
+from dlskills.arrays.random import stream
 from dlskills.experiments.hyperparameters import log_uniform, share
-from dlskills.random import stream
 from dlskills.tuning.places import place_of
 
 

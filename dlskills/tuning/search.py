@@ -11,10 +11,10 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlskills.arrays.random import resolve_seed
 from dlskills.checks import check_choice, check_count
 from dlskills.experiments.settings import Settings
 from dlskills.processes import processes
-from dlskills.random import resolve_seed
 from dlskills.training.progress import Progress
 from dlskills.tuning import places
 from dlskills.tuning.objectives import Objective, PageTask

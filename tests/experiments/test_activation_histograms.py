@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 
+from dlskills.arrays.random import stream
 from dlskills.experiments import Settings, activation_histograms, judge
-from dlskills.random import stream
 
 INITS = ["std 1", "std 0.01", "Xavier", "He"]
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dlskills import SGD, MultiLayerNet, MultiLayerNetExtend, load_mnist
+from dlskills.arrays.random import stream
 from dlskills.experiments import Settings, batch_norm, judge
 from dlskills.experiments.batch_norm import SCALES, WITH, WITHOUT, first_not_finite
 from dlskills.experiments.runner import _union
-from dlskills.random import stream
 
 SOME = [1.0, SCALES[7], 0.1]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dlskills import Adam, MultiLayerNet, load_mnist, smooth_curve
+from dlskills.arrays.random import stream
 from dlskills.experiments import Settings, judge, optimizer_mnist
 from dlskills.plotting import save_figure
-from dlskills.random import stream
 
 FOUR = ["SGD", "Momentum", "AdaGrad", "Adam"]
 SIX = ["sgd", "momentum", "nesterov", "adagrad", "RMSprop", "adam"]

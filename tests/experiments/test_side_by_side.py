@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dlskills import SGD, Adam, MultiLayerNet
+from dlskills.arrays.random import stream
 from dlskills.experiments import Settings
 from dlskills.experiments.side_by_side import SideBySide, digits_on, late_loss, train_on_mnist
-from dlskills.random import stream
 
 rng = np.random.default_rng(0)
 X, T = rng.random((40, 6), dtype=np.float32), rng.integers(3, size=40)

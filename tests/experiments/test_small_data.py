@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dlskills import SGD, MultiLayerNet, load_mnist
+from dlskills.arrays.random import stream
 from dlskills.experiments import Settings, small_data
-from dlskills.random import stream
 
 QUIET = Settings(3, verbose=False)
 

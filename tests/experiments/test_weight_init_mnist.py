@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dlskills import SGD, MultiLayerNet, load_mnist
+from dlskills.arrays.random import stream
 from dlskills.experiments import Settings, judge, weight_init_mnist
-from dlskills.random import stream
 
 INITS = ["std 0.01", "Xavier", "He"]
 

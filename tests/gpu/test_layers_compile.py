@@ -12,9 +12,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from dlskills import MultiLayerNet, MultiLayerNetExtend, SoftmaxWithLoss, fusion, gradients, philox
+from dlskills import MultiLayerNet, MultiLayerNetExtend, SoftmaxWithLoss, fusion, gradients
+from dlskills.arrays import philox
+from dlskills.arrays.parameters import Parameters
 from dlskills.layers import ACTIVATIONS, BatchNormalization, MeanSquaredError
-from dlskills.parameters import Parameters
 from dlskills.symbolic import _COMPARISONS, _CONDITIONS, _FUNCTIONS
 
 FLOATS = ("float16", "float32", "float64")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlskills.backend import Array, library_of
+from dlskills.arrays.backend import Array, library_of
 from dlskills.checks import check_choice
 from dlskills.optimizers.engines import blocked, compiled, fused, plain
 from dlskills.optimizers.engines.plain import evaluate

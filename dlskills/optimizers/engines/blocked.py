@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.optimizers.engines import plain
 from dlskills.optimizers.engines.rules import Rule
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.optimizers.engines import blocked
 from dlskills.optimizers.engines.rules import Rule, update_of
 from dlskills.optimizers.engines.threads import share_out

@@ -12,14 +12,14 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.optimizers.engines.rules import Rule, as_tuple
 from dlskills.symbolic import Trace, traced
 
 
 def missing() -> str | None:
     """Why the engine is not available, None where it is."""
-    from dlskills.backend import DeviceError, get_backend
+    from dlskills.arrays.backend import DeviceError, get_backend
 
     try:
         get_backend("cuda")

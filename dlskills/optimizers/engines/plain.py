@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, namespace
+from dlskills.arrays.backend import Array, namespace
 from dlskills.optimizers.engines.rules import Rule, as_tuple, update_of
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Backend, DeviceError, get_backend, to_host
+from dlskills.arrays.backend import Backend, DeviceError, get_backend, to_host
 from dlskills.optimizers import Adam, engine
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dlskills import philox
-from dlskills.backend import Array, backend_of
+from dlskills.arrays import philox
+from dlskills.arrays.backend import Array, backend_of
 from dlskills.checks import check_count
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from dlskills import gradients, structure
-from dlskills.backend import Array, Device, DType, check_array, get_backend, is_dtype
+from dlskills import gradients
+from dlskills.arrays.backend import Array, Device, DType, check_array, get_backend, is_dtype
+from dlskills.arrays.parameters import Parameters, Views
+from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_number
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_targets
-from dlskills.parameters import Parameters, Views
-from dlskills.random import resolve_seed, stream
+from dlskills.networks import structure
 
 _ROWS = 1000  # of a batch in accuracy(): keeps what the layers compute in the cache
 

@@ -2,20 +2,17 @@
 
 import copy
 import math
-import os
 import pickle
-import subprocess
 import sys
-import textwrap
 import types
-from pathlib import Path
 
 import array_api_compat
 import numpy as np
 import pytest
+from two_gpus import with_two_gpus
 
 from dlskills import DeviceError, backend_of, get_backend, namespace, to_device, to_host
-from dlskills.backend import check_array, device_of, matmul_into, positive_part, sum_into
+from dlskills.arrays.backend import check_array, device_of, matmul_into, positive_part, sum_into
 
 ELSEWHERE = pytest.mark.backends("strict", "torch", "cupy")
 
@@ -214,27 +211,6 @@ def test_an_array_that_is_there_stays_as_it_is(backend):
     assert backend.asarray(array) is array
     assert backend.asarray(array, "float32") is array
     assert backend.asarray(array, "float64").dtype == backend.dtype("float64")
-
-
-def with_two_gpus(code):
-    """Run code, in a process of its own, where work for another than the current GPU is an error.
-
-    CuPy warns of it.
-    """
-    start = f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import cupy_stand_in
-        cupy_stand_in.activate({os.environ["DLSKILLS_HIPEMU_BUILD"]!r})
-    """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(start) + textwrap.dedent(code)],
-        env=os.environ | {"HIPEMU_DEVICES": "2"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.backends("cupy")

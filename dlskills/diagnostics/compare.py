@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import Array, to_host
+from dlskills.arrays.backend import Array, to_host
+from dlskills.arrays.random import stream
 from dlskills.checks import check_count, check_number
 from dlskills.data import load_mnist
 from dlskills.layers import Layer
 from dlskills.networks import MultiLayerNetExtend
+from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import engine, make_optimizer
-from dlskills.random import stream
-from dlskills.sequential import Sequential
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.backend import (
+from dlskills.arrays.backend import (
     Array,
     Backend,
     Device,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 
 WORDS = 8
 """32-bit words in a block: NumPy makes a float32 of each."""

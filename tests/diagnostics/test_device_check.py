@@ -1,11 +1,12 @@
 """The examination of a device: what works is said, what does not with what to do."""
 
 import pytest
-from test_backend import with_two_gpus
+from two_gpus import with_two_gpus
 from typer.testing import CliRunner
 
-from dlskills import DeviceError, cli, device_check
-from dlskills.device_check import check_device
+from dlskills import DeviceError, cli
+from dlskills.diagnostics import device_check
+from dlskills.diagnostics.device_check import check_device
 
 
 def failing(message, error=RuntimeError):
@@ -35,7 +36,7 @@ def test_a_gpu_works(backend):
 def test_the_second_gpu_works_by_itself(backend, device_counters):
     with_two_gpus(
         """
-        from dlskills.device_check import check_device
+        from dlskills.diagnostics.device_check import check_device
 
         found = dict(check_device("cuda:1"))
         assert found["device"] == "cuda:1 (CuPy)", found

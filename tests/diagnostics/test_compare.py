@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from dlskills import cli, compare
-from dlskills.compare import Way
+from dlskills import cli
+from dlskills.diagnostics import compare
+from dlskills.diagnostics.compare import Way
 from dlskills.layers import Affine, ReLU
 from dlskills.optimizers import ENGINES
 

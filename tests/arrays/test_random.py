@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlskills import SGD, MultiLayerNetExtend, backend_of, to_host
-from dlskills.random import MaskStream, fresh_seed, resolve_seed, stream
+from dlskills.arrays.random import MaskStream, fresh_seed, resolve_seed, stream
 
 
 def test_a_stream_is_fixed_by_its_seed_and_names():

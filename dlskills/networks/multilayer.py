@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
-from dlskills.backend import Device, DType
+from dlskills.arrays.backend import Device, DType
 from dlskills.checks import check_choice, check_count
 from dlskills.initializers import Initializer
 from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer, Loss
-from dlskills.sequential import Sequential
+from dlskills.networks.sequential import Sequential
 
 
 class MultiLayerNet(Sequential):

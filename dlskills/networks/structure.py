@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlskills.backend import Array
+from dlskills.arrays.backend import Array
 from dlskills.layers import Layer, Loss
 
 

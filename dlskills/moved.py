@@ -1,0 +1,47 @@
+"""Import paths of earlier releases: each still works, with a warning, for one release."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+MOVED = {
+    "dlskills.backend": "dlskills.arrays.backend",
+    "dlskills.parameters": "dlskills.arrays.parameters",
+    "dlskills.random": "dlskills.arrays.random",
+    "dlskills.philox": "dlskills.arrays.philox",
+    "dlskills.sequential": "dlskills.networks.sequential",
+    "dlskills.structure": "dlskills.networks.structure",
+    "dlskills.compare": "dlskills.diagnostics.compare",
+    "dlskills.device_check": "dlskills.diagnostics.device_check",
+}
+
+
+class _MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds a module under its old name, last of all finders."""
+
+    def find_spec(self, name: str, *where: Any) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, self) if name in MOVED else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        old = module.__name__
+        warnings.warn(
+            f"{old} is now {MOVED[old]}; the old name will go in the next release",
+            DeprecationWarning,
+            stacklevel=2,  # the importing line: Python leaves out the import system's own
+        )
+        sys.modules[old] = importlib.import_module(MOVED[old])
+
+
+def install() -> None:
+    """Let the old names be imported."""
+    if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(_MovedModules())
