@@ -99,11 +99,12 @@ def functions(dtype: DTypeLike) -> dict[str, Function]:
     result is subnormal. ``maximum`` and ``minimum`` return NaN if either argument is NaN. ``plus``
     is an addition that LLVM may reorder, which lets it vectorize a sum; ``add`` keeps the order.
     """
-    return {**_SIMPLE, **_exp_log_tanh(np.dtype(dtype))}
+    return {**_OTHERS, **_exp_log_tanh(np.dtype(dtype))}
 
 
 @functools.cache
 def _exp_log_tanh(dtype: np.dtype[Any]) -> dict[str, Function]:
+    """Make the functions whose constants depend on the dtype."""
     number, limits, constants = dtype.type, np.finfo(dtype), _CONSTANTS[dtype]
     zero, one, two, half = map(number, (0, 1, 2, 0.5))
     infinity, nan = map(number, (np.inf, np.nan))
@@ -149,7 +150,7 @@ def _exp_log_tanh(dtype: np.dtype[Any]) -> dict[str, Function]:
 
     @_compiled
     def log(x: Any) -> Any:
-        # x = m * 2**n with m between sqrt(1/2) and sqrt(2)
+        # x = m * 2**n with m between sqrt(1/2) and sqrt(2), where n goes up by a carry
         subnormal = x < smallest
         bits = number(x * normalize if subnormal else x).view(word)
         bits = word(bits + from_sqrt_half)
@@ -221,7 +222,7 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
     return a if condition else b
 
 
-_SIMPLE: dict[str, Function] = {
+_OTHERS: dict[str, Function] = {
     "add": _add,
     "maximum": _extremum("llvm.maximum"),
     "minimum": _extremum("llvm.minimum"),
