@@ -1,0 +1,1 @@
+"""Formulas, and the engines that run them."""
