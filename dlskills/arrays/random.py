@@ -55,6 +55,43 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=words)))
 
 
+class Mask:
+    """A random mask of zeros and ones, drawn when its values are asked for.
+
+    Formulas take it as an operand. On CuPy their kernels compute its values where they are
+    needed, from the key and the block; elsewhere the host draws them, once.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    ratio : float
+        The probability of 0.
+    key : tuple of int
+        The two 64-bit words of the stream's key.
+    block : int
+        How many blocks of the stream were used before.
+    """
+
+    def __init__(self, stream: MaskStream, block: int, like: Array, ratio: float) -> None:
+        self.shape, self.ratio = tuple(like.shape), ratio
+        self.key, self.block = stream.key, block
+        self._stream, self._backend, self._dtype = stream, backend_of(like), like.dtype
+        self._values: Array = None
+
+    def values(self) -> Array:
+        """The mask as an array: bool on NumPy, elsewhere of the dtype it was drawn for."""
+        if self._values is None:
+            here, size = self._backend, math.prod(self.shape)
+            if here.name == "cupy":
+                self._values = here.empty(self.shape, self._dtype)
+                with here.active():
+                    philox.fill_mask(self._values, self.key, self.block, self.ratio)
+            else:
+                kept = self._stream.kept(self.block, size, self.ratio).reshape(self.shape)
+                self._values = kept if here.name == "numpy" else here.asarray(kept, self._dtype)
+        return self._values
+
+
 class MaskStream:
     """Random masks of zeros and ones, for Dropout: the same on every device.
 
@@ -78,25 +115,17 @@ class MaskStream:
         self._generator = stream(seed, *names)
         self._drawn = self.state = 0
 
-    def draw(self, like: Array, ratio: float) -> Array:
-        """A mask with the shape, dtype and device of `like`: 0 with probability `ratio`, else 1."""
-        here, shape = backend_of(like), tuple(like.shape)
-        size = math.prod(shape)
-        block, self.state = self.state, self.state + -(-size // philox.WORDS)
-        if here.name == "cupy":
-            mask = here.empty(shape, like.dtype)
-            with here.active():
-                philox.fill_mask(mask, self._key, block, ratio)
-            return mask
-        kept = self._kept(block, size, ratio).reshape(shape)
-        return kept.astype(like.dtype) if here.name == "numpy" else here.asarray(kept, like.dtype)
+    def draw(self, like: Array, ratio: float) -> Mask:
+        """A mask with the shape and device of `like`: 0 with probability `ratio`, else 1."""
+        block, self.state = self.state, self.state + -(-math.prod(like.shape) // philox.WORDS)
+        return Mask(self, block, like, ratio)
 
-    def _kept(self, block: int, size: int, ratio: float) -> np.ndarray[Any, Any]:
+    def kept(self, block: int, size: int, ratio: float) -> np.ndarray[Any, Any]:
         """Where one mask, from a block of the stream on, is 1."""
         if block != self._drawn:
             bits = self._generator.bit_generator
             counter = np.array([block, 0, 0, 0], np.uint64)
-            whole = {"counter": counter, "key": np.array(self._key, np.uint64)}
+            whole = {"counter": counter, "key": np.array(self.key, np.uint64)}
             bits.state = dict(bits.state) | {"state": whole, "buffer_pos": 4, "has_uint32": 0}
         self._drawn = block + -(-size // philox.WORDS)
         # The float32 that NumPy makes of 32 bits is (bits >> 8) / 2**24: compared as they are, they
@@ -107,6 +136,7 @@ class MaskStream:
         return np.asarray(bits >= math.ceil(float(np.float32(ratio)) * 2**24) << 8)
 
     @functools.cached_property
-    def _key(self) -> tuple[int, int]:
+    def key(self) -> tuple[int, int]:
+        """The two 64-bit words of the generator's key."""
         first, second = self._generator.bit_generator.state["state"]["key"]
         return int(first), int(second)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dlskills.arrays.backend import Array
+from dlskills.arrays.backend import Array, namespace
 from dlskills.arrays.random import MaskStream, resolve_seed
 from dlskills.checks import check_number
 from dlskills.layers.base import Layer, saved
@@ -63,7 +63,8 @@ class Dropout(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         kept = 1.0 - self.dropout_ratio
         if train_flg and self.dropout_ratio > 0:
-            self._saved = self._masks.draw(x, self.dropout_ratio)
+            mask = self._masks.draw(x, self.dropout_ratio).values()
+            self._saved = namespace(x).astype(mask, x.dtype, copy=False)
             if self.inverted:
                 self._saved = self._saved / kept
         else:

@@ -1,0 +1,154 @@
+"""The engines that run formulas, and the one place where one is chosen.
+
+===========  ==========  =====================================================================
+``plain``    any arrays  calls the formula with whole arrays
+``blocked``  NumPy       the same over slices that stay in the cache
+``numba``    NumPy       compiled loops, one pass over memory
+``cuda``     CuPy        one kernel, each array read and written once
+===========  ==========  =====================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlskills.arrays.backend import Array, DType, library_of
+from dlskills.checks import check_choice
+from dlskills.formulas.engines import blocked, cuda, numba, plain
+from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.trace import UnsuitedFormulaError
+
+if TYPE_CHECKING:
+    from dlskills.formulas.formula import Formula
+    from dlskills.formulas.table import Table
+
+ENGINES: Mapping[str, Engine] = {
+    engine.name: engine for engine in (plain.ENGINE, blocked.ENGINE, numba.ENGINE, cuda.ENGINE)
+}
+"""All engines by name, the quickest last."""
+
+
+class EngineMissingError(RuntimeError):
+    """An engine that was asked for is not available; the message says what to install."""
+
+
+_forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("engine", default=None)
+
+
+def run(
+    formula: Formula,
+    operands: Sequence[Any],
+    axis: tuple[int, ...] | None = None,
+    out: Sequence[Array | None] | None = None,
+) -> tuple[Array, ...]:
+    """The results of a formula, by the engine that suits its first operand or that is forced."""
+    first = operands[0]
+    work = lambda engine: engine.run(formula, operands, axis, out)  # noqa: E731
+    return _with_fallback(formula, engine_for(first), first.dtype, work)  # type: ignore[no-any-return]
+
+
+def update(table: Table) -> None:
+    """Update the arrays of a table in place, by the engine that suits them or that is forced."""
+    first = table.rows[0][0]
+    chosen = engine_for(first, table.size)
+    _with_fallback(table.rule, chosen, first.dtype, lambda engine: engine.update(table))
+
+
+def _with_fallback(
+    formula: Formula, chosen: Engine, dtype: DType, work: Callable[[Engine], Any]
+) -> Any:
+    """Let the chosen engine work; if it can't, warn once and let the plain engine do it."""
+    unsuited = chosen.name, dtype
+    if unsuited in formula.unsuited and _forced.get() is None:
+        chosen = plain.ENGINE
+    try:
+        return work(chosen)
+    except UnsuitedFormulaError as error:
+        if _forced.get() is not None:
+            raise
+        formula.unsuited.add(unsuited)
+        warnings.warn(f"{formula.__name__}: {error}; it runs on the engine 'plain'", stacklevel=5)
+        return work(plain.ENGINE)
+
+
+def engine_for(array: Array, size: int | None = None) -> Engine:
+    """The engine that runs formulas whose first operand is like this array.
+
+    Parameters
+    ----------
+    array : array
+    size : int, optional
+        The number of elements in all, if it is not the array's.
+
+    Raises
+    ------
+    RuntimeError
+        The engine that is forced does not take such arrays.
+    """
+    name = _forced.get()
+    if name is None:
+        for engine in _QUICKEST_FIRST:
+            if engine.suits(array, size):
+                return engine
+    forced = ENGINES[name or "plain"]
+    if not forced.takes(array):
+        library = library_of(array)
+        fit = [name for name, engine in ENGINES.items() if engine.takes(array)]
+        raise RuntimeError(
+            f"engine {name!r} runs on arrays of {forced.library}, got one of {library}; the "
+            f"engines for it are: {', '.join(fit)}"
+        )
+    return forced
+
+
+_QUICKEST_FIRST = tuple(reversed(ENGINES.values()))
+
+
+def forced_engine() -> str | None:
+    """The name that :func:`engine` was called with, None outside of its blocks."""
+    return _forced.get()
+
+
+@contextlib.contextmanager
+def engine(name: str) -> Iterator[None]:
+    """Run all formulas in the block, of layers and updates, on one engine.
+
+    For comparison and debugging.
+
+    Parameters
+    ----------
+    name : str
+        ``"plain"``, ``"blocked"``, ``"numba"`` or ``"cuda"``, in any case.
+
+    Raises
+    ------
+    ValueError
+        There is no such engine.
+    EngineMissingError
+        It is not available here; the message says what to install.
+
+    Examples
+    --------
+    >>> import dlskills
+    >>> with dlskills.engine("plain"):
+    ...     pass
+    """
+    if isinstance(name, str) and name.strip().lower() == "fused":
+        warnings.warn(
+            "the engine 'fused' is now called 'cuda'; the old name will go in the next release",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        name = "cuda"
+    name = check_choice("engine", name, ENGINES)
+    if reason := ENGINES[name].missing():
+        raise EngineMissingError(f"engine {name!r} is not available: {reason}")
+    token = _forced.set(name)
+    try:
+        yield
+    finally:
+        _forced.reset(token)

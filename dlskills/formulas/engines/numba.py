@@ -1,0 +1,343 @@
+"""The engine ``numba``: formulas as compiled loops over NumPy arrays, one pass over memory."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlskills.arrays.backend import Array
+from dlskills.arrays.random import Mask
+from dlskills.formulas import threads
+from dlskills.formulas.engines import blocked, plain
+from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.layout import Layout, layout_of
+from dlskills.formulas.numba_source import (
+    Source,
+    finish_source,
+    form_of,
+    kernel_source,
+    update_source,
+)
+from dlskills.formulas.trace import UnsuitedFormulaError
+
+if TYPE_CHECKING:
+    from dlskills.formulas.formula import Formula
+    from dlskills.formulas.table import Table
+
+# NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
+SMALL = 4096
+
+_DTYPES = (np.dtype("float32"), np.dtype("float64"))
+
+
+class Numba(Engine):
+    """Compiles loops, at the first call with arrays of each dtype."""
+
+    name = "numba"
+    library = "numpy"
+
+    def missing(self) -> str | None:
+        if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+            return "NUMBA_DISABLE_JIT is set: unset it"
+        return _import_problem()
+
+    def suits(self, array: Array, size: int | None = None) -> bool:
+        return (
+            type(array) is np.ndarray
+            and (array.size if size is None else size) > SMALL
+            and array.dtype in _DTYPES
+            and self.missing() is None
+        )
+
+    def run(
+        self,
+        formula: Formula,
+        operands: Sequence[Any],
+        axis: tuple[int, ...] | None,
+        out: Sequence[Array | None] | None,
+    ) -> tuple[Array, ...]:
+        operands = [o.values() if type(o) is Mask else o for o in operands]
+        key = (
+            axis,
+            out is None or tuple(o is None for o in out),
+            *[(o.shape, o.strides, o.dtype) if type(o) is np.ndarray else None for o in operands],
+        )
+        call = formula.memory.get(key)
+        if call is None:
+            call = formula.memory[key] = _prepare(formula, operands, axis, out)
+        return call(operands, out)
+
+    def update(self, table: Table) -> None:
+        prepared = table.memory.get(self.name)
+        if prepared is None:
+            prepared = table.memory[self.name] = _Rows(table)
+        prepared.update(table)
+
+
+ENGINE = Numba()
+
+
+@functools.cache
+def _import_problem() -> str | None:
+    try:
+        import numba  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name == "numba":
+            return "numba is not installed: pip install 'dlskills[jit]'"
+        return f"numba fails to import: {error}"
+    except Exception as error:  # a release that does not go with this NumPy, say
+        return f"numba fails to import: {error}"
+    return None
+
+
+# A call that was prepared
+
+
+Call = Callable[[Sequence[Any], Sequence[Array | None] | None], tuple[Array, ...]]
+
+
+def _prepare(
+    formula: Formula,
+    operands: Sequence[Any],
+    axis: tuple[int, ...] | None,
+    out: Sequence[Array | None] | None,
+) -> Call:
+    """What is to be done in calls with arrays of these shapes, strides and dtypes."""
+    dtype = operands[0].dtype
+    shapes = tuple(tuple(o.shape) if hasattr(o, "shape") else None for o in operands)
+    layout = layout_of(shapes, axis) if dtype in _DTYPES else None
+    if layout is None:
+        return lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)
+    trace = formula.trace(layout.kinds, layout.dims)
+    if out is not None:
+        formula.check_results(trace.results, len(out))
+    form = form_of(layout, trace)
+    kernel = _kernel(kernel_source(trace, layout, form), dtype)
+    finish = _finish(finish_source(trace)) if any(r.whole for r in trace.results) else None
+    return _Call(formula, layout, kernel, finish, form, dtype, operands).run
+
+
+class _Call:
+    """A kernel, and how operands and results are handed to it."""
+
+    def __init__(
+        self,
+        formula: Formula,
+        layout: Layout,
+        kernel: Callable[..., None],
+        finish: Callable[..., list[float]] | None,
+        form: str,
+        dtype: Any,
+        operands: Sequence[Any],
+    ) -> None:
+        trace = formula.trace(layout.kinds, layout.dims)
+        self.kernel, self.finish, self.dtype = kernel, finish, dtype
+        self.totals = len(trace.totals)
+        self.size_a, self.size_b = layout.sizes["A"], layout.sizes["B"]
+        self.lines = layout.sizes["B"] if form == "flat" else layout.lines
+        self.size = layout.lines * layout.length
+        self.length = layout.length
+        self.parts = threads.shares(self.lines, self.size)
+        self.handed = [
+            _Handed(i, layout.shape_of(kind), operand)
+            for i, (kind, operand) in enumerate(zip(layout.kinds, operands, strict=True))
+        ]
+        self.numbers = [i for i, kind in enumerate(layout.kinds) if not kind]
+        self.results = [
+            _Result(
+                i,
+                layout.reduced if result.level == "line" else layout.shape,
+                layout.shape_of("L" if result.level == "line" else layout.dims)
+                if result.level != "line" or layout.lines > 1
+                else (1,),
+            )
+            for i, result in enumerate(trace.results)
+            if not result.whole
+        ]
+        self.whole = [i for i, result in enumerate(trace.results) if result.whole]
+        self.count = len(trace.results)
+
+    def run(self, operands: Sequence[Any], out: Sequence[Array | None] | None) -> tuple[Array, ...]:
+        arguments = [handed.array(operands) for handed in self.handed]
+        results: list[Any] = [None] * self.count
+        later = []
+        for result in self.results:
+            into = None if out is None else out[result.position]
+            if into is None:
+                array = np.empty(result.shape, self.dtype)
+                results[result.position] = array
+            else:
+                results[result.position] = array = into
+                if array.dtype != self.dtype or not array.flags.c_contiguous:
+                    array = np.empty(result.shape, self.dtype)
+                    later.append((into, array))
+            arguments.append(
+                array if array.shape == result.handed else array.reshape(result.handed)
+            )
+        sums = self.compute(arguments)
+        for into, array in later:
+            into[...] = array.reshape(into.shape)
+        if self.finish is not None:
+            numbers = [arguments[i] for i in self.numbers]
+            wholes = self.finish(sums, self.size, self.length, *numbers)
+            for i, value in zip(self.whole, wholes, strict=True):
+                results[i] = number = self.dtype.type(value)
+                if out is not None and out[i] is not None:
+                    results[i] = out[i]
+                    out[i][...] = number
+        return tuple(results)
+
+    def compute(self, arguments: list[Any]) -> Any:
+        """Call the kernel, in as many parts as there are; the sums over everything."""
+        if len(self.parts) == 1:
+            sums = np.empty(self.totals)
+            _compiled(self.kernel, *arguments, self.size_a, self.size_b, 0, self.lines, sums)
+            return sums
+        all_sums = np.zeros((len(self.parts), self.totals))
+
+        def work(i: int) -> None:
+            begin, end = self.parts[i]
+            _compiled(self.kernel, *arguments, self.size_a, self.size_b, begin, end, all_sums[i])
+
+        threads.in_threads(work, len(self.parts))
+        return all_sums.sum(axis=0)
+
+
+class _Handed:
+    """An operand, as the kernel takes it."""
+
+    def __init__(self, position: int, shape: tuple[int, ...], operand: Any) -> None:
+        self.position, self.shape = position, shape
+        self.is_number = not shape
+        self.is_array = isinstance(operand, np.ndarray)
+        contiguous = self.is_array and operand.flags.c_contiguous
+        self.as_it_is = contiguous and operand.shape == shape
+
+    def array(self, operands: Sequence[Any]) -> Any:
+        operand = operands[self.position]
+        if self.as_it_is:
+            return operand
+        if self.is_number:
+            return float(operand.reshape(()) if self.is_array else operand)
+        return np.ascontiguousarray(operand).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A result: its position, its shape, and the shape in which the kernel writes it."""
+
+    position: int
+    shape: tuple[int, ...]
+    handed: tuple[int, ...]
+
+
+# Kernels
+
+
+@functools.cache
+def _kernel_of(text: str, constants: tuple[tuple[str, float], ...], dtype: Any) -> Any:
+    from dlskills.formulas import cache, pointers, vector_math
+
+    kind = dtype.type
+    names = {
+        "np": np,
+        "T": kind,
+        "size_of_t": dtype.itemsize,
+        "array_at": pointers.array_at(dtype),
+        **vector_math.functions(dtype),
+        **{name: kind(number) for name, number in constants},
+    }
+    return cache.compiled(text, names, (str(dtype), repr(constants)))
+
+
+def _kernel(source: Source, dtype: Any) -> Callable[..., None]:
+    """The compiled loop of a source, for a dtype."""
+    return _kernel_of(source.text, tuple(source.constants.items()), dtype)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _finish(text: str) -> Callable[..., list[float]]:
+    names: dict[str, Any] = {"T": float, **vars(np)}
+    exec(text, names)
+
+    def finish(*arguments: Any) -> list[float]:
+        with np.errstate(all="ignore"):
+            return names["finish"](*arguments)  # type: ignore[no-any-return]
+
+    return finish
+
+
+def _compiled(kernel: Callable[..., None], *arguments: Any) -> None:
+    try:
+        kernel(*arguments)
+    except Exception as error:
+        # Numba's own, which can't be named before it is imported
+        if not isinstance(error, NotImplementedError) and not _is_from_numba(error):
+            raise
+        raise UnsuitedFormulaError(f"Numba can't compile it: {_reason(error)}") from error
+
+
+def _is_from_numba(error: Exception) -> bool:
+    return type(error).__module__.startswith("numba.")
+
+
+def _reason(error: Exception) -> str:
+    """The one line of Numba's long messages that says what it is about."""
+    lines = [line for line in str(error).splitlines() if line and not line.startswith("Failed in")]
+    return next((line for line in lines if line.startswith("- argument")), lines[0])
+
+
+# Updates
+
+
+class _Rows:
+    """A table's arrays by their addresses, in parts for threads; and the rows that have gaps."""
+
+    def __init__(self, table: Table) -> None:
+        parts, groups, self.others = [], [], []
+        for i, (row, group) in enumerate(zip(table.rows, table.groups, strict=True)):
+            if row[0].dtype not in _DTYPES or blocked.flattened(row) is None:
+                self.others.append(i)
+                continue
+            addresses = np.array([array.ctypes.data for array in row], np.int64)
+            for begin, end in threads.shares(row[0].size, table.size):
+                parts.append((addresses + begin * row[0].itemsize, end - begin))
+                groups.append(group)
+        self.addresses = np.array([part[0] for part in parts]).reshape((len(parts), -1))
+        self.sizes = np.array([part[1] for part in parts], np.int64)
+        self.groups = np.array(groups, np.int64)
+        ends = np.cumsum(self.sizes)
+        # for threads, runs of rows that are about as long as each other
+        runs = threads.shares(len(parts), table.size)
+        wanted = [end * (int(ends[-1]) if parts else 0) // len(parts) for _, end in runs if parts]
+        stops = [int(np.searchsorted(ends, stop)) + 1 for stop in wanted]
+        self.runs = [
+            (start, stop) for start, stop in zip([0, *stops], stops, strict=False) if start < stop
+        ]
+
+    def update(self, table: Table) -> None:
+        if len(self.sizes):
+            row = table.rows[0]
+            kernel = _update_kernel(table.rule, len(row), len(table.numbers[0]), row[0].dtype)
+            numbers = np.array(table.numbers, np.float64).reshape((len(table.numbers), -1))
+
+            def work(i: int) -> None:
+                _compiled(kernel, self.addresses, self.sizes, self.groups, numbers, *self.runs[i])
+
+            threads.in_threads(work, len(self.runs))
+        for i in self.others:
+            blocked.ENGINE.update_row(table.rule, table.rows[i], table.numbers[table.groups[i]])
+
+
+def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Callable[..., None]:
+    kernel = rule.memory.get((arrays, numbers, dtype))
+    if kernel is None:
+        trace = rule.trace(("B",) * arrays + ("",) * numbers, "B")
+        rule.check_results(trace.results, arrays - 1)
+        kernel = rule.memory[arrays, numbers, dtype] = _kernel(update_source(trace), dtype)
+    return kernel  # type: ignore[no-any-return]

@@ -1,0 +1,378 @@
+"""Python source of loops over a formula's elements, for Numba to compile.
+
+There are four forms of loops:
+
+===========  ===================================================================================
+``flat``     no lines: one loop over all elements
+``rows``     neighbours in memory are of one line: line by line
+``columns``  neighbours are of different lines: tiles of lines that stay in the cache, row by row
+``short``    neighbours are of one line, which is short: many lines at once
+===========  ===================================================================================
+
+A kernel takes the operands, the arrays of results, the sizes along a line, the range of lines (or
+elements) that is its share, and an array for its part of the sums over everything. What follows
+from these sums is a function of its own, `finish`, in plain Python.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dlskills.formulas.layout import Layout
+from dlskills.formulas.operators import OPERATORS, REDUCTIONS
+from dlskills.formulas.trace import Trace, Value
+
+SHORT = 64  # elements of a line: below that, many lines at once are quicker
+CHUNK = 4096  # elements that are added up in the working precision before they join a sum
+TILE_BYTES = 1 << 18  # of one array: what all passes over a tile should find in the cache
+
+
+def form_of(layout: Layout, trace: Trace) -> str:
+    """The form of the loops that suits a problem."""
+    if layout.dims == "B" and not trace.reductions:
+        return "flat"
+    if layout.dims == "AL":
+        return "columns"
+    if layout.dims == "LB" and layout.sizes["B"] < SHORT and trace.reductions:
+        return "short"
+    return "rows"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel's text, and the numbers that it names."""
+
+    text: str
+    constants: dict[str, float]
+
+
+def kernel_source(trace: Trace, layout: Layout, form: str) -> Source:
+    """The text of a function `kernel`."""
+    made = {"flat": _Flat, "rows": _Rows}.get(form, _Tiles)(trace, layout, form)
+    made.write()
+    return Source("\n".join(made.lines) + "\n", made.constants)
+
+
+class _Writer:
+    """What all forms have in common."""
+
+    def __init__(self, trace: Trace, layout: Layout, form: str) -> None:
+        self.trace, self.layout, self.form = trace, layout, form
+        self.lines: list[str] = []
+        self.constants: dict[str, float] = {}
+        # by their positions: `in` and `index` of lists compare, which makes another value
+        self.kept = {value: i for i, value in enumerate(trace.worth_keeping)}
+        self.sums = {total: i for i, total in enumerate(trace.totals)}
+
+    def put(self, indent: int, *lines: str) -> None:
+        self.lines += ["    " * indent + line for line in lines]
+
+    def constant(self, number: float) -> str:
+        for name, known in self.constants.items():
+            if repr(known) == repr(number):
+                return name
+        name = f"c{len(self.constants)}"
+        self.constants[name] = number
+        return name
+
+    def begin(self) -> None:
+        """The head, and what is the same for all elements."""
+        arguments = [f"in{value.args[0]}" for value in self.trace.loads]
+        arguments += [f"out{i}" for i, r in enumerate(self.trace.results) if not r.whole]
+        self.put(
+            0, f"def kernel({', '.join([*arguments, 'size_a', 'size_b', 'begin', 'end', 'sums'])}):"
+        )
+        self.put(1, "length = size_a * size_b")
+        for value in self.trace.of_level("number"):
+            if value.op == "load":
+                self.put(1, f"{value.name} = T(in{value.args[0]})")
+            elif value.op == "length":
+                self.put(1, f"{value.name} = T(length)")
+            elif value.op in OPERATORS:
+                self.put(1, f"{value.name} = {self.expression(value)}")
+
+    def expression(self, value: Value) -> str:
+        return OPERATORS[value.op].loop.format(*map(self.name, value.args))
+
+    def name(self, value: Value) -> str:
+        """A value as an expression reads it."""
+        return self.constant(value.args[0]) if value.op == "number" else value.name
+
+    def start(self, reduction: Value) -> str:
+        return self.constant(REDUCTIONS[reduction.op][1])
+
+
+class _Flat(_Writer):
+    def write(self) -> None:
+        trace, put = self.trace, self.put
+        self.begin()
+        names = [f"in{v.args[0]}" for v in trace.loads if v.level == "inner"]
+        names += [f"out{i}" for i, _ in trace.ends(0)[2]]
+        put(1, *(f"{name}_all = {name}.reshape({name}.size)" for name in names))
+        for i in range(len(trace.totals)):
+            put(1, f"sums[{i}] = 0.0")
+        step = CHUNK if trace.totals else "end - begin"
+        put(1, f"for start in range(begin, end, max({step}, 1)):")
+        put(2, f"stop = min(start + {step}, end)")
+        put(2, *(f"{name}_ = {name}_all[start:stop]" for name in names))
+        put(2, *(f"{v.name} = {self.constant(0.0)}" for v in trace.totals))
+        put(2, "for i in range(stop - start):")
+        for value in trace.inner(0):
+            load = f"T(in{value.args[0]}_[i])" if value.op == "load" else self.expression(value)
+            put(3, f"{value.name} = {load}")
+        put(3, *(f"{v.name} = plus({v.name}, {self.name(v.args[0])})" for v in trace.totals))
+        put(3, *(f"out{i}_[i] = {self.name(v)}" for i, v in trace.ends(0)[2]))
+        for i, total in enumerate(trace.totals):
+            put(2, f"sums[{i}] += {total.name}")
+
+
+class _Rows(_Writer):
+    """Line by line, with the sums of a line in registers."""
+
+    def write(self) -> None:
+        trace, put = self.trace, self.put
+        self.begin()
+        put(1, *(f"k{i} = np.empty(length, T)" for i in range(len(self.kept))))
+        put(1, *(f"sums[{i}] = 0.0" for i in range(len(trace.totals))))
+        put(1, "for line in range(begin, end):")
+        for number in range(trace.passes):
+            self.between(number)
+            self.a_pass(number)
+
+    def between(self, number: int) -> None:
+        """The values of a line that are known before a pass."""
+        trace, put = self.trace, self.put
+        for value in trace.of_level("line", number):
+            load = f"T(in{value.args[0]}[line])" if value.op == "load" else self.expression(value)
+            put(2, f"{value.name} = {load}")
+        for i, value in enumerate(trace.results):
+            if value.level == "line" and value.passes == number:
+                put(2, f"out{i}[line] = {self.name(value)}")
+        for i, total in enumerate(trace.totals):
+            value = total.args[0]
+            if value.level == "line" and value.passes == number:
+                put(2, f"sums[{i}] += {self.name(value)}")
+
+    def a_pass(self, number: int) -> None:
+        trace, put = self.trace, self.put
+        reductions, totals, results = trace.ends(number)
+        if not (reductions or totals or results):
+            return
+        put(2, *(f"{v.name} = {self.start(v)}" for v in reductions))
+        indent = 2
+        if "A" in self.layout.dims:
+            put(2, "for a in range(size_a):")
+            indent = 3
+        for value in trace.inner(number, self.kept):
+            if value.op == "load" and "B" in value.dims:
+                put(indent, f"{value.name}_ = in{value.args[0]}{self.at(value.dims)}")
+            elif value.op == "load":
+                put(indent, f"{value.name} = T(in{value.args[0]}{self.at(value.dims)})")
+            elif value in self.kept:
+                part = "a * size_b:(a + 1) * size_b" if "A" in self.layout.dims else ":"
+                put(indent, f"{value.name}_ = k{self.kept[value]}[{part}]")
+        put(indent, *(f"out{i}_ = out{i}{self.at(self.layout.dims)}" for i, _ in results))
+        put(indent, *(f"{v.name}_part = {self.start(v)}" for v in reductions))
+        put(indent, *(f"{v.name}_part = {self.constant(0.0)}" for v in totals))
+        put(indent, "for j in range(size_b):")
+        self.body(number, indent + 1)
+        for value in reductions:
+            op = OPERATORS[REDUCTIONS[value.op][0]].loop
+            put(indent, f"{value.name} = {op.format(value.name, value.name + '_part')}")
+        for total in totals:
+            put(indent, f"sums[{self.sums[total]}] += {total.name}_part")
+
+    @staticmethod
+    def at(dims: str) -> str:
+        """An index for all but the innermost dimension."""
+        names = {"A": "a", "L": "line"}
+        outer = [names[dim] for dim in dims if dim != "B"]
+        return f"[{', '.join(outer)}]" if outer else ""
+
+    def body(self, number: int, indent: int) -> None:
+        trace, put = self.trace, self.put
+        reductions, totals, results = trace.ends(number)
+        for value in trace.inner(number, self.kept):
+            if value.op == "load":
+                if "B" in value.dims:
+                    put(indent, f"{value.name} = T({value.name}_[j])")
+            elif value in self.kept and value.passes < number:
+                put(indent, f"{value.name} = {value.name}_[j]")
+            else:
+                put(indent, f"{value.name} = {self.expression(value)}")
+                if value in self.kept:
+                    put(indent, f"{value.name}_[j] = {value.name}")
+        for value in reductions:
+            join = (
+                "plus({0}, {1})" if value.op == "sum" else OPERATORS[REDUCTIONS[value.op][0]].loop
+            )
+            part = f"{value.name}_part"
+            put(indent, f"{part} = {join.format(part, self.name(value.args[0]))}")
+        for total in totals:
+            part = f"{total.name}_part"
+            put(indent, f"{part} = plus({part}, {self.name(total.args[0])})")
+        put(indent, *(f"out{i}_[j] = {self.name(value)}" for i, value in results))
+
+
+class _Tiles(_Writer):
+    """Many lines at once, with their values in rows of a small table."""
+
+    def write(self) -> None:
+        trace, put = self.trace, self.put
+        per_line = [v for v in trace.of_level("line") if self.outlives(v)]
+        rows = [*trace.reductions, *per_line]
+        self.begin()
+        put(1, f"tile = min(max({TILE_BYTES} // (length * size_of_t), 64), end - begin)")
+        put(1, f"table = np.empty(({len(rows)}, tile), T)")
+        put(1, *(f"k{i} = np.empty((length, tile), T)" for i in range(len(self.kept))))
+        put(1, *(f"sums[{i}] = 0.0" for i in range(len(trace.totals))))
+        put(1, "for start in range(begin, end, max(tile, 1)):")
+        put(2, "width = min(tile, end - start)")
+        put(2, *(f"{v.name}_ = table[{row}, :width]" for row, v in enumerate(rows)))
+        self.stored = set(rows)
+        for value in trace.loads:
+            if value.level == "line":
+                put(2, f"in{value.args[0]}_ = in{value.args[0]}[start:start + width]")
+        for i, value in enumerate(trace.results):
+            if value.level == "line":
+                put(2, f"out{i}_ = out{i}[start:start + width]")
+        for number in range(trace.passes):
+            self.between(number)
+            self.a_pass(number)
+
+    def outlives(self, value: Value) -> bool:
+        """Whether a value of a line is read outside of the loop that computes it."""
+        readers = [v for v in self.trace.values if any(arg is value for arg in v.args)]
+        return any(
+            v.level == "inner" or (v.passes > value.passes and v.op not in REDUCTIONS)
+            for v in readers
+        )
+
+    def between(self, number: int) -> None:
+        trace = self.trace
+        values = trace.of_level("line", number)
+        lines = []
+        known = set(values)
+
+        def name(value: Value) -> str:
+            if value in known or value not in self.stored:
+                return self.name(value)
+            return f"{value.name}_[i]"
+
+        for value in values:
+            if value.op == "load":
+                lines.append(f"{value.name} = T(in{value.args[0]}_[i])")
+            else:
+                form = OPERATORS[value.op].loop
+                lines.append(f"{value.name} = {form.format(*map(name, value.args))}")
+            if value in self.stored:
+                lines.append(f"{value.name}_[i] = {value.name}")
+        for i, value in enumerate(trace.results):
+            if value.level == "line" and value.passes == number:
+                lines.append(f"out{i}_[i] = {name(value)}")
+        totals = [
+            (i, total)
+            for i, total in enumerate(trace.totals)
+            if total.args[0].level == "line" and total.args[0].passes == number
+        ]
+        for _, total in totals:
+            lines.append(f"{total.name} = plus({total.name}, {name(total.args[0])})")
+        self.put(2, *(f"{total.name} = {self.constant(0.0)}" for _, total in totals))
+        if lines:
+            self.put(2, "for i in range(width):")
+            self.put(3, *lines)
+        self.put(2, *(f"sums[{i}] += {total.name}" for i, total in totals))
+
+    def a_pass(self, number: int) -> None:
+        trace, put = self.trace, self.put
+        reductions, totals, results = trace.ends(number)
+        if not (reductions or totals or results):
+            return
+        for value in reductions:
+            put(2, f"{value.name}_[:] = {self.start(value)}")
+        put(2, "for j in range(length):")
+        for value in trace.inner(number, self.kept):
+            if value.op == "load" and "L" in value.dims:
+                put(3, f"{value.name}_ = in{value.args[0]}[{self.across()}]")
+            elif value.op == "load":
+                put(3, f"{value.name} = T(in{value.args[0]}[j])")
+            elif value in self.kept:
+                put(3, f"{value.name}_ = k{self.kept[value]}[j, :width]")
+        put(3, *(f"out{i}_ = out{i}[{self.across()}]" for i, _ in results))
+        put(3, *(f"{v.name} = {self.constant(0.0)}" for v in totals))
+        put(3, "for i in range(width):")
+        for value in trace.inner(number, self.kept):
+            if value.op == "load":
+                if "L" in value.dims:
+                    put(4, f"{value.name} = T({value.name}_[i])")
+            elif value in self.kept and value.passes < number:
+                put(4, f"{value.name} = {value.name}_[i]")
+            else:
+                form = OPERATORS[value.op].loop
+                put(4, f"{value.name} = {form.format(*map(self.element, value.args))}")
+                if value in self.kept:
+                    put(4, f"{value.name}_[i] = {value.name}")
+        for value in reductions:
+            join = OPERATORS[REDUCTIONS[value.op][0]].loop
+            row = f"{value.name}_[i]"
+            put(4, f"{row} = {join.format(row, self.element(value.args[0]))}")
+        for total in totals:
+            put(4, f"{total.name} = plus({total.name}, {self.element(total.args[0])})")
+        put(4, *(f"out{i}_[i] = {self.element(value)}" for i, value in results))
+        put(3, *(f"sums[{self.sums[total]}] += {total.name}" for total in totals))
+
+    def element(self, value: Value) -> str:
+        """A value as the innermost loop reads it."""
+        return f"{value.name}_[i]" if value.level == "line" else self.name(value)
+
+    def across(self) -> str:
+        return "j, start:start + width" if self.form == "columns" else "start:start + width, j"
+
+
+def finish_source(trace: Trace) -> str:
+    """The text of `finish`: the results that follow from sums over everything, from float64."""
+    loads = [value for value in trace.loads if value.level == "number"]
+    lines = [f"def finish(sums, size, length, {', '.join(f'in{v.args[0]}' for v in loads)}):"]
+    sums = {total: i for i, total in enumerate(trace.totals)}
+    for value in trace.values:
+        if value.op == "load" and value.level == "number":
+            lines.append(f"    {value.name} = in{value.args[0]}")
+        elif value.op == "total":
+            lines.append(f"    {value.name} = sums[{sums[value]}]")
+        elif value.op == "number":
+            lines.append(f"    {value.name} = {value.args[0]!r}")
+        elif value.op in ("size", "length"):
+            lines.append(f"    {value.name} = {value.op}")
+        elif value.level in ("number", "whole"):
+            form = OPERATORS[value.op].loop
+            lines.append(f"    {value.name} = {form.format(*(a.name for a in value.args))}")
+    wholes = [value.name for value in trace.results if value.whole]
+    return "\n".join([*lines, f"    return [{', '.join(wholes)}]"]) + "\n"
+
+
+def update_source(trace: Trace) -> Source:
+    """The text of a kernel for an update rule, over a table of arrays.
+
+    It takes, for each part of an array, the addresses of parameter, gradient and slots, its number
+    of elements, and which row of coefficients is its own.
+    """
+    writer = _Writer(trace, Layout((), (), "B", {}, ()), "flat")
+    put = writer.put
+    put(0, "def kernel(addresses, sizes, groups, numbers, begin, end):")
+    put(1, "for row in range(begin, end):")
+    arrays = [value for value in trace.loads if value.level == "inner"]
+    for i, value in enumerate(arrays):
+        put(2, f"{value.name}_ = array_at(addresses[row, {i}], sizes[row])")
+    for value in trace.of_level("number"):
+        if value.op == "load":
+            put(2, f"{value.name} = T(numbers[groups[row], {value.args[0] - len(arrays)}])")
+        elif value.op in OPERATORS:
+            put(2, f"{value.name} = {writer.expression(value)}")
+    put(2, "for i in range(sizes[row]):")
+    for value in trace.inner(0):
+        load = f"T({value.name}_[i])" if value.op == "load" else writer.expression(value)
+        put(3, f"{value.name} = {load}")
+    written = [array for array in arrays if array.args[0] != 1]  # all but the gradient
+    for array, result in zip(written, trace.results, strict=True):
+        put(3, f"{array.name}_[i] = {writer.name(result)}")
+    return Source("\n".join(writer.lines) + "\n", writer.constants)

@@ -1,0 +1,33 @@
+"""Arrays at addresses, for loops over a table of arrays that Numba compiles."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import types
+from numba.extending import intrinsic
+
+from dlskills.formulas.vector_math import OPTIONS
+
+
+@functools.cache
+def array_at(dtype: Any) -> Callable[[int, int], Any]:
+    """A function of an address and a size that gives the array there, for compiled code only."""
+    kind = numba.from_dtype(dtype)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            there = context.get_value_type(signature.return_type)
+            return builder.inttoptr(arguments[0], there)
+
+        return types.CPointer(kind)(types.int64), generate
+
+    @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
+    def array(address: int, size: int) -> Any:
+        return numba.carray(pointer(address), (size,))
+
+    return array  # type: ignore[no-any-return]
