@@ -18,6 +18,7 @@ MOVED = {
     "dlskills.sequential": "dlskills.networks.sequential",
     "dlskills.structure": "dlskills.networks.structure",
     "dlskills.compare": "dlskills.diagnostics.compare",
+    "dlskills.optimizers.engines": "dlskills.formulas.engines",
     "dlskills.device_check": "dlskills.diagnostics.device_check",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -119,12 +119,10 @@ class Parameters(MutableMapping[str, Array]):
         self._flat = flat
         self._shapes = shapes
         self._views = {}
-        start = 0
+        self._bounds = list(_bounds(shapes))
         with backend.active():
-            for name, shape in shapes.items():
-                stop = start + math.prod(shape)
+            for (name, shape), (start, stop) in zip(shapes.items(), self._bounds, strict=True):
                 self._views[name] = backend.xp.reshape(flat[start:stop], shape)
-                start = stop
 
     @property
     def flat(self) -> Array:
@@ -161,6 +159,29 @@ class Parameters(MutableMapping[str, Array]):
     def size(self) -> int:
         """The number of elements of all arrays together."""
         return _total(self._shapes)
+
+    def runs(self, groups: Sequence[int | None] | None = None) -> list[tuple[int, int, int]]:
+        """The parts of :attr:`flat` without padding, as long as possible.
+
+        Parameters
+        ----------
+        groups : sequence of int or None, optional
+            A group for each entry; None leaves it out. By default all are in group 0.
+
+        Returns
+        -------
+        list of (int, int, int)
+            Where a run of adjacent entries of one group begins and ends, and the group.
+        """
+        found: list[tuple[int, int, int]] = []
+        groups = [0] * len(self._shapes) if groups is None else groups
+        for (start, stop), group in zip(self._bounds, groups, strict=True):
+            if group is None or start == stop:
+                continue
+            if found and found[-1][1:] == (start, group):
+                start = found.pop()[0]
+            found.append((start, stop, group))
+        return found
 
     def pairs_with(self, other: Any) -> bool:
         """Whether `other` is Parameters of the same layout, dtype and device: then so is `flat`."""
@@ -258,6 +279,15 @@ class Views(dict[str, Array]):
         if own not in self._names:
             raise KeyError(f"the layer declared no parameter {own!r}, only: {', '.join(self)}")
         self._owner[self._names[own]] = value
+
+
+def _bounds(shapes: Mapping[str, Shape]) -> Iterator[tuple[int, int]]:
+    """Where each array begins and ends in the buffer."""
+    start = 0
+    for shape in shapes.values():
+        stop = start + math.prod(shape)
+        yield start, stop
+        start = stop
 
 
 def _total(shapes: Mapping[str, Shape]) -> int:

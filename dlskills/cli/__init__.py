@@ -13,7 +13,7 @@ import dlskills
 from dlskills.arrays.backend import DeviceError
 from dlskills.cli import compare, info, report, run, tune
 from dlskills.experiments import EXPERIMENTS
-from dlskills.optimizers.engines import EngineMissingError
+from dlskills.formulas.engines import EngineMissingError
 from dlskills.training import DivergedError
 from dlskills.training.memory import is_out_of_memory
 

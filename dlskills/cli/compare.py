@@ -11,8 +11,8 @@ from rich.markup import escape
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_number
 from dlskills.diagnostics.compare import Way, compare
+from dlskills.formulas.engines import engine as in_use
 from dlskills.optimizers import make_optimizer
-from dlskills.optimizers.engines import engine as in_use
 from dlskills.training.progress import Progress
 
 

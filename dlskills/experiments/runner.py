@@ -23,7 +23,7 @@ import dlskills
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_count, suggestion
 from dlskills.experiments.settings import Numbers, Settings
-from dlskills.optimizers.engines import engine, engine_for, forced_engine
+from dlskills.formulas.engines import engine, engine_for, forced_engine
 from dlskills.processes import one_thread, processes
 from dlskills.training.progress import Progress
 

@@ -26,6 +26,9 @@ from dlskills.formulas.trace import Trace
 Function: TypeAlias = Callable[[ModuleType], Callable[..., Any]]
 """Given a namespace, a function of arrays and numbers."""
 
+Update: TypeAlias = Callable[..., Any]
+"""``update(param, grad, *slots, *coefficients)`` gives param, or (param, *slots)."""
+
 
 class Formula:
     """A formula, and what engines remember of it.

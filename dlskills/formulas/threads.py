@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 # Fewer elements are done by one thread before others have woken up.
 SHARE_FROM = 1_000_000
 SHARE = 250_000
+LINE = 64  # elements: whole cache lines in any precision
 
 
 def shares(total: int, elements: int) -> list[tuple[int, int]]:
@@ -40,6 +42,52 @@ def shares(total: int, elements: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends], ends, strict=False))
 
 
+@dataclass(frozen=True)
+class Cuts:
+    """Rows cut into parts, and runs of parts that are a thread's share.
+
+    Attributes
+    ----------
+    rows, begins, sizes : list of int
+        For each part its row, its first element there, and its number of elements.
+    runs : list of (int, int)
+        For each share its first part, and the one behind its last.
+    """
+
+    rows: list[int]
+    begins: list[int]
+    sizes: list[int]
+    runs: list[tuple[int, int]]
+
+
+def cuts(sizes: Sequence[int]) -> Cuts:
+    """Cut rows of so many elements into shares of about one size."""
+    total = sum(sizes)
+    made = Cuts([], [], [], [])
+    if not total:
+        return made
+    stops = [end for _, end in shares(total, total)]
+    done, first, share = 0, 0, 0
+    for row, size in enumerate(sizes):
+        begin = 0
+        while begin < size:
+            # at whole cache lines, so that no two threads write to the same one
+            wanted = -(-(stops[share] - done) // LINE) * LINE
+            end = min(size, begin + max(wanted, LINE))
+            made.rows.append(row)
+            made.begins.append(begin)
+            made.sizes.append(end - begin)
+            done += end - begin
+            begin = end
+            if done >= stops[share] and done < total:
+                made.runs.append((first, len(made.rows)))
+                first = len(made.rows)
+                while stops[share] <= done:
+                    share += 1
+    made.runs.append((first, len(made.rows)))
+    return made
+
+
 def in_threads(work: Callable[[int], None], count: int) -> None:
     """Call ``work(0)`` to ``work(count - 1)``, in as many threads as Numba is told to use.
 
@@ -58,9 +106,10 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
             work(i)
 
     helpers = min(numba.get_num_threads(), count) - 1
-    futures = []
+    futures: list[Future[None]] = []
     try:
-        futures = [_pool().submit(take) for _ in range(helpers)]
+        for _ in range(helpers):  # one by one, so that those that did start are waited for
+            futures.append(_pool().submit(take))  # noqa: PERF401
     except RuntimeError:  # the interpreter is shutting down, and starts no threads any more
         pass
     take()

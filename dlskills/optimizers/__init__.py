@@ -7,10 +7,10 @@ import warnings
 from typing import Any
 
 from dlskills.checks import check_choice
+from dlskills.formulas.engines import ENGINES, EngineMissingError, engine
 from dlskills.optimizers import schedules
 from dlskills.optimizers.adam import Adam, AdamW, AMSGrad, Lion, NAdam
 from dlskills.optimizers.adaptive import AdaDelta, AdaGrad, RMSprop
-from dlskills.optimizers.engines import ENGINES, EngineMissingError, engine
 from dlskills.optimizers.gradient_descent import SGD, Momentum, Nesterov
 from dlskills.optimizers.optimizer import Optimizer
 

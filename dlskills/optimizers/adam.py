@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from dlskills.arrays.backend import Array
 from dlskills.checks import check_choice
-from dlskills.optimizers.engines.rules import Update
+from dlskills.formulas.formula import Update
 from dlskills.optimizers.optimizer import Optimizer
 from dlskills.optimizers.schedules import LearningRate
 

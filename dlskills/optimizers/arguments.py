@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import array_api_compat
@@ -20,9 +20,13 @@ def check_mappings(params: Any, grads: Any) -> None:
         )
 
 
-def check_gradients(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
-    """Refuse a missing gradient, and one of another shape, kind, device or dtype, by its name."""
+def check_gradients(
+    params: Mapping[str, Any], grads: Mapping[str, Any], frozen: Collection[str] = ()
+) -> None:
+    """Refuse a missing gradient, and what :func:`check_gradient` refuses."""
     for key, param in params.items():
+        if key in frozen:
+            continue
         try:
             grad = grads[key]
         except KeyError:
@@ -30,36 +34,41 @@ def check_gradients(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None
             raise KeyError(
                 f"grads has no gradient for parameter {key!r}; it has: {there}"
             ) from None
-        if is_number(param) and is_number(grad):
-            continue
-        shapes = shape_of(grad), shape_of(param)
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"the gradient of {key!r} has shape {shapes[0]}, its parameter {shapes[1]}"
-            )
-        if is_number(param) or is_number(grad):
-            kinds = type(grad).__name__, type(param).__name__
-            raise TypeError(
-                f"the gradient of {key!r} is a {kinds[0]}, its parameter a {kinds[1]}; make both "
-                "numbers or both arrays"
-            )
-        if backend_of(grad) != backend_of(param):
-            raise TypeError(
-                f"the gradient of {key!r} is on {backend_of(grad)}, its parameter on "
-                f"{backend_of(param)}; move one of them with dlskills.to_device(...)"
-            )
-        if grad.dtype != param.dtype:
-            raise TypeError(
-                f"the gradient of {key!r} has dtype {grad.dtype}, its parameter {param.dtype}; "
-                "convert one of them with astype(...)"
-            )
-        if isinstance(param, np.ndarray) and not param.flags.writeable:
-            raise ValueError(f"parameter {key!r} is a read-only array; give a copy of it")
-        if not is_dtype(namespace(param), param.dtype, "real floating"):
-            raise TypeError(
-                f"parameter {key!r} has dtype {param.dtype}; only floating-point numbers can "
-                "take small steps: convert it to float32 or float64"
-            )
+        check_gradient(key, param, grad)
+
+
+def check_gradient(key: str, param: Any, grad: Any) -> None:
+    """Refuse a gradient of another shape, kind, device or dtype, by its name."""
+    if is_number(param) and is_number(grad):
+        return
+    shapes = shape_of(grad), shape_of(param)
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"the gradient of {key!r} has shape {shapes[0]}, its parameter {shapes[1]}"
+        )
+    if is_number(param) or is_number(grad):
+        kinds = type(grad).__name__, type(param).__name__
+        raise TypeError(
+            f"the gradient of {key!r} is a {kinds[0]}, its parameter a {kinds[1]}; make both "
+            "numbers or both arrays"
+        )
+    if backend_of(grad) != backend_of(param):
+        raise TypeError(
+            f"the gradient of {key!r} is on {backend_of(grad)}, its parameter on "
+            f"{backend_of(param)}; move one of them with dlskills.to_device(...)"
+        )
+    if grad.dtype != param.dtype:
+        raise TypeError(
+            f"the gradient of {key!r} has dtype {grad.dtype}, its parameter {param.dtype}; "
+            "convert one of them with astype(...)"
+        )
+    if isinstance(param, np.ndarray) and not param.flags.writeable:
+        raise ValueError(f"parameter {key!r} is a read-only array; give a copy of it")
+    if not is_dtype(namespace(param), param.dtype, "real floating"):
+        raise TypeError(
+            f"parameter {key!r} has dtype {param.dtype}; only floating-point numbers can "
+            "take small steps: convert it to float32 or float64"
+        )
 
 
 def is_number(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from dlskills.arrays.backend import Array
-from dlskills.optimizers.engines.rules import Update
+from dlskills.formulas.formula import Update
 from dlskills.optimizers.optimizer import Optimizer
 from dlskills.optimizers.schedules import LearningRate
 

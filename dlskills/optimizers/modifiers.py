@@ -11,11 +11,11 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from dlskills.optimizers.engines.rules import Rule, Update
+from dlskills.formulas.formula import Function, Update
 
 
 @functools.cache
-def scaled(rule: Rule) -> Rule:
+def scaled(rule: Function) -> Function:
     """The rule for ``grad * scale``: to average, to unscale, to clip by norm."""
 
     def scaled_rule(xp: ModuleType) -> Update:
@@ -30,7 +30,7 @@ def scaled(rule: Rule) -> Rule:
 
 
 @functools.cache
-def clipped(rule: Rule) -> Rule:
+def clipped(rule: Function) -> Function:
     """The rule for a gradient cut to ``-limit <= grad <= limit``; NaN stays NaN."""
 
     def clipped_rule(xp: ModuleType) -> Update:
@@ -46,7 +46,7 @@ def clipped(rule: Rule) -> Rule:
 
 
 @functools.cache
-def decayed(rule: Rule) -> Rule:
+def decayed(rule: Function) -> Function:
     """The rule after ``param -= decay * param``: decoupled weight decay.
 
     Loshchilov & Hutter (2019), "Decoupled weight decay regularization", algorithms 1 and 2.

@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
-from dlskills.arrays.backend import Array, backend_of, namespace
 from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count, check_number
+from dlskills.formulas.formula import Function, Update, rule_of
 from dlskills.gradients import clip_factor
-from dlskills.optimizers import engines, modifiers
-from dlskills.optimizers.arguments import check_gradients, check_mappings, is_mutable
-from dlskills.optimizers.engines.rules import Rule, Update
+from dlskills.optimizers import modifiers
+from dlskills.optimizers.arguments import check_gradients, check_mappings
+from dlskills.optimizers.passes import NamedPlan, PairedPlan, plan_of
 from dlskills.optimizers.schedules import LearningRate, rate_at
 from dlskills.optimizers.state import State
 
@@ -120,6 +120,7 @@ class Optimizer:
     lr = _LearningRate()
     step = 0
     _state = None
+    _plan = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -184,30 +185,22 @@ class Optimizer:
         RuntimeError
             The optimizer has state that belongs to other parameters.
         """
-        check_mappings(params, grads)
-        paired = isinstance(params, Parameters) and params.pairs_with(grads)
-        if not paired:
+        plan: PairedPlan | NamedPlan | Any = self._plan
+        arrays = None if plan is None else plan.arrays(params, grads, None)
+        if arrays is None:
+            check_mappings(params, grads)
+            plan, arrays = self._new_plan(params, grads)
+        rule, numbers = self._rule_and_numbers(plan.gradients(arrays))
+        plan.run(arrays, rule_of(rule), [numbers])
+        self.step += 1
+
+    def _new_plan(self, params: Any, grads: Any) -> tuple[PairedPlan | NamedPlan, Any]:
+        """The plan for these parameters, with what it takes; refuses what does not fit."""
+        if not (isinstance(params, Parameters) and params.pairs_with(grads)):
             check_gradients(params, grads)
         state = self._state_of(params)
-        rule, coefficients = self._rule_and_numbers(grads)
-        if paired:  # one pass over the flat buffers does for all parameters
-            slots = [state[slot].flat for slot in self.slots]
-            with params.backend.active():
-                coefficients = _in_dtype(coefficients, params.flat)
-                engines.run(rule, [params.flat, grads.flat, *slots], coefficients)
-        else:
-            for key, param in list(params.items()):
-                slots = [state[slot][key] for slot in self.slots]
-                if is_mutable(param):
-                    with backend_of(param).active():
-                        own = _in_dtype(coefficients, param)
-                        engines.run(rule, [param, grads[key], *slots], own)
-                else:
-                    values = [param, grads[key], *slots]
-                    params[key], *slots = engines.evaluate(rule, values, coefficients)
-                    for slot, value in zip(self.slots, slots, strict=True):
-                        state[slot][key] = value
-        self.step += 1
+        plan = self._plan = plan_of(params, grads, [state[slot] for slot in self.slots], None)
+        return plan, plan.first(params, grads)
 
     def prepare(self, params: Any) -> None:
         """Make the state for these parameters now, and not at the first update.
@@ -226,9 +219,9 @@ class Optimizer:
         """
         self._state_of(params)
 
-    def _rule_and_numbers(self, grads: Any) -> tuple[Rule, tuple[Any, ...]]:
+    def _rule_and_numbers(self, grads: Any) -> tuple[Function, tuple[Any, ...]]:
         """The rule with all that is to be done in its pass, and the numbers that it takes."""
-        rule: Rule = type(self).rule
+        rule: Function = type(self).rule
         given: Any = self.coefficients(self.step + 1)
         numbers: list[Any] = [float(c) for c in (given if isinstance(given, tuple) else (given,))]
         if self.weight_decay:
@@ -300,7 +293,7 @@ class Optimizer:
         for name, value in state["hyperparameters"].items():
             if name not in schedules:
                 setattr(self, name, value)
-        self.step, self._state = step, loaded
+        self.step, self._state, self._plan = step, loaded, None
 
     def _hyperparameters(self) -> list[tuple[str, Any]]:
         """Names and values as they were given: a schedule, not its number of now."""
@@ -320,7 +313,10 @@ class Optimizer:
 
     def reset(self) -> None:
         """Forget state, steps and parameters, as if newly made."""
-        self.step, self._state = 0, None
+        self.step, self._state, self._plan = 0, None, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_plan"}
 
     def _state_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """The slots for these parameters, made when they are first asked for."""
@@ -341,14 +337,6 @@ class Optimizer:
                 "start anew (plain numbers are to be changed in their mapping itself)"
             )
         return self._state.slots
-
-
-def _in_dtype(numbers: tuple[Any, ...], like: Array) -> tuple[Any, ...]:
-    """The coefficients for such arrays: the norm's factor, the last one, may be an array itself."""
-    if not numbers or not hasattr(numbers[-1], "shape"):
-        return numbers
-    *others, factor = numbers
-    return *others, namespace(factor).astype(factor, like.dtype, copy=False)
 
 
 _RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)

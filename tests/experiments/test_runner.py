@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info
 import dlskills
 from dlskills import experiments
 from dlskills.experiments import EXPERIMENTS, Record, Settings, runner
-from dlskills.optimizers.engines import forced_engine
+from dlskills.formulas.engines import forced_engine
 
 QUIET = Settings(verbose=False)
 

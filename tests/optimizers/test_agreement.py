@@ -1,7 +1,6 @@
 """Every engine computes what the formula says: as the engine `plain` does in float64 on NumPy."""
 
 import contextlib
-import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,16 +11,14 @@ from hypothesis.extra import numpy as hnp
 from textbook import RULES
 
 from dlskills import Optimizer, Parameters, engine, get_backend, make_optimizer, to_host
-from dlskills.optimizers.engines import blocked, compiled
+from dlskills.formulas import threads
+from dlskills.formulas.engines import blocked
 
 NUMPY = get_backend("cpu")
 MODIFIERS = {
     "weight_decay": 0.1, "grad_scale": -0.5, "clip_value": 0.6, "clip_norm": 2.0,
 }  # fmt: skip
 every_rule = pytest.mark.parametrize("name", RULES)
-with_numba = pytest.mark.skipif(
-    importlib.util.find_spec("numba") is None, reason="numba is not installed"
-)
 
 
 @contextlib.contextmanager
@@ -29,8 +26,8 @@ def small_blocks():
     """Arrays of a few elements are cut into blocks and shared out to threads, like large ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocked, "BLOCK", 16)
-        patch.setattr(compiled, "PARALLEL_FROM", 32)
-        patch.setattr(compiled, "SHARE", 24)
+        patch.setattr(threads, "SHARE_FROM", 32)
+        patch.setattr(threads, "SHARE", 24)
         yield
 
 
@@ -157,7 +154,7 @@ def test_every_engine_agrees_with_each_modifier(
 
 
 @pytest.mark.parametrize("name", ["sgd", "amsgrad"])
-@pytest.mark.parametrize("limit", [blocked.BLOCK, compiled.PARALLEL_FROM])
+@pytest.mark.parametrize("limit", [blocked.BLOCK, threads.SHARE_FROM])
 @pytest.mark.parametrize("more", [-1, 0, 1])
 @pytest.mark.backends("numpy", "cupy")
 def test_sizes_about_the_limits(backend, engine_names, name, limit, more):
@@ -318,27 +315,3 @@ def test_rules_of_ones_own(backend, engine_names, rule, dtype, kind):
         with engine(name):
             actual = walk(rule(), start, gradients, backend, dtype, kind=kind)
         np.testing.assert_allclose(actual.w, expected, rtol=0, atol=64 * np.finfo(dtype).eps)
-
-
-@with_numba
-@small_blocks()
-def test_compiled_code_may_branch():
-    class Branching(Optimizer):
-        lr: float = 1.0
-
-        def coefficients(self, step):
-            return (self.lr,)
-
-        @staticmethod
-        def rule(xp):
-            def update(param, grad, lr):
-                if grad > 0:
-                    return param - lr * grad
-                return param
-
-            return update
-
-    start, gradient = values_of(6, (50,), 1)
-    with engine("numba"):
-        actual = walk(Branching(), start, [gradient], NUMPY)
-    np.testing.assert_array_equal(actual.w, start - np.maximum(gradient, 0))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dlskills import MultiLayerNet, Parameters, engine, make_optimizer
+from dlskills.formulas.engines import ENGINES
 from dlskills.optimizers import OPTIMIZERS
-from dlskills.optimizers.engines import ENGINES
 
 MODIFIERS = {"weight_decay": 0.1, "grad_scale": 0.5, "clip_value": 0.5}
 SETTINGS = {

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array, DType, library_of
@@ -53,9 +55,21 @@ def run(
 
 def update(table: Table) -> None:
     """Update the arrays of a table in place, by the engine that suits them or that is forced."""
-    first = table.rows[0][0]
-    chosen = engine_for(first, table.size)
-    _with_fallback(table.rule, chosen, first.dtype, lambda engine: engine.update(table))
+    _with_fallback(table.rule, choose(table), table.dtype, lambda engine: engine.update(table))
+
+
+def choose(table: Table) -> Engine:
+    """The engine that updates a table, looked up once.
+
+    Raises
+    ------
+    RuntimeError
+        The engine that is forced does not take its arrays.
+    """
+    forced = _forced.get()
+    if table.chosen is None or table.chosen[0] != forced:
+        table.chosen = forced, engine_for(table.rows[0][0], table.size)
+    return table.chosen[1]
 
 
 def _with_fallback(
@@ -71,8 +85,18 @@ def _with_fallback(
         if _forced.get() is not None:
             raise
         formula.unsuited.add(unsuited)
-        warnings.warn(f"{formula.__name__}: {error}; it runs on the engine 'plain'", stacklevel=5)
+        message = f"{formula.__name__}: {error}; it runs on the engine 'plain'"
+        warnings.warn(message, stacklevel=_level_of_caller())
         return work(plain.ENGINE)
+
+
+def _level_of_caller() -> int:
+    """The `stacklevel` at which a warning of the calling function names the user's line."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("dlskills."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def engine_for(array: Array, size: int | None = None) -> Engine:
@@ -105,7 +129,7 @@ def engine_for(array: Array, size: int | None = None) -> Engine:
     return forced
 
 
-_QUICKEST_FIRST = tuple(reversed(ENGINES.values()))
+_QUICKEST_FIRST = tuple(ENGINES.values())[::-1]
 
 
 def forced_engine() -> str | None:

@@ -25,7 +25,7 @@ class Blocked(Engine):
     library = "numpy"
 
     def suits(self, array: Array, size: int | None = None) -> bool:
-        return type(array) is np.ndarray and array.size > BLOCK
+        return type(array) is np.ndarray and (array.size if size is None else size) > BLOCK
 
     def run(
         self,

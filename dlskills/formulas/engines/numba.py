@@ -13,6 +13,7 @@ import numpy as np
 from dlskills.arrays.backend import Array
 from dlskills.arrays.random import Mask
 from dlskills.formulas import threads
+from dlskills.formulas.addresses import addresses_of
 from dlskills.formulas.engines import blocked, plain
 from dlskills.formulas.engines.engine import Engine
 from dlskills.formulas.layout import Layout, layout_of
@@ -299,39 +300,48 @@ class _Rows:
     """A table's arrays by their addresses, in parts for threads; and the rows that have gaps."""
 
     def __init__(self, table: Table) -> None:
-        parts, groups, self.others = [], [], []
-        for i, (row, group) in enumerate(zip(table.rows, table.groups, strict=True)):
-            if row[0].dtype not in _DTYPES or blocked.flattened(row) is None:
-                self.others.append(i)
-                continue
-            addresses = np.array([array.ctypes.data for array in row], np.int64)
-            for begin, end in threads.shares(row[0].size, table.size):
-                parts.append((addresses + begin * row[0].itemsize, end - begin))
-                groups.append(group)
-        self.addresses = np.array([part[0] for part in parts]).reshape((len(parts), -1))
-        self.sizes = np.array([part[1] for part in parts], np.int64)
-        self.groups = np.array(groups, np.int64)
-        ends = np.cumsum(self.sizes)
-        # for threads, runs of rows that are about as long as each other
-        runs = threads.shares(len(parts), table.size)
-        wanted = [end * (int(ends[-1]) if parts else 0) // len(parts) for _, end in runs if parts]
-        stops = [int(np.searchsorted(ends, stop)) + 1 for stop in wanted]
-        self.runs = [
-            (start, stop) for start, stop in zip([0, *stops], stops, strict=False) if start < stop
-        ]
+        rows = table.rows
+        self.arrays, self.dtype = len(rows[0]), table.dtype
+        known = self.dtype in _DTYPES
+        flat = [known and blocked.flattened(row) is not None for row in rows]
+        self.inside = [i for i, is_flat in enumerate(flat) if is_flat]
+        self.others = [i for i, is_flat in enumerate(flat) if not is_flat]
+        sizes = [rows[i][0].size for i in self.inside]
+        cuts = threads.cuts(sizes)
+        self.runs = cuts.runs
+        self.rows = np.array(cuts.rows, np.int64)
+        self.offsets = np.array(cuts.begins, np.int64) * self.dtype.itemsize
+        self.sizes = np.array(cuts.sizes, np.int64)
+        self.groups = np.array(table.groups, np.int64)[self.inside][self.rows]
+        every = [array for i in self.inside for array in rows[i]]
+        addresses = np.array(addresses_of(every), np.int64).reshape((-1, self.arrays))
+        self.addresses = addresses[self.rows] + self.offsets[:, np.newaxis]
+
+    def renew_gradients(self, rows: Sequence[Sequence[Array]]) -> bool:
+        """Take other gradients, if they lie in memory as their parameters do."""
+        grads = [rows[i][1] for i in self.inside]
+        for i, grad in zip(self.inside, grads, strict=True):
+            if grad.strides != rows[i][0].strides and blocked.flattened(rows[i]) is None:
+                return False
+        # a row that had gaps may have none now, which is found out when the table is made anew
+        addresses = np.array(addresses_of(grads), np.int64)
+        self.addresses[:, 1] = addresses[self.rows] + self.offsets
+        return True
 
     def update(self, table: Table) -> None:
-        if len(self.sizes):
-            row = table.rows[0]
-            kernel = _update_kernel(table.rule, len(row), len(table.numbers[0]), row[0].dtype)
-            numbers = np.array(table.numbers, np.float64).reshape((len(table.numbers), -1))
-
-            def work(i: int) -> None:
-                _compiled(kernel, self.addresses, self.sizes, self.groups, numbers, *self.runs[i])
-
-            threads.in_threads(work, len(self.runs))
+        rule, given = table.rule, table.numbers
+        if self.runs:
+            kernel = _update_kernel(rule, self.arrays, len(given[0]), self.dtype)
+            numbers = np.array(given, np.float64).reshape((len(given), len(given[0])))
+            tables = self.addresses, self.sizes, self.groups, numbers
+            if len(self.runs) == 1:
+                _compiled(kernel, *tables, 0, len(self.sizes))
+            else:
+                work = lambda i: _compiled(kernel, *tables, *self.runs[i])  # noqa: E731
+                threads.in_threads(work, len(self.runs))
         for i in self.others:
-            blocked.ENGINE.update_row(table.rule, table.rows[i], table.numbers[table.groups[i]])
+            row = table.rows[i]
+            blocked.ENGINE.update_row(rule, row, given[table.groups[i]])
 
 
 def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Callable[..., None]:

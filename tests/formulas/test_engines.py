@@ -1,6 +1,6 @@
-"""Which engine runs an update: the one that suits, the one that is forced, and what if neither can.
+"""Which engine is chosen: one that suits, or the one that is forced; and the fallback.
 
-That all of them give the same is in test_agreement.py.
+That all engines agree is tested in tests/optimizers/test_agreement.py.
 """
 
 import importlib.util
@@ -10,30 +10,36 @@ import numpy as np
 import pytest
 
 from dlskills import SGD, Adam, Optimizer, engine, optimizers, to_host
-from dlskills.optimizers import engines
-from dlskills.optimizers.engines import ENGINES, Engine, compiled, engine_for
-from dlskills.symbolic import UnsuitedRuleError
+from dlskills.formulas.engines import ENGINES, engine_for, forced_engine, numba, plain
+from dlskills.formulas.engines.blocked import BLOCK
+from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.numba import SMALL
+from dlskills.formulas.trace import UnsuitedFormulaError
 
 with_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="numba is not installed"
 )
 
 
+class Spy(Engine):
+    """Runs rules as the engine `plain` does, and notes the shapes that it runs over."""
+
+    name = "spy"
+
+    def __init__(self, library=None):
+        self.library, self.shapes = library, []
+
+    def update_row(self, rule, row, numbers):
+        self.shapes.append(tuple(row[0].shape))
+        plain.ENGINE.update_row(rule, row, numbers)
+
+
 @pytest.fixture
 def spy(monkeypatch):
-    """A function that puts a spy in an engine's place; gives the shapes that it runs over."""
-
-    def replace(name, library=None):
-        runs = []
-
-        def run(rule, arrays, coefficients):
-            runs.append(tuple(arrays[0].shape))
-            engines.plain.run(rule, arrays, coefficients)
-
-        monkeypatch.setitem(engines.ENGINES, name, Engine(name, library, run))
-        return runs
-
-    return replace
+    """The shapes that an engine named "spy" has run over."""
+    made = Spy()
+    monkeypatch.setitem(ENGINES, "spy", made)
+    return made.shapes
 
 
 def ones(backend, *shape, dtype="float32"):
@@ -46,7 +52,7 @@ def test_all_engines_are_public():
         "plain": ("plain", None),
         "blocked": ("blocked", "numpy"),
         "numba": ("numba", "numpy"),
-        "fused": ("fused", "cupy"),
+        "cuda": ("cuda", "cupy"),
     }
 
 
@@ -55,42 +61,86 @@ def test_all_engines_are_public():
 
 @pytest.mark.parametrize("installed", [True, False], ids=["with numba", "without"])
 def test_the_library_and_the_size_choose(backend, monkeypatch, installed):
-    monkeypatch.setattr(compiled, "_installed", lambda: installed)
-    large = {"numpy": "numba" if installed else "blocked", "cupy": "fused"}
-    small = {"cupy": "fused"}
+    problem = None if installed else "not installed"
+    monkeypatch.setattr(numba, "_import_problem", lambda: problem)
+    large = {"numpy": "numba" if installed else "blocked", "cupy": "cuda"}
+    medium = {"numpy": "numba" if installed else "plain", "cupy": "cuda"}
     for shape, chosen in (
-        ((), small),
-        ((0,), small),
-        ((engines.SMALL,), small),
-        ((engines.SMALL + 1,), large),
-        ((engines.SMALL, 3), large),
+        ((), {"cupy": "cuda"}),
+        ((0,), {"cupy": "cuda"}),
+        ((SMALL,), {"cupy": "cuda"}),
+        ((SMALL + 1,), medium),
+        ((BLOCK,), medium),
+        ((BLOCK + 1,), large),
+        ((SMALL, 5), large),
     ):
         array = backend.zeros(shape, "float32")
         assert engine_for(array).name == chosen.get(backend.name, "plain")
 
 
-def test_each_array_of_a_mapping_gets_the_engine_that_suits_it(spy):
-    plain, numba, blocked = spy("plain"), spy("numba", "numpy"), spy("blocked", "numpy")
-    params = {"W": np.ones((100, 100)), "b": np.ones(100)}
+@with_numba
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", ">f4"])
+def test_dtypes_that_numba_does_not_know_are_left_to_blocked(dtype):
+    assert engine_for(np.zeros(BLOCK + 1, dtype)).name == "blocked"
+    params, gradient = {"w": np.zeros(BLOCK + 1, dtype)}, np.arange(BLOCK + 1) % 7
+    SGD(lr=0.5).update(params, {"w": gradient.astype(dtype)})
+    assert params["w"].dtype == dtype
+    np.testing.assert_array_equal(params["w"], -0.5 * gradient)
+
+
+def test_the_size_of_all_arrays_together_chooses(monkeypatch):
+    monkeypatch.setattr(numba, "_import_problem", lambda: "not installed")
+    updated = []
+    monkeypatch.setattr(
+        type(ENGINES["blocked"]), "update", lambda self, table: updated.append(table.size)
+    )
+    params = {f"w{i}": np.ones(BLOCK // 4) for i in range(5)}
     SGD().update(params, params)
 
-    assert plain == [(100,)]
-    assert numba + blocked == [(100, 100)]
+    assert updated == [BLOCK // 4 * 5]
 
 
 def test_why_numba_is_not_available(monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    monkeypatch.setattr(compiled, "_installed", lambda: True)
-    assert compiled.missing() == "NUMBA_DISABLE_JIT is set: unset it"
+    monkeypatch.setattr(numba, "_import_problem", lambda: None)
+    assert numba.ENGINE.missing() == "NUMBA_DISABLE_JIT is set: unset it"
     for value in ("0", ""):
         monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
-        assert compiled.missing() is None
-    monkeypatch.setattr(compiled, "_installed", lambda: False)
-    assert compiled.missing() == "numba is not installed: pip install 'dlskills[jit]'"
+        assert numba.ENGINE.missing() is None
 
 
-def test_why_fused_is_not_available():
-    obstacle = ENGINES["fused"].missing()
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("raise ImportError('no such symbol')", "numba fails to import: no such symbol"),
+        ("raise RuntimeError('NumPy 9')", "numba fails to import: NumPy 9"),
+        ("import not_there", "numba fails to import: No module named 'not_there'"),
+        ("raise ModuleNotFoundError('x', name='numba')", "numba is not installed: pip install"),
+    ],
+)
+def test_a_numba_that_fails_to_import_is_done_without(run_python, tmp_path, module, reason):
+    (tmp_path / "numba.py").write_text(module)
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import numpy as np
+        import dlskills
+        params = {{"w": np.zeros(5000)}}
+        dlskills.SGD(lr=0.5).update(params, {{"w": np.ones(5000)}})
+        print((params["w"] == -0.5).all())
+        try:
+            with dlskills.engine("numba"):
+                pass
+        except dlskills.EngineMissingError as error:
+            print(error)
+    """
+    first, second = run_python(code)
+    assert first == "True"
+    assert second.startswith(f"engine 'numba' is not available: {reason}")
+
+
+def test_why_cuda_is_not_available():
+    obstacle = ENGINES["cuda"].missing()
     if importlib.util.find_spec("cupy"):
         assert obstacle is None or "driver" in obstacle
     else:
@@ -112,7 +162,7 @@ UPDATES = """
             yield params["w"]
             print("numba" in sys.modules and sys.modules["numba"] is not None)
     found = list(results())
-    print(dlskills.optimizers.engines.engine_for(found[-1]).name)
+    print(dlskills.formulas.engines.engine_for(found[-1]).name)
     with dlskills.engine("plain"):
         for array, expected in zip(found, results()):
             np.testing.assert_allclose(array, expected, rtol=1e-12)
@@ -140,30 +190,28 @@ def test_without_compiled_code_blocks_are_taken(run_python, before, environment)
 
 
 def test_an_engine_can_be_forced_for_a_block(backend, spy):
-    runs = spy("spy")
     params = {"w": backend.zeros((3,), "float32")}
     grads, optimizer = {"w": ones(backend, 3)}, SGD(lr=1.0)
     with engine(" Spy"):
         optimizer.update(params, grads)
     optimizer.update(params, grads)
 
-    assert runs == [(3,)]
+    assert spy == [(3,)]
     assert to_host(params["w"]).tolist() == [-2, -2, -2]
 
 
 def test_blocks_nest_and_end_with_an_error(spy):
-    runs = spy("spy")
     params = {"w": np.ones(3)}
     with engine("spy"):
         with engine("plain"):
             SGD().update(params, params)
         with pytest.raises(ZeroDivisionError), engine("plain"):
             1 / 0  # noqa: B018
-        assert runs == []
+        assert spy == []
         SGD().update(params, params)
     SGD().update(params, params)
 
-    assert runs == [(3,)]
+    assert spy == [(3,)]
 
 
 def test_an_unknown_engine_is_refused():
@@ -174,16 +222,24 @@ def test_an_unknown_engine_is_refused():
 
 def test_an_engine_that_is_not_available_is_refused(monkeypatch):
     reason = "it is not installed: pip install it"
-    monkeypatch.setitem(ENGINES, "numba", Engine("numba", "numpy", print, lambda: reason))
+    monkeypatch.setattr(ENGINES["numba"], "missing", lambda: reason, raising=False)
     message = f"^engine 'numba' is not available: {reason}$"
     with pytest.raises(RuntimeError, match=message), engine("numba"):
         pass
 
 
-def test_an_engine_for_other_arrays_is_refused(backend, spy):
-    spy("numba", "numpy")
-    spy("fused", "cupy")
-    suited = {"numpy": ["plain", "blocked", "numba"], "cupy": ["plain", "fused"]}
+def test_the_old_name_of_cuda_is_taken_with_a_warning(monkeypatch):
+    monkeypatch.setattr(type(ENGINES["cuda"]), "missing", lambda self: None)
+    message = "the engine 'fused' is now called 'cuda'"
+    with pytest.warns(DeprecationWarning, match=message) as w, engine("Fused"):
+        assert forced_engine() == "cuda"
+    assert w[0].filename == __file__
+
+
+def test_an_engine_for_other_arrays_is_refused(backend, monkeypatch):
+    for name in ("numba", "cuda"):
+        monkeypatch.setattr(type(ENGINES[name]), "missing", lambda self: None)
+    suited = {"numpy": ["plain", "blocked", "numba"], "cupy": ["plain", "cuda"]}
     suited = suited.get(backend.name, ["plain"])
     params, grads, optimizer = {"w": ones(backend, 3)}, {"w": ones(backend, 3)}, Adam()
     for name in set(ENGINES) - set(suited):
@@ -198,6 +254,15 @@ def test_an_engine_for_other_arrays_is_refused(backend, spy):
     for name in suited:
         with engine(name):
             assert engine_for(params["w"]).name == name
+
+
+@pytest.mark.backends("strict", "torch", "cupy")
+def test_an_engine_that_is_refused_for_some_arrays_changes_none(backend):
+    params = {"first": np.ones(3, "float32"), "second": ones(backend, 3)}
+    message = "engine 'blocked' runs on arrays of numpy"
+    with pytest.raises(RuntimeError, match=message), engine("blocked"):
+        SGD().update(params, params)
+    assert params["first"].tolist() == [1, 1, 1]
 
 
 # A rule that it can't run
@@ -228,23 +293,23 @@ def flipping():
 @pytest.fixture
 def demanding(backend):
     """The name of the engine for large arrays that wants rules for single elements."""
-    return engine_for(backend.zeros((engines.SMALL + 1,), "float32")).name
+    return engine_for(backend.zeros((SMALL + 1,), "float32")).name
 
 
 @pytest.mark.backends("numpy", "cupy")
 def test_a_rule_that_does_not_suit_runs_on_plain_with_one_warning(backend, demanding):
-    optimizer, size = flipping(), engines.SMALL + 1
+    optimizer, size = flipping(), SMALL + 1
     values = np.random.default_rng(0).standard_normal(size)
     params = {"w": backend.zeros((size,), "float64")}
     grads = {"w": backend.asarray(values)}
-    with pytest.warns(UserWarning, match="; the rule runs on the engine 'plain'$") as warned:
+    with pytest.warns(UserWarning, match="; it runs on the engine 'plain'$") as warned:
         optimizer.update(params, grads)
     optimizer.update(params, grads)  # a second warning would be an error
 
     assert len(warned) == 1
     assert warned[0].filename == __file__
     np.testing.assert_allclose(to_host(params["w"]), -3 * values[::-1], rtol=1e-15)
-    with pytest.raises(UnsuitedRuleError), engine(demanding):
+    with pytest.raises(UnsuitedFormulaError), engine(demanding):
         optimizer.update(params, grads)
 
 
@@ -252,7 +317,7 @@ def test_a_rule_that_does_not_suit_runs_on_plain_with_one_warning(backend, deman
 def test_a_rule_that_does_not_suit_the_forced_engine_is_refused(backend, demanding):
     params, optimizer = {"w": ones(backend, 3)}, flipping()
     with (
-        pytest.raises(UnsuitedRuleError, match="a formula .* can't use xp.flip over all"),
+        pytest.raises(UnsuitedFormulaError, match="a formula .* can't use xp.flip over all"),
         engine(demanding),
     ):
         optimizer.update(params, {"w": ones(backend, 3)})
@@ -262,27 +327,19 @@ def test_a_rule_that_does_not_suit_the_forced_engine_is_refused(backend, demandi
 
 
 @with_numba
-@pytest.mark.parametrize("dtype", ["float16", "longdouble", ">f4"])
-def test_a_dtype_that_numba_does_not_know_says_nothing_of_others(dtype):
-    class Own(SGD):
+def test_a_formula_that_branches_is_refused_with_the_remedy():
+    class Branching(SGD):
         @staticmethod
         def rule(xp):
-            return lambda param, grad, lr: param - lr * grad
+            return lambda param, grad, lr: param - lr * grad if grad > 0 else param
 
-    gradient = np.arange(5000) % 7
-    params = {"w": np.zeros(5000, dtype)}
-    with pytest.warns(UserWarning, match="Numba can't compile the rule"):
-        Own(lr=0.5).update(params, {"w": gradient.astype(dtype)})
-    np.testing.assert_array_equal(params["w"], -0.5 * gradient)
-    kernels = compiled.kernel.cache_info().currsize
-    params = {"w": np.zeros(5000, "float32")}
-    Own(lr=0.5).update(params, {"w": gradient.astype("float32")})
-    np.testing.assert_array_equal(params["w"], -0.5 * gradient)
-    assert compiled.kernel.cache_info().currsize == kernels  # the same, for one dtype more
-    assert len(compiled.kernel(Own.rule, 2, 1).signatures) == 1
+    params = {"w": np.ones(3)}
+    message = r"can't branch on an element's value: use xp.where\(condition, a, b\)"
+    with pytest.raises(UnsuitedFormulaError, match=message), engine("numba"):
+        Branching().update(params, params)
 
 
-@pytest.mark.parametrize("size", [3, engines.SMALL + 1])
+@pytest.mark.parametrize("size", [3, SMALL + 1])
 def test_an_error_in_a_rule_is_the_users_own(size):
     class Wrong(SGD):
         @staticmethod

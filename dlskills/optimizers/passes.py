@@ -1,0 +1,249 @@
+"""The passes of an update: arrays gathered into tables, which are kept from step to step.
+
+A plan belongs to the arrays that it was made for, but holds neither parameters nor gradients: an
+optimizer must not keep a network alive. It knows arrays by their ids. When one of them dies, its
+id may become another's, so the plan is no longer valid.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from dlskills.arrays.backend import Array, Backend, backend_of, namespace, sum_dtype
+from dlskills.arrays.parameters import Parameters
+from dlskills.formulas import engines
+from dlskills.formulas.formula import Rule
+from dlskills.formulas.table import Table
+from dlskills.optimizers.arguments import check_gradient, is_mutable
+from dlskills.optimizers.overlap import in_disjoint_parts
+
+Groups: TypeAlias = Sequence[int | None] | None
+"""For each parameter the index of its coefficients, None if it is frozen; or None: all in one."""
+
+Numbers: TypeAlias = Sequence[tuple[Any, ...]]
+"""The coefficients of each group."""
+
+Slots: TypeAlias = Sequence[Any]
+"""For each slot its values: Parameters, or a dict."""
+
+
+def plan_of(params: Any, grads: Any, slots: Slots, groups: Groups) -> PairedPlan | NamedPlan:
+    """The plan of an update of these parameters."""
+    if isinstance(params, Parameters) and params.pairs_with(grads):
+        return PairedPlan(params, grads, slots, groups)
+    return NamedPlan(params, grads, slots, groups)
+
+
+class PairedPlan:
+    """A plan for two :class:`Parameters` of one layout: runs of adjacent entries."""
+
+    def __init__(self, params: Parameters, grads: Parameters, slots: Slots, groups: Groups) -> None:
+        self._groups = groups
+        self._params, self._grads = weakref.ref(params), weakref.ref(grads)
+        of_params, of_grads = self._params, self._grads  # without a circle through this plan
+        runs = params.runs(groups)
+
+        def rows() -> list[list[Array]]:
+            flats = [entries.flat for entries in (of_params(), of_grads(), *slots)]
+            return [[flat[start:stop] for flat in flats] for start, stop, _ in runs]
+
+        with params.backend.active():
+            table = Table(rows, [group for *_, group in runs]) if runs else None
+        self._tables = [] if table is None else [(params.backend, table)]
+
+    def arrays(self, params: Any, grads: Any, groups: Groups) -> Any:
+        """What :meth:`run` takes for these mappings, None if the plan is of others."""
+        same = self._params() is params and self._grads() is grads and self._groups == groups
+        return grads if same else None
+
+    def first(self, params: Any, grads: Any) -> Any:
+        """What :meth:`run` takes for the mappings that the plan was made for."""
+        return grads
+
+    def gradients(self, arrays: Any) -> Any:
+        """The gradients that are updated with, as a mapping."""
+        if self._groups is None or None not in self._groups:
+            return arrays
+        pairs = zip(arrays.items(), self._groups, strict=True)
+        return {name: grad for (name, grad), group in pairs if group is not None}
+
+    def run(self, arrays: Any, rule: Rule, numbers: Numbers) -> None:
+        """Update by a rule."""
+        _run(self._tables, rule, numbers)
+
+
+class NamedPlan:
+    """A plan for mappings of arrays and numbers: a table for each device and dtype."""
+
+    def __init__(
+        self, params: Mapping[str, Any], grads: Mapping[str, Any], slots: Slots, groups: Groups
+    ) -> None:
+        self._groups, self._names = groups, list(params)
+        given = [0] * len(self._names) if groups is None else groups
+        pairs = zip(self._names, given, strict=True)
+        self._keys, of_key = _columns([(k, group) for k, group in pairs if group is not None])
+        values = [params[key] for key in self._keys]
+        own_grads = [grads[key] for key in self._keys]
+        in_place = [i for i, value in enumerate(values) if is_mutable(value)]
+        # numbers and immutable arrays are replaced, and have no identity that lasts
+        self._replaced = sorted(set(range(len(values))) - set(in_place))
+        self._slots, self._of_key = slots, of_key
+        # The arrays, while an update or this method runs; the tables' rows are made of them.
+        self._now: list[list[Any]] = [values, own_grads]
+        self._of_slots = [[slot[key] for key in self._keys] for slot in slots]
+        self._tables = self._gathered(in_place)
+        self._now.clear()
+        if not self._replaced:
+            self._ids, self._died, self._refs = _watched(values)
+            self._watch_gradients(own_grads)
+
+    def _gathered(self, positions: list[int]) -> list[tuple[Backend, Table]]:
+        values, grads = self._now
+        kinds: dict[Any, list[int]] = {}
+        for i in positions:
+            backend = backend_of(values[i])
+            kinds.setdefault((str(backend), values[i].dtype), []).append(i)
+        return [
+            (backend_of(values[part[0]]), self._table(part))
+            for of_kind in kinds.values()
+            for part in in_disjoint_parts(of_kind, values, grads)
+        ]
+
+    def _table(self, positions: list[int]) -> Table:
+        now, of_slots = self._now, self._of_slots  # without a circle through this plan
+
+        def rows() -> list[list[Array]]:
+            columns = [*now, *of_slots]
+            return [[column[i] for column in columns] for i in positions]
+
+        return Table(rows, [self._of_key[i] for i in positions])
+
+    def _watch_gradients(self, grads: list[Any]) -> None:
+        self._grad_ids, self._grad_died, self._grad_refs = _watched(grads)
+
+    def arrays(self, params: Any, grads: Any, groups: Groups) -> Any:
+        """What :meth:`run` takes for these mappings, None if the plan is of others."""
+        if self._replaced or self._died or self._groups != groups:
+            return None
+        if not isinstance(grads, Mapping) or list(params) != self._names:
+            return None
+        values = [params[key] for key in self._keys]
+        if list(map(id, values)) != self._ids:
+            return None
+        try:
+            own_grads = [grads[key] for key in self._keys]
+        except KeyError:
+            return None
+        same = list(map(id, own_grads)) == self._grad_ids and not self._grad_died
+        if not same and not self._renewed(values, own_grads):
+            return None
+        return values, own_grads, params
+
+    def _renewed(self, values: list[Any], grads: list[Any]) -> bool:
+        """Take other gradients into the tables, unless a new plan is needed."""
+        known = set(self._ids)
+        for key, value, grad in zip(self._keys, values, grads, strict=True):
+            if not _are_alike(value, grad):
+                check_gradient(key, value, grad)
+            # memory that is shared with a parameter: see in_disjoint_parts
+            if id(grad) in known or getattr(grad, "base", None) is not None:
+                return False
+        self._now[:] = values, grads
+        try:
+            for _, table in self._tables:
+                table.renew_gradients()
+        finally:
+            self._now.clear()
+        self._watch_gradients(grads)
+        return True
+
+    def gradients(self, arrays: Any) -> Any:
+        """The gradients that are updated with, as a mapping."""
+        return dict(zip(self._keys, arrays[1], strict=True))
+
+    def first(self, params: Any, grads: Any) -> Any:
+        """What :meth:`run` takes for the mappings that the plan was made for."""
+        values, own_grads = ([of[key] for key in self._keys] for of in (params, grads))
+        return values, own_grads, params
+
+    def run(self, arrays: Any, rule: Rule, numbers: Numbers) -> None:
+        """Update by a rule."""
+        values, grads, params = arrays
+        self._now[:] = values, grads
+        try:
+            _run(self._tables, rule, numbers)
+        finally:
+            self._now.clear()
+        for i in self._replaced:
+            self._replace(i, params, grads[i], rule, numbers)
+
+    def _replace(
+        self, i: int, params: MutableMapping[str, Any], grad: Any, rule: Rule, numbers: Numbers
+    ) -> None:
+        key = self._keys[i]
+        old = [params[key], grad, *(slot[key] for slot in self._slots)]
+        params[key], *new = evaluate(rule, old, numbers[self._of_key[i]])
+        for slot, value in zip(self._slots, new, strict=True):
+            slot[key] = value
+
+
+def evaluate(rule: Rule, values: Sequence[Any], coefficients: Sequence[Any]) -> tuple[Any, ...]:
+    """The new values of [param, *slots], of a kind that can't be changed in place.
+
+    Parameters
+    ----------
+    rule : Rule
+    values : sequence
+        ``[param, grad, *slots]``: Python or NumPy scalars, or immutable arrays (JAX's).
+    coefficients : sequence of float
+    """
+    are_numbers = isinstance(values[0], int | float)
+    if are_numbers:
+        # NumPy's scalars follow IEEE 754 (1 / 0 is inf) and have every function; Python's do not
+        values = [np.float64(value) for value in values]
+    results = rule.call(namespace(values[0]), [*values, *coefficients], None)
+    rule.check_results(results, len(values) - 1)
+    return tuple(map(float, results)) if are_numbers else results
+
+
+def _run(tables: list[tuple[Backend, Table]], rule: Rule, numbers: Numbers) -> None:
+    if len(tables) > 1:
+        for _, table in tables:
+            engines.choose(table)  # what is refused is refused before anything has changed
+    for backend, table in tables:
+        with backend.active():
+            table.rule, table.numbers = rule, _as_computed(numbers, table)
+            engines.update(table)
+
+
+def _as_computed(numbers: Numbers, table: Table) -> Numbers:
+    """The coefficients, with a norm's factor that is an array in the dtype computed in."""
+    factor = numbers[0][-1] if numbers[0] else None
+    if not hasattr(factor, "shape"):
+        return numbers
+    xp = namespace(factor)
+    factor = xp.astype(factor, sum_dtype(xp, table.dtype), copy=False)
+    return [(*row[:-1], factor) for row in numbers]
+
+
+def _are_alike(param: Array, grad: Any) -> bool:
+    """Whether a gradient needs no further check; only of NumPy's arrays, quickly."""
+    return (
+        type(param) is type(grad) is np.ndarray
+        and param.shape == grad.shape
+        and param.dtype == grad.dtype
+    )
+
+
+def _watched(arrays: list[Any]) -> tuple[list[int], list[Any], list[Any]]:
+    """The ids of arrays, a list that is no longer empty when one has died, and what fills it."""
+    died: list[Any] = []
+    return list(map(id, arrays)), died, [weakref.ref(array, died.append) for array in arrays]
+
+
+def _columns(pairs: list[tuple[str, int]]) -> tuple[list[str], list[int]]:
+    return [name for name, _ in pairs], [group for _, group in pairs]
