@@ -30,11 +30,7 @@ def update(
         with _on(engine):
             optimizer.update(params, grads)
 
-    def result() -> np.ndarray:
-        starts = [dlskills.to_host(p).ravel()[:1000] for p in params.values()]
-        return np.concatenate(starts)[:1000]
-
-    return step, result
+    return step, lambda: task.result(map(dlskills.to_host, params.values()))
 
 
 def train_step(task: TrainStep, device: str) -> Work:
@@ -55,7 +51,7 @@ def train_step(task: TrainStep, device: str) -> Work:
         last, grads = network.loss_and_gradient(x, t)
         optimizer.update(network.params, grads)
 
-    return step, lambda: dlskills.to_host(last)
+    return step, lambda: {"loss": dlskills.to_host(last)}
 
 
 def layer(task: LayerPass, device: str) -> Work:
@@ -78,13 +74,14 @@ def layer(task: LayerPass, device: str) -> Work:
         y = made.forward(*inputs)
         outputs[:] = [y, made.backward(*backward_inputs)]
 
-    def result() -> np.ndarray | None:
-        if task.layer == "Dropout":
-            return None  # everyone draws other masks
-        arrays = [*outputs, *(grads.values() if task.backward else ())]
-        return np.concatenate([dlskills.to_host(a).ravel()[:1000] for a in arrays])
+    step = both if task.backward else forward
 
-    return both if task.backward else forward, result
+    def work() -> list[np.ndarray]:
+        step()
+        arrays = [*outputs, *(grads.values() if task.backward else ())]
+        return [np.array(dlskills.to_host(array)) for array in arrays]
+
+    return step, lambda: task.result(work)
 
 
 def _layer(task: LayerPass) -> Any:

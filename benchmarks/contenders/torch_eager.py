@@ -30,11 +30,7 @@ def update(task: Update, device: str, **form: bool) -> Work:
         param.grad = torch.tensor(grad, device=device)
     kind, settings = OPTIMIZERS[task.optimizer]
     optimizer = kind(params, **settings, **form)
-
-    def result() -> np.ndarray:
-        return torch.cat([p.detach().ravel()[:1000] for p in params])[:1000].cpu().numpy()
-
-    return optimizer.step, result
+    return optimizer.step, lambda: task.result(map(_to_host, params))
 
 
 def train_step(task: TrainStep, device: str, compiled: bool = False, **form: bool) -> Work:
@@ -70,7 +66,7 @@ def train_step(task: TrainStep, device: str, compiled: bool = False, **form: boo
         last.backward()
         optimizer.step()
 
-    return step, lambda: last.detach().cpu().numpy()
+    return step, lambda: {"loss": _to_host(last)}
 
 
 def layer(task: LayerPass, device: str, **form: bool) -> Work:
@@ -95,16 +91,20 @@ def layer(task: LayerPass, device: str, **form: bool) -> Work:
         y = made(*inputs)
         y.backward(*backward_inputs)
 
-    def result() -> np.ndarray | None:
-        if task.layer == "Dropout":
-            return None
+    step = both if task.backward else forward
+
+    def work() -> list[np.ndarray]:
+        step()
         tensors = [y]
         if task.backward:
             tensors += [x.grad, *(p.grad.T if p.ndim == 2 else p.grad for p in params)]
-        starts = [tensor.detach().reshape(-1)[:1000] for tensor in tensors]
-        return torch.cat(starts).cpu().numpy()
+        return [np.array(_to_host(tensor)) for tensor in tensors]
 
-    return both if task.backward else forward, result
+    return step, lambda: task.result(work)
+
+
+def _to_host(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
 
 
 def _layer(task: LayerPass) -> torch.nn.Module:
