@@ -45,6 +45,7 @@ CONTENDERS = {
     "torch-fused": Contender("torch_eager", ("torch",), {"fused": True}, cuda="torch"),
     "torch-compile": Contender("torch_eager", ("torch",), {"fused": True, "compiled": True}),
     "optax": Contender("jax_optax", ("jax", "optax")),
+    "numba-loop": Contender("numba_loop", ("numba",)),
     "book": Contender("book"),
     "book-decay": Contender("book", (), {"decay": True}),
     "memory-floor": Contender("floors", ("numba",), cuda="cupy"),

@@ -10,7 +10,7 @@ import numpy as np
 
 import dlskills
 from benchmarks.contenders import Work
-from benchmarks.tasks import LayerPass, TrainStep, Update
+from benchmarks.tasks import DROPOUT, NORMALIZATIONS, LayerPass, Result, TrainStep, Update
 
 
 def update(
@@ -34,10 +34,7 @@ def update(
 
 
 def train_step(task: TrainStep, device: str) -> Work:
-    sizes = task.sizes
-    network = dlskills.MultiLayerNet(sizes[0], sizes[1:-1], sizes[-1], device=device, seed=0)
-    for name, values in task.weights().items():
-        network.params[name] = network.backend.asarray(values)
+    network = _network(task, device, dropout=task.masked)
     optimizer = dlskills.Adam()
     xp = network.backend.xp
     x_train, t_train = map(network.backend.asarray, task.data())
@@ -51,7 +48,34 @@ def train_step(task: TrainStep, device: str) -> Work:
         last, grads = network.loss_and_gradient(x, t)
         optimizer.update(network.params, grads)
 
-    return step, lambda: {"loss": dlskills.to_host(last)}
+    def masked_result() -> Result:
+        unmasked = _network(task, device, dropout=False)
+        batch = task.batches()[0]
+        x, t, some = x_train[batch], t_train[batch], slice(1000)
+        losses = [(step(), float(last))[1] for _ in range(20)]
+        return task.masked_result(
+            unmasked=float(unmasked.loss(x, t, train_flg=True)),
+            losses=losses,
+            evaluated=float(network.loss(x_train[some], t_train[some])),
+            scores=[dlskills.to_host(network.predict(x, train_flg=True)) for _ in range(2)],
+        )
+
+    return step, masked_result if task.masked else lambda: {"loss": dlskills.to_host(last)}
+
+
+def _network(task: TrainStep, device: str, dropout: bool) -> dlskills.MultiLayerNet:
+    sizes = task.sizes[0], task.sizes[1:-1], task.sizes[-1]
+    network = (
+        dlskills.MultiLayerNetExtend(
+            *sizes, use_batchnorm=True, use_dropout=dropout, dropout_ratio=DROPOUT,
+            inverted_dropout=True, device=device, seed=0,
+        )
+        if task.masked
+        else dlskills.MultiLayerNet(*sizes, device=device, seed=0)
+    )  # fmt: skip
+    for name, values in task.weights().items():
+        network.params[name] = network.backend.asarray(values)
+    return network
 
 
 def layer(task: LayerPass, device: str) -> Work:
@@ -87,8 +111,8 @@ def layer(task: LayerPass, device: str) -> Work:
 def _layer(task: LayerPass) -> Any:
     if task.layer == "Affine":
         return dlskills.Affine(task.width, task.width)
-    if task.layer == "BatchNormalization":
-        return dlskills.BatchNormalization(task.width)
+    if task.layer in NORMALIZATIONS:
+        return getattr(dlskills, task.layer)(task.width)
     if task.layer == "Dropout":
         return dlskills.Dropout(0.5, inverted=True, seed=0)
     return getattr(dlskills, task.layer)()
