@@ -244,14 +244,14 @@ class LayerPass:
 
 
 # Dropout's masks differ between contenders, and so do the losses. These are compared instead, each
-# within a tolerance that is several times its spread over masks. The second and the third fail
-# where Batch Norm is not in training mode in the steps, the last where masks are missing, kept
-# from pass to pass, or of another ratio.
+# within a tolerance well above its standard deviation over masks: 3 %, 2 % and 3 % of the last
+# three. Batch Norm in evaluation mode, missing or constant masks and another ratio exceed them
+# (test_comparison.py).
 MASKED = {
     "loss of the first batch without Dropout": 1e-3,
     "median of 20 training losses": 0.1,
     "loss in evaluation mode": 0.1,
-    "change of the scores from mask to mask": 0.1,
+    "change of the scores from mask to mask": 0.15,
 }
 
 
