@@ -108,7 +108,8 @@ def bar_lines(results: Any) -> list[str]:
     for row in rows:
         spread = f"{row.first:.3f} to {row.third:.3f}"
         word = "reached" if row.reached else "missed"
-        lines.append(f"{f'{row.what}: {row.bar}':<92}{row.measured:>9.3f}{spread:>20}  {word}")
+        bar = row.bar.replace("≤", "<=").replace("×", "x")  # for terminals without UTF-8
+        lines.append(f"{f'{row.what}: {bar}':<92}{row.measured:>9.3f}{spread:>20}  {word}")
     variants, layers = _by_layer(verdicts)
     if layers:
         titles = [variant.replace("forward and backward", "both") for variant in variants]
