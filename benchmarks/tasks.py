@@ -186,7 +186,8 @@ class LayerPass:
         return f"width {self.width}, {direction}"
 
     def tolerance(self, what: str) -> float:
-        return 0.05 if what.startswith("fraction") else 1e-4
+        # fractions of random masks of width 100 differ by 2 %, one standard deviation
+        return 0.1 if what.startswith("fraction") else 1e-4
 
     @property
     def steps(self) -> int:
