@@ -287,8 +287,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
 LAYERS: tuple[str, ...] = (
     "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization", "Dropout",
     "SoftmaxWithLoss",
-    # dlskills does not have these yet; all else that they need is written
-    # "LayerNormalization", "RMSNormalization",
+    "LayerNormalization", "RMSNormalization",
 )  # fmt: skip
 WIDTHS = (100, 1024)
 TEN_MILLION = {"shapes": _equal(1, 10_000_000), "steps": 3, "wake": 1, "checked": 3}

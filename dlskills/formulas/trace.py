@@ -143,7 +143,7 @@ class Trace:
     ) -> None:
         self.dims, self.has_axis = dims, has_axis
         self.values: list[Value] = []
-        self._known: dict[tuple[Any, ...], Value] = {}
+        self._known: dict[Any, Value] = {}
         loads = [self._new("load", (i,), kind) for i, kind in enumerate(kinds)]
         try:
             given = formula(_Namespace(self))(*loads, **({"axis": AXIS} if has_axis else {}))
@@ -268,7 +268,10 @@ class Trace:
 
     def ends(self, passes: int) -> tuple[list[Value], list[Value], list[tuple[int, Value]]]:
         """What pass number `passes` is for: reductions, totals, and results, of inner values."""
-        here = lambda value: value.level == "inner" and value.passes == passes  # noqa: E731
+
+        def here(value: Value) -> bool:
+            return value.level == "inner" and value.passes == passes
+
         return (
             [value for value in self.reductions if here(value.args[0])],
             [value for value in self.totals if here(value.args[0])],

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
 SMALL = 4096
 
-_DTYPES = (np.dtype("float32"), np.dtype("float64"))
+_DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
 
 
 class Numba(Engine):
@@ -40,6 +40,7 @@ class Numba(Engine):
 
     name = "numba"
     library = "numpy"
+    fuses = True
 
     def missing(self) -> str | None:
         if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
@@ -51,7 +52,7 @@ class Numba(Engine):
             type(array) is np.ndarray
             and (array.size if size is None else size) > SMALL
             and array.dtype in _DTYPES
-            and self.missing() is None
+            and _is_available()
         )
 
     def run(
@@ -64,12 +65,11 @@ class Numba(Engine):
         operands = [o.values() if type(o) is Mask else o for o in operands]
         key = (
             axis,
-            out is None or tuple(o is None for o in out),
             *[(o.shape, o.strides, o.dtype) if type(o) is np.ndarray else None for o in operands],
         )
         call = formula.memory.get(key)
         if call is None:
-            call = formula.memory[key] = _prepare(formula, operands, axis, out)
+            call = formula.memory[key] = _prepare(formula, operands, axis)
         return call(operands, out)
 
     def update(self, table: Table) -> None:
@@ -80,6 +80,11 @@ class Numba(Engine):
 
 
 ENGINE = Numba()
+
+
+@functools.cache
+def _is_available() -> bool:
+    return ENGINE.missing() is None
 
 
 @functools.cache
@@ -101,12 +106,7 @@ def _import_problem() -> str | None:
 Call = Callable[[Sequence[Any], Sequence[Array | None] | None], tuple[Array, ...]]
 
 
-def _prepare(
-    formula: Formula,
-    operands: Sequence[Any],
-    axis: tuple[int, ...] | None,
-    out: Sequence[Array | None] | None,
-) -> Call:
+def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | None) -> Call:
     """What is to be done in calls with arrays of these shapes, strides and dtypes."""
     dtype = operands[0].dtype
     shapes = tuple(tuple(o.shape) if hasattr(o, "shape") else None for o in operands)
@@ -114,8 +114,6 @@ def _prepare(
     if layout is None:
         return lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)
     trace = formula.trace(layout.kinds, layout.dims)
-    if out is not None:
-        formula.check_results(trace.results, len(out))
     form = form_of(layout, trace)
     kernel = _kernel(kernel_source(trace, layout, form), dtype)
     finish = _finish(finish_source(trace)) if any(r.whole for r in trace.results) else None
@@ -136,16 +134,17 @@ class _Call:
         operands: Sequence[Any],
     ) -> None:
         trace = formula.trace(layout.kinds, layout.dims)
-        self.kernel, self.finish, self.dtype = kernel, finish, dtype
+        self.formula, self.kernel, self.finish, self.dtype = formula, kernel, finish, dtype
         self.totals = len(trace.totals)
         self.size_a, self.size_b = layout.sizes["A"], layout.sizes["B"]
         self.lines = layout.sizes["B"] if form == "flat" else layout.lines
         self.size = layout.lines * layout.length
         self.length = layout.length
         self.parts = threads.shares(self.lines, self.size)
-        self.handed = [
-            _Handed(i, layout.shape_of(kind), operand)
-            for i, (kind, operand) in enumerate(zip(layout.kinds, operands, strict=True))
+        self.conversions = [
+            (i, _conversion(operand, layout.shape_of(kind)))
+            for i, (operand, kind) in enumerate(zip(operands, layout.kinds, strict=True))
+            if not kind or not operand.flags.c_contiguous or operand.shape != layout.shape_of(kind)
         ]
         self.numbers = [i for i, kind in enumerate(layout.kinds) if not kind]
         self.results = [
@@ -163,7 +162,9 @@ class _Call:
         self.count = len(trace.results)
 
     def run(self, operands: Sequence[Any], out: Sequence[Array | None] | None) -> tuple[Array, ...]:
-        arguments = [handed.array(operands) for handed in self.handed]
+        arguments = list(operands)
+        for i, convert in self.conversions:
+            arguments[i] = convert(operands[i])
         results: list[Any] = [None] * self.count
         later = []
         for result in self.results:
@@ -186,10 +187,11 @@ class _Call:
             numbers = [arguments[i] for i in self.numbers]
             wholes = self.finish(sums, self.size, self.length, *numbers)
             for i, value in zip(self.whole, wholes, strict=True):
-                results[i] = number = self.dtype.type(value)
-                if out is not None and out[i] is not None:
-                    results[i] = out[i]
-                    out[i][...] = number
+                results[i] = self.dtype.type(value)
+                into = None if out is None else out[i]
+                if into is not None:
+                    into[...] = results[i]
+                    results[i] = into
         return tuple(results)
 
     def compute(self, arguments: list[Any]) -> Any:
@@ -208,23 +210,11 @@ class _Call:
         return all_sums.sum(axis=0)
 
 
-class _Handed:
-    """An operand, as the kernel takes it."""
-
-    def __init__(self, position: int, shape: tuple[int, ...], operand: Any) -> None:
-        self.position, self.shape = position, shape
-        self.is_number = not shape
-        self.is_array = isinstance(operand, np.ndarray)
-        contiguous = self.is_array and operand.flags.c_contiguous
-        self.as_it_is = contiguous and operand.shape == shape
-
-    def array(self, operands: Sequence[Any]) -> Any:
-        operand = operands[self.position]
-        if self.as_it_is:
-            return operand
-        if self.is_number:
-            return float(operand.reshape(()) if self.is_array else operand)
-        return np.ascontiguousarray(operand).reshape(self.shape)
+def _conversion(operand: Any, shape: tuple[int, ...]) -> Callable[[Any], Any]:
+    """What makes of an operand what the kernel takes: a float, or a contiguous array."""
+    if shape:
+        return lambda array: np.ascontiguousarray(array).reshape(shape)
+    return float if not hasattr(operand, "shape") else lambda array: float(array.reshape(()))
 
 
 @dataclass(frozen=True)
