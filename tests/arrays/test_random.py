@@ -100,7 +100,9 @@ def test_a_mask_of_a_million_is_numpys_too(backend):
     philox = stream(5, "dropout")
     philox.bit_generator.advance(2**40)
     uniform = philox.random(1_000_008, dtype=np.float32)[:1_000_003]
-    np.testing.assert_array_equal(to_host(masks.draw(like, 0.3).values()), uniform >= np.float32(0.3))
+    np.testing.assert_array_equal(
+        to_host(masks.draw(like, 0.3).values()), uniform >= np.float32(0.3)
+    )
 
 
 @pytest.mark.backends("cupy")

@@ -78,7 +78,7 @@ def _warn_once(formula: Formula, chosen: Engine, array: Array, error: UnsuitedFo
     if _forced.get() is not None:
         raise error
     formula.unsuited.add((chosen.name, array.dtype))
-    warnings.warn(f"{formula.__name__}: {error}; it runs on the engine 'plain'", stacklevel=5)
+    warnings.warn(f"{formula.__name__}: {error}; it runs on the engine 'plain'", stacklevel=4)
 
 
 def engine_for(array: Array, size: int | None = None) -> Engine:

@@ -162,6 +162,8 @@ class _Call:
         self.count = len(trace.results)
 
     def run(self, operands: Sequence[Any], out: Sequence[Array | None] | None) -> tuple[Array, ...]:
+        if out is not None and len(out) != self.count:
+            self.formula.check_results([None] * self.count, len(out))
         arguments = list(operands)
         for i, convert in self.conversions:
             arguments[i] = convert(operands[i])
