@@ -16,16 +16,10 @@ from dlskills.formulas import threads
 from dlskills.formulas.engines import blocked, plain
 from dlskills.formulas.engines.engine import Engine
 from dlskills.formulas.layout import Layout, layout_of
-from dlskills.formulas.numba_source import (
-    Source,
-    finish_source,
-    form_of,
-    kernel_source,
-    update_source,
-)
 from dlskills.formulas.trace import UnsuitedFormulaError
 
 if TYPE_CHECKING:
+    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.formula import Formula
     from dlskills.formulas.table import Table
 
@@ -108,15 +102,19 @@ Call = Callable[[Sequence[Any], Sequence[Array | None] | None], tuple[Array, ...
 
 def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | None) -> Call:
     """What is to be done in calls with arrays of these shapes, strides and dtypes."""
+    from dlskills.formulas import numba_source  # not imported by programs that are done before
+
     dtype = operands[0].dtype
     shapes = tuple(tuple(o.shape) if hasattr(o, "shape") else None for o in operands)
     layout = layout_of(shapes, axis) if dtype in _DTYPES else None
     if layout is None:
         return lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)
     trace = formula.trace(layout.kinds, layout.dims)
-    form = form_of(layout, trace)
-    kernel = _kernel(kernel_source(trace, layout, form), dtype)
-    finish = _finish(finish_source(trace)) if any(r.whole for r in trace.results) else None
+    form = numba_source.form_of(layout, trace)
+    kernel = _kernel(numba_source.kernel_source(trace, layout, form), dtype)
+    finish = (
+        _finish(numba_source.finish_source(trace)) if any(r.whole for r in trace.results) else None
+    )
     return _Call(formula, layout, kernel, finish, form, dtype, operands).run
 
 
@@ -329,7 +327,11 @@ class _Rows:
 def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Callable[..., None]:
     kernel = rule.memory.get((arrays, numbers, dtype))
     if kernel is None:
+        from dlskills.formulas import numba_source
+
         trace = rule.trace(("B",) * arrays + ("",) * numbers, "B")
         rule.check_results(trace.results, arrays - 1)
-        kernel = rule.memory[arrays, numbers, dtype] = _kernel(update_source(trace), dtype)
+        kernel = rule.memory[arrays, numbers, dtype] = _kernel(
+            numba_source.update_source(trace), dtype
+        )
     return kernel  # type: ignore[no-any-return]
