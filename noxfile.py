@@ -85,10 +85,11 @@ def tests_ptx(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style: ruff's rules and format."""
-    session.install(pinned("ruff"))
+    """Style: ruff's rules and format; and that imports point one way."""
+    session.install(".", pinned("ruff"), pinned("import-linter"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
 
 
 @nox.session

@@ -25,6 +25,7 @@ ROUNDS = 30
 MEASURED_WITH = (
     "numpy", "dlskills", "numba", "torch", "jax", "optax", "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
+VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
 QUICK = 85  # seconds after which a quick run begins nothing new, to end within two minutes
 
 
@@ -186,7 +187,8 @@ def _machine(device: str) -> dict[str, Any]:
     prefixes = ("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "NUMBA_", "XLA_")
     settings = {key: value for key, value in os.environ.items() if key.startswith(prefixes)}
     return {
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor(),
+        "vendor": VENDORS.get(_cpuinfo("vendor_id")),
         "cores": os.cpu_count(),
         "device": _gpu() if device == "cuda" else None,
         "system": platform.platform(),
@@ -197,12 +199,13 @@ def _machine(device: str) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def _cpuinfo(key: str) -> str:
+    """Return a line of Linux' description of the processor, empty where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+        return next(line.split(": ")[1] for line in lines if line.startswith(key))
     except (OSError, StopIteration, IndexError):
-        return platform.processor()
+        return ""
 
 
 def _gpu() -> str:

@@ -11,7 +11,7 @@ import time
 from benchmarks.turns import Measured
 
 PACKAGES = ("numpy", "dlskills", "torch")
-BAR = 0.15  # seconds that dlskills may take longer than numpy
+BAR = 0.12  # seconds that dlskills may take longer than numpy
 
 
 def start(package: str) -> float:

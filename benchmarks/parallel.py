@@ -10,15 +10,22 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
 import dlskills
 from benchmarks.tasks import BATCH
-from dlskills.optimizers.engines import compiled
 
 SIZES = [2**k for k in range(14, 23)]
 KINDS = {"one thread": 2**62, "all threads": 0}  # PARALLEL_FROM that asks for it
+
+
+def _settings() -> ModuleType:
+    """Return the module with PARALLEL_FROM and SHARE. Internals of dlskills are used only here."""
+    from dlskills.optimizers.engines import compiled
+
+    return compiled
 
 
 def main(rounds: int) -> None:
@@ -34,7 +41,7 @@ def main(rounds: int) -> None:
         ahead = None if ratio >= 1 else ahead or size
     found = f"{ahead:,}" if ahead else f"more than {SIZES[-1]:,}"
     print(f"all threads are ahead from {found} elements on; ", end="")
-    print(f"PARALLEL_FROM is {compiled.PARALLEL_FROM:,}")
+    print(f"PARALLEL_FROM is {_settings().PARALLEL_FROM:,}")
 
 
 def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
@@ -46,13 +53,14 @@ def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
     products = _products()
     optimizers = {kind: dlskills.Adam() for kind in KINDS}
     times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
-    settings = compiled.PARALLEL_FROM, compiled.SHARE
-    compiled.SHARE = min(compiled.SHARE, -(-size // (os.cpu_count() or 1)))
+    settings = _settings()
+    before = settings.PARALLEL_FROM, settings.SHARE
+    settings.SHARE = min(settings.SHARE, -(-size // (os.cpu_count() or 1)))
     try:
         with dlskills.engine("numba"):
             for i in range(rounds + 1):
                 for kind in KINDS:
-                    compiled.PARALLEL_FROM = KINDS[kind]
+                    settings.PARALLEL_FROM = KINDS[kind]
                     turn = []
                     for _ in range(20):
                         start = time.perf_counter()
@@ -64,7 +72,7 @@ def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
                     if i:  # the first round compiles
                         times[kind] += turn[3:]
     finally:
-        compiled.PARALLEL_FROM, compiled.SHARE = settings
+        settings.PARALLEL_FROM, settings.SHARE = before
     medians = {}
     for kind, pairs in times.items():
         update, whole = (1e6 * statistics.median(column) for column in zip(*pairs, strict=True))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import imports
-from benchmarks.tasks import BARS, Bar
+from benchmarks.tasks import BARS, TASKS, Bar, LayerPass
 
 OURS = "dlskills"
 
@@ -20,26 +20,75 @@ Rows = dict[str, Any]  # a task's contenders, with their times
 def ratio(rows: Rows, name: str, other: str) -> list[float]:
     """Lower quartile, median and upper quartile of the ratios of the turns of one round."""
     pairs = zip(rows[name]["turns"], rows[other]["turns"], strict=True)
-    ratios = [mine / its for mine, its in pairs]
-    if len(ratios) < 2:
-        return ratios * 3
-    return statistics.quantiles(ratios, n=4, method="inclusive")
+    return _quartiles([mine / its for mine, its in pairs])
 
 
-def judged(results: Any) -> Iterator[tuple[Bar, list[float]]]:
-    """The bars whose contenders were both measured, with the quartiles of their ratio."""
+def _quartiles(values: list[float]) -> list[float]:
+    if len(values) < 2:
+        return values * 3
+    return statistics.quantiles(values, n=4, method="inclusive")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bar, or the one on importing, and what was measured."""
+
+    what: str
+    bar: str
+    at_most: float
+    first: float
+    measured: float
+    third: float
+    layer: tuple[str, str] | None = None  # name and variant, if it is a bar of a layer
+
+    @property
+    def reached(self) -> bool:
+        return self.measured <= self.at_most
+
+    @property
+    def doubt(self) -> str:
+        """A question mark if the bar lies between the quartiles."""
+        return " ?" if self.first <= self.at_most < self.third else ""
+
+
+def judged(results: Any) -> list[Verdict]:
+    """Return verdicts on the bars for this processor whose contenders were both measured."""
+    verdicts = []
     for bar in BARS:
         rows = results["tasks"].get(bar.task, {}).get("contenders", {})
-        if results["device"] == "cpu" and {bar.contender, bar.other} <= set(rows):
-            yield bar, ratio(rows, bar.contender, bar.other)
+        if (
+            results["device"] == "cpu"
+            and bar.vendor in (None, results["machine"].get("vendor"))
+            and {bar.contender, bar.other} <= set(rows)
+        ):
+            verdicts.append(_verdict(bar, ratio(rows, bar.contender, bar.other)))
+    return verdicts + _import_verdict(results)
+
+
+def _verdict(bar: Bar, quartiles: list[float]) -> Verdict:
+    task = TASKS[bar.task]
+    where = f" ({bar.vendor})" if bar.vendor else ""
+    return Verdict(
+        bar.task, f"{bar.contender} ≤ {bar.at_most:.2f} × {bar.other}{where}", bar.at_most,
+        *quartiles, layer=(task.layer, task.variant) if isinstance(task, LayerPass) else None,
+    )  # fmt: skip
+
+
+def _import_verdict(results: Any) -> list[Verdict]:
+    rows = results["tasks"].get("import", {}).get("contenders", {})
+    if not {"dlskills", "numpy"} <= set(rows):
+        return []
+    pairs = zip(rows["dlskills"]["turns"], rows["numpy"]["turns"], strict=True)
+    quartiles = _quartiles([ours - its for ours, its in pairs])
+    return [Verdict("import", f"dlskills ≤ {imports.BAR:g} s + numpy", imports.BAR, *quartiles)]
 
 
 def task_lines(name: str, task: Any) -> list[str]:
     """A task for the terminal: the times of all, and as multiples of ours."""
     rows = task["contenders"]
-    lines = [f"{name:<42}{'median ms':>10}{'low ms':>10}{'/ dlskills':>13}"]
+    lines = [f"{name:<52}{'median ms':>10}{'low ms':>10}{'/ dlskills':>13}"]
     for contender, row in rows.items():
-        line = f"  {contender:<40}{1e3 * row['median']:>10.3f}{1e3 * row['low']:>10.3f}"
+        line = f"  {contender:<50}{1e3 * row['median']:>10.3f}{1e3 * row['low']:>10.3f}"
         if OURS in rows:
             first, median, third = ratio(rows, contender, OURS)
             line += f"{median:>13.2f}  ({first:.2f} to {third:.2f})"
@@ -49,24 +98,51 @@ def task_lines(name: str, task: Any) -> list[str]:
 
 
 def bar_lines(results: Any) -> list[str]:
-    lines = [f"{'bar':<66}{'measured':>9}{'quartiles':>20}"]
-    for bar, (first, median, third) in judged(results):
-        what = f"{bar.task}: {bar.contender} <= {bar.at_most:.2f} x {bar.other}"
-        verdict = "reached" if median <= bar.at_most else "missed"
-        lines.append(f"{what:<66}{median:>9.3f}{f'{first:.3f} to {third:.3f}':>20}  {verdict}")
-    more = _import_more(results)
-    if more is not None:
-        verdict = "reached" if more <= imports.BAR else "missed"
-        what = f"import: dlskills at most {imports.BAR:g} s more than numpy"
-        lines.append(f"{what:<66}{more:>9.3f}{'':>20}  {verdict}")
-    return lines if len(lines) > 1 else []
+    """Return the verdicts for the terminal; of layers, one line per layer."""
+    verdicts = judged(results)
+    if not verdicts:
+        return []
+    lines = []
+    if rows := [verdict for verdict in verdicts if not verdict.layer]:
+        lines.append(f"{'bar':<92}{'measured':>9}{'quartiles':>20}")
+    for row in rows:
+        spread = f"{row.first:.3f} to {row.third:.3f}"
+        word = "reached" if row.reached else "missed"
+        bar = row.bar.replace("≤", "<=").replace("×", "x")  # for terminals without UTF-8
+        lines.append(f"{f'{row.what}: {bar}':<92}{row.measured:>9.3f}{spread:>20}  {word}")
+    variants, layers = _by_layer(verdicts)
+    if layers:
+        titles = [variant.replace("forward and backward", "both") for variant in variants]
+        titles = [title.removeprefix("width ").replace(",", "") for title in titles]
+        lines += ["", f"{'dlskills / torch-fused':<22}" + "".join(f"{t:>24}" for t in titles)]
+    for layer, found in layers.items():
+        cells = [_layer_cell(found.get(variant)) for variant in variants]
+        lines.append(f"{layer:<22}" + "".join(f"{cell:>24}" for cell in cells))
+    return [*lines, "", _reached(verdicts)]
 
 
-def _import_more(results: Any) -> float | None:
-    rows = results["tasks"].get("import", {}).get("contenders", {})
-    if {"dlskills", "numpy"} <= set(rows):
-        return rows["dlskills"]["median"] - rows["numpy"]["median"]
-    return None
+def _layer_cell(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    sign = "<=" if verdict.reached else "> "
+    return f"{verdict.measured:.3f} {sign} {verdict.at_most:.2f}{verdict.doubt or '  '}"
+
+
+def _reached(verdicts: list[Verdict]) -> str:
+    count = sum(verdict.reached for verdict in verdicts)
+    return f"{count} of {len(verdicts)} bars reached"
+
+
+def _by_layer(verdicts: list[Verdict]) -> tuple[list[str], dict[str, dict[str, Verdict]]]:
+    """Return the variants that were measured, and the verdicts by layer and variant."""
+    layers: dict[str, dict[str, Verdict]] = {}
+    variants: dict[str, None] = {}
+    for verdict in verdicts:
+        if verdict.layer:
+            layer, variant = verdict.layer
+            layers.setdefault(layer, {})[variant] = verdict
+            variants[variant] = None
+    return list(variants), layers
 
 
 def write(path: Path) -> list[Path]:
@@ -89,19 +165,51 @@ def _page(results: Any, name: str, picture: bool) -> str:
         f"commit {machine['commit']}; {results['rounds']} rounds.",
         "", "What is measured, and how, is in [the benchmarks' README](../README.md).", "",
     ]  # fmt: skip
-    if bars := list(judged(results)):
-        lines += ["## Bars", "", "| work | bar | measured | quartiles | |"]
-        lines += ["| --- | --- | ---: | :---: | --- |"]
-        for bar, (first, median, third) in bars:
-            verdict = "reached" if median <= bar.at_most else "**missed**"
-            lines.append(
-                f"| {bar.task} | {bar.contender} ≤ {bar.at_most:.2f} × {bar.other} "
-                f"| {median:.3f} | {first:.3f} to {third:.3f} | {verdict} |"
-            )
-        lines.append("")
+    lines += _bar_tables(judged(results))
     if picture:
         lines += [f"![Times as multiples of dlskills']({name}.svg)", ""]
     return "\n".join([*lines, *tables(results)]).rstrip() + "\n"
+
+
+def _bar_tables(verdicts: list[Verdict]) -> list[str]:
+    """Return the verdicts for Markdown: a table of all but the layers, and one of the layers."""
+    if not verdicts:
+        return []
+    lines = ["## Bars", "", f"{_reached(verdicts)}.", ""]
+    if rows := [verdict for verdict in verdicts if not verdict.layer]:
+        lines += ["| work | bar | measured | quartiles | |", "| --- | --- | ---: | :---: | --- |"]
+    for row in rows:
+        word = "reached" if row.reached else "**missed**"
+        spread = f"{row.first:.3f} to {row.third:.3f}"
+        lines.append(f"| {row.what} | {row.bar} | {row.measured:.3f} | {spread} | {word} |")
+    lines += [""] * bool(rows)
+    variants, layers = _by_layer(verdicts)
+    if layers:
+        usual = {
+            variant: statistics.mode(
+                found[variant].at_most for found in layers.values() if variant in found
+            )
+            for variant in variants
+        }
+        titles = [f"{variant} (≤ {usual[variant]:.2f})" for variant in variants]
+        lines += [
+            "Layers, dlskills / torch-fused. Ratios above their bar are bold; `?` marks "
+            "a bar between the quartiles.",
+            "", f"| layer | {' | '.join(titles)} |", f"| --- |{' ---: |' * len(titles)}",
+        ]  # fmt: skip
+        for layer, found in layers.items():
+            cells = [_layer_markdown(found.get(variant), usual[variant]) for variant in variants]
+            lines.append(f"| {layer} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
+def _layer_markdown(verdict: Verdict | None, usual: float) -> str:
+    if verdict is None:
+        return ""
+    measured = f"{verdict.measured:.3f}" if verdict.reached else f"**{verdict.measured:.3f}**"
+    own = "" if verdict.at_most == usual else f" (≤ {verdict.at_most:.2f})"
+    return f"{measured}{verdict.doubt}{own}"
 
 
 def tables(results: Any, heading: str = "##") -> list[str]:
@@ -160,6 +268,8 @@ def _draw(results: Any, path: Path) -> list[Path]:
 
 
 def _figure(tasks: Rows) -> Any:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     from dlskills.plotting import COLORS, new_figure
 
     columns = 2
@@ -177,7 +287,14 @@ def _figure(tasks: Rows) -> Any:
                           textcoords="offset points")  # fmt: skip
         axes.set_xscale("log")
         axes.margins(x=0.15, y=0.1)
-        axes.set_title(f"{name}: {1e3 * contenders[OURS]['median']:.3g} ms")
+        low, high = axes.get_xlim()
+        low, high = min(low, 0.45), max(high, 2.2)
+        axes.set_xlim(low, high)
+        subs = (1, 2, 5) if high / low < 50 else (1,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(f"{name}: {1e3 * contenders[OURS]['median']:.3g} ms", fontsize=11)
         axes.set_xlabel(f"time / that of {OURS}")
     for axes in panels.flat[len(tasks) :]:
         axes.set_visible(False)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.tasks import Task
+from benchmarks.tasks import Result, Task
 
 PAUSE = 0.15  # seconds between turns: idle threads of OpenBLAS and OpenMP spin for up to 0.1 s
 
@@ -46,8 +46,8 @@ class Worker:
         """Give up the task before and set up this one; :meth:`result` says when that is done."""
         self._pipe.send((_prepare, task))
 
-    def result(self) -> np.ndarray | None:
-        """What the contender computed in the first steps of the task; None for a floor.
+    def result(self) -> Result | None:
+        """Return what the contender computed in the first steps of the task; None for a floor.
 
         Raises
         ------
@@ -116,7 +116,7 @@ def _serve(pipe: Connection, contender: str, device: str) -> None:
             pipe.send((None, f"{type(error).__name__}: {reason}"))
 
 
-def _prepare(at: _At, task: Task | None) -> np.ndarray | None:
+def _prepare(at: _At, task: Task | None) -> Result | None:
     at.step = None
     gc.collect()
     if task is None:
@@ -125,7 +125,7 @@ def _prepare(at: _At, task: Task | None) -> np.ndarray | None:
     for _ in range(task.checked):
         at.step()
     values = result()
-    return None if values is None else np.array(values)
+    return None if values is None else {what: np.array(value) for what, value in values.items()}
 
 
 def _run(at: _At, steps: int, wake: int) -> list[float]:
@@ -200,9 +200,9 @@ def take_turns(
     """
     steps, pause = (-(-task.steps // 5), PAUSE / 5) if quick else (task.steps, PAUSE)
     results, failed = {}, {}
-    for worker in workers.values():
-        worker.prepare(task)
     for name, worker in workers.items():
+        time.sleep(pause)
+        worker.prepare(task)  # one at a time: `numba-loop` measures while it is set up
         try:
             results[name] = worker.result()
         except ContenderError as error:
@@ -221,15 +221,29 @@ def take_turns(
     return {name: Measured(of_worker) for name, of_worker in turns.items()}, failed
 
 
-def _check(task: Task, results: dict[str, np.ndarray]) -> None:
+def _check(task: Task, results: dict[str, Result]) -> None:
     if not results:
         return
     reference = "book" if "book" in results else next(iter(results))
     expected = results[reference]
     for name, result in results.items():
-        error = np.max(np.abs(result - expected)) / np.max(np.abs(expected))
-        if not error <= task.tolerance:
+        if result.keys() != expected.keys():
             raise RuntimeError(
-                f"{task.name}: after {task.checked} steps {name} and {reference} differ by "
-                f"{error:.2g}, relative; they do not compute the same"
+                f"{task.name}: {name} and {reference} must return the same results, got "
+                f"{', '.join(result)} and {', '.join(expected)}"
             )
+        for what, value in result.items():
+            error = _difference(value, expected[what])
+            if not error <= task.tolerance(what):
+                raise RuntimeError(
+                    f"{task.name}: {name} and {reference} do not compute the same. Their results "
+                    f"differ by {error:.2g} of the largest value, at most {task.tolerance(what):g} "
+                    f"is tolerated ({what}, after {task.checked} steps)"
+                )
+
+
+def _difference(value: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference, relative to the largest expected value."""
+    if value.shape != expected.shape:
+        return float("inf")
+    return float(np.max(np.abs(value - expected)) / (np.max(np.abs(expected)) or 1))

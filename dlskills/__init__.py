@@ -9,29 +9,26 @@ import importlib
 from typing import Any
 
 from dlskills import initializers, moved
-from dlskills.arrays.backend import (
-    Backend,
-    DeviceError,
-    backend_of,
-    get_backend,
-    namespace,
-    to_device,
-    to_host,
-)
+from dlskills.arrays.backend import Backend, backend_of, get_backend, namespace, to_device, to_host
+from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.parameters import Parameters
 from dlskills.data import Batches, load_mnist
+from dlskills.formulas import EngineMissingError, along, elementwise, engine
 from dlskills.gradients import clip_factor, numerical_gradient, relative_error
 from dlskills.layers import (
     GELU,
+    Activation,
     Affine,
     BatchNormalization,
     Declared,
     Dropout,
     Layer,
+    LayerNormalization,
     LeakyReLU,
     Loss,
     MeanSquaredError,
     ReLU,
+    RMSNormalization,
     Sigmoid,
     SoftmaxWithLoss,
     Tanh,
@@ -44,14 +41,12 @@ from dlskills.optimizers import (
     Adam,
     AdamW,
     AMSGrad,
-    EngineMissingError,
     Lion,
     Momentum,
     NAdam,
     Nesterov,
     Optimizer,
     RMSprop,
-    engine,
     make_optimizer,
     schedules,
 )
@@ -73,11 +68,13 @@ __all__ = [  # noqa: RUF022 - by subject
     # update rules
     "SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "AdaDelta",
     "Adam", "AdamW", "AMSGrad", "NAdam", "Lion",
-    "Optimizer", "make_optimizer", "engine", "EngineMissingError", "schedules",
-    "clip_factor",
+    "Optimizer", "make_optimizer", "schedules", "clip_factor",
     # layers and losses
-    "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization", "Dropout",
-    "SoftmaxWithLoss", "MeanSquaredError", "Layer", "Loss", "Declared",
+    "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization",
+    "LayerNormalization", "RMSNormalization", "Dropout", "SoftmaxWithLoss", "MeanSquaredError",
+    "Layer", "Activation", "Loss", "Declared",
+    # formulas and engines
+    "elementwise", "along", "engine", "EngineMissingError",
     # networks
     "Sequential", "MultiLayerNet", "MultiLayerNetExtend", "Parameters", "initializers",
     "numerical_gradient", "relative_error",

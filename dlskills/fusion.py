@@ -25,7 +25,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, is_dtype, library_of, namespace, sum_dtype, sum_into
+from dlskills.arrays.backend import Array, is_dtype, library_of, namespace, sum_dtype
+from dlskills.arrays.operations import sum_into
 from dlskills.symbolic import Trace, UnsuitedRuleError, traced
 
 Formula: TypeAlias = Callable[[ModuleType], Callable[..., Any]]

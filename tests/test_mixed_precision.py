@@ -15,7 +15,7 @@ from dlskills import (
     load_mnist,
     to_host,
 )
-from dlskills.arrays.backend import sum_into
+from dlskills.arrays.operations import sum_into
 
 HALF = pytest.mark.backends("numpy", "torch", "cupy")
 

@@ -2,10 +2,10 @@
 
 A module has a function for each kind of task that it takes part in: ``update(task, device)``,
 ``train_step(task, device)``, ``layer(task, device)``, with the options by keyword. It sets the
-work up and returns two functions: ``step()``, which is timed, and ``result()``, numbers to check
-that all contenders compute the same: the loss of the last step, or the first thousand parameters;
-None for a floor, which computes something else. A new peer is a new module, a line here, and its
-name in the tasks that it does.
+work up and returns two functions: ``step()``, which is timed, and ``result()``, which returns named
+arrays that must be the same for all contenders, such as the loss of the last step; None for a
+floor, which computes something else. A new peer is a new module, a line here, and its name in the
+tasks that it does.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ CONTENDERS = {
     "torch-fused": Contender("torch_eager", ("torch",), {"fused": True}, cuda="torch"),
     "torch-compile": Contender("torch_eager", ("torch",), {"fused": True, "compiled": True}),
     "optax": Contender("jax_optax", ("jax", "optax")),
+    "numba-loop": Contender("numba_loop", ("numba",)),
     "book": Contender("book"),
     "book-decay": Contender("book", (), {"decay": True}),
     "memory-floor": Contender("floors", ("numba",), cuda="cupy"),

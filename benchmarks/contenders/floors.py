@@ -3,15 +3,15 @@
 import functools
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
 import dlskills
 from benchmarks.contenders import Work
 from benchmarks.tasks import BATCH, TrainStep, Update
-from dlskills.optimizers import engines
 
-# Rules that read and write as many arrays as an optimizer with so many slots, and only add.
+# By number of slots: rules that read and write as many arrays as an optimizer, and only add.
 RULES = (
     lambda xp: lambda param, grad: param + grad,
     lambda xp: lambda param, grad, a: (param + grad, a + grad),
@@ -20,15 +20,22 @@ RULES = (
 )
 
 
+def _run(slots: int, arrays: list[Any]) -> None:
+    """Run a rule in place on dlskills' engine. Internals of dlskills are used only here."""
+    from dlskills.optimizers import engines
+
+    engines.run(RULES[slots], arrays, ())
+
+
 def update(task: Update, device: str) -> Work:
-    """As little arithmetic as can be, on the engine that dlskills takes: Numba's, or CuPy's."""
+    """Add only, on the engine that dlskills chooses: Numba's or CuPy's."""
     backend = dlskills.get_backend(device)
     size = sum(math.prod(shape) for shape in task.shapes.values())
     slots = len(dlskills.make_optimizer(task.optimizer).slots)
     arrays = [backend.empty((size,), "float32") for _ in range(slots + 2)]
     for array in arrays:
         array[...] = 1  # what was never written is no memory of its own yet
-    return lambda: engines.run(RULES[slots], arrays, ()), lambda: None
+    return lambda: _run(slots, arrays), lambda: None
 
 
 def train_step(task: TrainStep, device: str) -> Work:

@@ -10,7 +10,7 @@ import numpy as np
 
 import dlskills
 from benchmarks.contenders import Work
-from benchmarks.tasks import LayerPass, TrainStep, Update
+from benchmarks.tasks import DROPOUT, NORMALIZATIONS, LayerPass, Result, TrainStep, Update
 
 
 def update(
@@ -30,18 +30,11 @@ def update(
         with _on(engine):
             optimizer.update(params, grads)
 
-    def result() -> np.ndarray:
-        starts = [dlskills.to_host(p).ravel()[:1000] for p in params.values()]
-        return np.concatenate(starts)[:1000]
-
-    return step, result
+    return step, lambda: task.result(map(dlskills.to_host, params.values()))
 
 
 def train_step(task: TrainStep, device: str) -> Work:
-    sizes = task.sizes
-    network = dlskills.MultiLayerNet(sizes[0], sizes[1:-1], sizes[-1], device=device, seed=0)
-    for name, values in task.weights().items():
-        network.params[name] = network.backend.asarray(values)
+    network = _network(task, device, dropout=task.masked)
     optimizer = dlskills.Adam()
     xp = network.backend.xp
     x_train, t_train = map(network.backend.asarray, task.data())
@@ -55,7 +48,34 @@ def train_step(task: TrainStep, device: str) -> Work:
         last, grads = network.loss_and_gradient(x, t)
         optimizer.update(network.params, grads)
 
-    return step, lambda: dlskills.to_host(last)
+    def masked_result() -> Result:
+        unmasked = _network(task, device, dropout=False)
+        batch = task.batches()[0]
+        x, t, some = x_train[batch], t_train[batch], slice(1000)
+        losses = [(step(), float(last))[1] for _ in range(20)]
+        return task.masked_result(
+            unmasked=float(unmasked.loss(x, t, train_flg=True)),
+            losses=losses,
+            evaluated=float(network.loss(x_train[some], t_train[some])),
+            scores=[dlskills.to_host(network.predict(x, train_flg=True)) for _ in range(2)],
+        )
+
+    return step, masked_result if task.masked else lambda: {"loss": dlskills.to_host(last)}
+
+
+def _network(task: TrainStep, device: str, dropout: bool) -> dlskills.MultiLayerNet:
+    sizes = task.sizes[0], task.sizes[1:-1], task.sizes[-1]
+    network = (
+        dlskills.MultiLayerNetExtend(
+            *sizes, use_batchnorm=True, use_dropout=dropout, dropout_ratio=DROPOUT,
+            inverted_dropout=True, device=device, seed=0,
+        )
+        if task.masked
+        else dlskills.MultiLayerNet(*sizes, device=device, seed=0)
+    )  # fmt: skip
+    for name, values in task.weights().items():
+        network.params[name] = network.backend.asarray(values)
+    return network
 
 
 def layer(task: LayerPass, device: str) -> Work:
@@ -78,20 +98,21 @@ def layer(task: LayerPass, device: str) -> Work:
         y = made.forward(*inputs)
         outputs[:] = [y, made.backward(*backward_inputs)]
 
-    def result() -> np.ndarray | None:
-        if task.layer == "Dropout":
-            return None  # everyone draws other masks
-        arrays = [*outputs, *(grads.values() if task.backward else ())]
-        return np.concatenate([dlskills.to_host(a).ravel()[:1000] for a in arrays])
+    step = both if task.backward else forward
 
-    return both if task.backward else forward, result
+    def work() -> list[np.ndarray]:
+        step()
+        arrays = [*outputs, *(grads.values() if task.backward else ())]
+        return [np.array(dlskills.to_host(array)) for array in arrays]
+
+    return step, lambda: task.result(work)
 
 
 def _layer(task: LayerPass) -> Any:
     if task.layer == "Affine":
         return dlskills.Affine(task.width, task.width)
-    if task.layer == "BatchNormalization":
-        return dlskills.BatchNormalization(task.width)
+    if task.layer in NORMALIZATIONS:
+        return getattr(dlskills, task.layer)(task.width)
     if task.layer == "Dropout":
         return dlskills.Dropout(0.5, inverted=True, seed=0)
     return getattr(dlskills, task.layer)()

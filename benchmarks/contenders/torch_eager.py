@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.contenders import Work
-from benchmarks.tasks import LayerPass, TrainStep, Update
+from benchmarks.tasks import DROPOUT, LayerPass, Result, TrainStep, Update
 
 # With the defaults that dlskills has where torch's are others.
 OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
@@ -30,24 +30,11 @@ def update(task: Update, device: str, **form: bool) -> Work:
         param.grad = torch.tensor(grad, device=device)
     kind, settings = OPTIMIZERS[task.optimizer]
     optimizer = kind(params, **settings, **form)
-
-    def result() -> np.ndarray:
-        return torch.cat([p.detach().ravel()[:1000] for p in params])[:1000].cpu().numpy()
-
-    return optimizer.step, result
+    return optimizer.step, lambda: task.result(map(_to_host, params))
 
 
 def train_step(task: TrainStep, device: str, compiled: bool = False, **form: bool) -> Work:
-    layers: list[torch.nn.Module] = []
-    for rows, columns in itertools.pairwise(task.sizes):
-        layers += [torch.nn.Linear(rows, columns), torch.nn.ReLU()]
-    network = torch.nn.Sequential(*layers[:-1])
-    weights = {name: torch.from_numpy(w).float() for name, w in task.weights().items()}
-    with torch.no_grad():
-        for i, layer in enumerate(network[::2], start=1):
-            layer.weight.copy_(weights[f"W{i}"].T)
-            layer.bias.copy_(weights[f"b{i}"])
-    network.to(device)
+    network = _network(task, device, DROPOUT)
     cross_entropy = torch.nn.CrossEntropyLoss()
 
     def loss_of(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -70,7 +57,44 @@ def train_step(task: TrainStep, device: str, compiled: bool = False, **form: boo
         last.backward()
         optimizer.step()
 
-    return step, lambda: last.detach().cpu().numpy()
+    @torch.no_grad()
+    def loss_by(network: torch.nn.Module, rows: Any) -> float:
+        return cross_entropy(network(x_train[rows]), t_train[rows]).item()
+
+    def masked_result() -> Result:
+        batch = task.batches()[0]
+        losses = [(step(), last.item())[1] for _ in range(20)]
+        network.eval()
+        evaluated = loss_by(network, slice(1000))
+        network.train()
+        return task.masked_result(
+            unmasked=loss_by(_network(task, device, dropout=0.0), batch),
+            losses=losses,
+            evaluated=evaluated,
+            scores=[_to_host(network(x_train[batch])) for _ in range(2)],
+        )
+
+    return step, masked_result if task.masked else lambda: {"loss": _to_host(last)}
+
+
+def _network(task: TrainStep, device: str, dropout: float) -> torch.nn.Sequential:
+    layers: list[torch.nn.Module] = []
+    for rows, columns in itertools.pairwise(task.sizes):
+        layers.append(torch.nn.Linear(rows, columns))
+        if task.masked:
+            layers.append(torch.nn.BatchNorm1d(columns, eps=1e-6))
+        layers.append(torch.nn.ReLU())
+        if task.masked:
+            layers.append(torch.nn.Dropout(dropout))
+    last = max(i for i, layer in enumerate(layers) if isinstance(layer, torch.nn.Linear))
+    network = torch.nn.Sequential(*layers[: last + 1])
+    weights = {name: torch.from_numpy(w).float() for name, w in task.weights().items()}
+    affine = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
+    with torch.no_grad():
+        for i, layer in enumerate(affine, start=1):
+            layer.weight.copy_(weights[f"W{i}"].T)
+            layer.bias.copy_(weights[f"b{i}"])
+    return network.to(device)
 
 
 def layer(task: LayerPass, device: str, **form: bool) -> Work:
@@ -95,16 +119,20 @@ def layer(task: LayerPass, device: str, **form: bool) -> Work:
         y = made(*inputs)
         y.backward(*backward_inputs)
 
-    def result() -> np.ndarray | None:
-        if task.layer == "Dropout":
-            return None
+    step = both if task.backward else forward
+
+    def work() -> list[np.ndarray]:
+        step()
         tensors = [y]
         if task.backward:
             tensors += [x.grad, *(p.grad.T if p.ndim == 2 else p.grad for p in params)]
-        starts = [tensor.detach().reshape(-1)[:1000] for tensor in tensors]
-        return torch.cat(starts).cpu().numpy()
+        return [np.array(_to_host(tensor)) for tensor in tensors]
 
-    return both if task.backward else forward, result
+    return step, lambda: task.result(work)
+
+
+def _to_host(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
 
 
 def _layer(task: LayerPass) -> torch.nn.Module:
@@ -117,6 +145,8 @@ def _layer(task: LayerPass) -> torch.nn.Module:
         "Tanh": torch.nn.Tanh,
         "GELU": lambda: torch.nn.GELU(approximate="tanh"),
         "BatchNormalization": lambda: torch.nn.BatchNorm1d(task.width, eps=1e-6),
+        "LayerNormalization": lambda: torch.nn.LayerNorm(task.width, eps=1e-6),
+        "RMSNormalization": lambda: torch.nn.RMSNorm(task.width, eps=1e-6),
         "Dropout": lambda: torch.nn.Dropout(0.5),
         "SoftmaxWithLoss": torch.nn.CrossEntropyLoss,
     }[task.layer]()

@@ -17,13 +17,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from dlskills.arrays import cuda
+from dlskills.arrays.cuda import DeviceError
+
 Array: TypeAlias = Any  # the standard defines no type of arrays to annotate with
 DType: TypeAlias = Any
 Device: TypeAlias = Any
-
-
-class DeviceError(RuntimeError):
-    """A device that was asked for can't be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,10 @@ def get_backend(device: str | Device | None = None, xp: ModuleType | None = None
     match = re.fullmatch(r"cuda(?::(\d+))?", device.lower()) if isinstance(device, str) else None
     if match is None or library == "numpy":
         raise ValueError(_no_such_device(device, library))
-    return _cuda(device, int(match[1] or 0))
+    there = cuda.find_device(device, int(match[1] or 0))
+    import array_api_compat.cupy as cupy_xp
+
+    return Backend("cupy", cupy_xp, there)
 
 
 def _no_such_device(device: Any, library: str | None) -> str:
@@ -181,53 +183,6 @@ def _no_such_device(device: Any, library: str | None) -> str:
         return f"device must be 'cuda' or 'cuda:N' for CuPy, got {device!r}"
     hint = "; did you mean 'cuda'?" if re.match("gpu|nvidia|cud", str(device).lower()) else ""
     return f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}{hint}"
-
-
-def _cuda(device: str, number: int) -> Backend:
-    try:
-        import cupy
-    except ImportError as error:
-        if error.name != "cupy":  # installed, and broken: its own message says more than ours
-            raise DeviceError(
-                f"device {device!r} needs CuPy, which fails to import: {error}"
-            ) from error
-        raise DeviceError(
-            f"device {device!r} needs CuPy, which is not installed; install it with: "
-            'pip install "dlskills[gpu]"'
-        ) from None
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"device {device!r}: {_why_no_gpu(error)}, or use device='cpu'") from None
-    if number >= count:
-        there = ", ".join(f"'cuda:{n}'" for n in range(count)) or "none"
-        raise DeviceError(f"device {device!r} does not exist; this machine has: {there}")
-    import array_api_compat.cupy as xp
-
-    return Backend("cupy", xp, cupy.cuda.Device(number))
-
-
-def _why_no_gpu(error: Exception) -> str:
-    import cupy
-
-    runtime = cupy.cuda.runtime
-    if runtime.is_hip:
-        return (
-            f"CuPy finds no GPU to use ({error}); install or update AMD's driver and ROCm "
-            "(rocminfo shows what they find)"
-        )
-    # of CUDA: what CuPy is linked with counts, not what else is installed
-    knows, needs = runtime.driverGetVersion(), runtime.runtimeGetVersion()
-    if knows and knows // 1000 < needs // 1000:
-        known, needed = (f"{n // 1000}.{n % 1000 // 10}" for n in (knows, needs))
-        return (
-            f"the NVIDIA driver is too old: it knows CUDA {known}, and this CuPy needs {needed} "
-            f"({error}); update the driver"
-        )
-    return (
-        f"CuPy finds no GPU to use ({error}); install or update the NVIDIA driver "
-        "(nvidia-smi shows it)"
-    )
 
 
 def _backend_of_namespace(xp: ModuleType, device: str | Device | None) -> Backend:
@@ -353,40 +308,6 @@ def to_device(
 ) -> Array:
     """The array's values on a device; see :func:`get_backend` for the arguments."""
     return get_backend(device, xp).asarray(array)
-
-
-def matmul_into(out: Array, a: Array, b: Array) -> None:
-    """``out[...] = a @ b``, without the temporary where the library has a way.
-
-    The standard has no ``out=``; NumPy, CuPy and PyTorch do.
-    """
-    xp = namespace(out)
-    if xp is np:
-        np.matmul(a, b, out=out)
-    elif _library(xp) in ("cupy", "torch"):
-        xp.matmul(a, b, out=out)
-    else:
-        out[...] = xp.matmul(a, b)
-
-
-def sum_into(out: Array, array: Array, axis: int | tuple[int, ...] | None) -> None:
-    """``out[...] = xp.sum(array, axis=axis)``, without the temporary where there is a way."""
-    xp = namespace(out)
-    if xp is np:  # which alone adds up half precision in half precision
-        np.add.reduce(array, axis=axis, out=out, dtype=sum_dtype(xp, array.dtype))
-    elif _library(xp) in ("cupy", "torch"):
-        xp.sum(array, axis=axis, out=out)
-    else:
-        out[...] = xp.sum(array, axis=axis)
-
-
-def positive_part(array: Array) -> Array:
-    """``xp.maximum(array, 0.0)``."""
-    xp = namespace(array)
-    if xp is np:  # whose loop takes three times as long over an array and a number as over two
-        zeros = np.zeros_like(array)
-        return np.maximum(array, zeros, out=zeros)
-    return xp.maximum(array, 0.0)
 
 
 def check_array(name: str, array: Array, expected: Backend) -> None:

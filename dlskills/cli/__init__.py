@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import dlskills
-from dlskills.arrays.backend import DeviceError
+from dlskills.arrays.cuda import DeviceError
 from dlskills.cli import compare, info, report, run, tune
 from dlskills.experiments import EXPERIMENTS
 from dlskills.formulas.engines import EngineMissingError

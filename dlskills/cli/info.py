@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import dlskills
-from dlskills.arrays.backend import DeviceError, get_backend
+from dlskills.arrays.backend import get_backend
+from dlskills.arrays.cuda import DeviceError
 from dlskills.data.mnist_files import SAMPLE_FOLDER, find_full
 from dlskills.diagnostics.device_check import check_device
 from dlskills.optimizers import ENGINES

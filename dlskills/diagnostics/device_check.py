@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Backend, DeviceError, get_backend, to_host
+from dlskills.arrays import cuda
+from dlskills.arrays.backend import Backend, get_backend, to_host
+from dlskills.arrays.cuda import DeviceError
 from dlskills.optimizers import Adam, engine
 
 
@@ -39,7 +41,7 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
             raise
         except Exception as error:  # whatever a broken installation comes up with
             problem = " ".join(str(error).split()) or type(error).__name__
-            extra = "gpu-rocm" if backend.name == "cupy" and _platform() == "ROCm" else "gpu"
+            extra = "gpu-rocm" if backend.name == "cupy" and cuda.platform() == "ROCm" else "gpu"
             raise DeviceError(
                 f"{what} on {device!r} fails: {problem}; {remedy.format(extra=extra)}"
             ) from error
@@ -47,34 +49,23 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
 
 
 def _driver(backend: Backend) -> str:
-    import cupy
-
-    return f"{_platform()} {_release(cupy.cuda.runtime.driverGetVersion())}"
+    return f"{cuda.platform()} {_text(cuda.versions()[0])}"
 
 
 def _runtime(backend: Backend) -> str:
     import cupy
 
-    driver, runtime = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
-    # minor releases of CUDA are compatible, major ones are not
-    if int(_release(runtime).split(".")[0]) > int(_release(driver).split(".")[0]):
+    driver, runtime = cuda.versions()
+    if runtime[0] > driver[0]:  # minor releases of CUDA are compatible, major ones are not
         raise DeviceError(
-            f"the driver knows {_platform()} {_release(driver)}, and this CuPy needs "
-            f"{_release(runtime)}; update the driver, or install the CuPy for an older release"
+            f"the driver knows {cuda.platform()} {_text(driver)}, and this CuPy needs "
+            f"{_text(runtime)}; update the driver, or install the CuPy for an older release"
         )
-    return f"{_platform()} {_release(runtime)}, CuPy {cupy.__version__}"
+    return f"{cuda.platform()} {_text(runtime)}, CuPy {cupy.__version__}"
 
 
-def _platform() -> str:
-    import cupy
-
-    return "ROCm" if cupy.cuda.runtime.is_hip else "CUDA"
-
-
-def _release(version: int) -> str:
-    if _platform() == "ROCm":
-        return f"{version // 10_000_000}.{version // 100_000 % 100}"
-    return f"{version // 1000}.{version % 1000 // 10}"
+def _text(release: tuple[int, int]) -> str:
+    return ".".join(map(str, release))
 
 
 def _memory(backend: Backend) -> str:
@@ -82,7 +73,7 @@ def _memory(backend: Backend) -> str:
     if free < 64 << 20:
         raise DeviceError(
             f"only {free >> 20} MiB of the device's {total >> 20} MiB are free; end other programs "
-            f"that use it ({'rocm-smi' if _platform() == 'ROCm' else 'nvidia-smi'} lists them)"
+            f"that use it ({'rocm-smi' if cuda.platform() == 'ROCm' else 'nvidia-smi'} lists them)"
         )
     return f"{free >> 20:,} of {total >> 20:,} MiB free"
 

@@ -1,1 +1,17 @@
-"""Formulas, and the engines that run them."""
+"""Formulas: stated once, run by engines that make one pass over memory of them."""
+
+from dlskills.formulas.engines import ENGINES, EngineMissingError, engine, engine_for, forced_engine
+from dlskills.formulas.formula import along, elementwise
+from dlskills.formulas.trace import NotElementwiseError, UnsuitedFormulaError
+
+__all__ = [
+    "ENGINES",
+    "EngineMissingError",
+    "NotElementwiseError",
+    "UnsuitedFormulaError",
+    "along",
+    "elementwise",
+    "engine",
+    "engine_for",
+    "forced_engine",
+]

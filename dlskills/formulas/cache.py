@@ -94,7 +94,7 @@ def _digest(text: str, key: object) -> str:
 
 
 def _file(text: str, digest: str) -> Path | None:
-    """A file with a kernel's source, beside which Numba keeps compiled code; None if it can't be."""
+    """A file with a kernel's source, beside which Numba keeps compiled code; None if impossible."""
     try:
         file = folder() / f"kernel_{digest}.py"
         if not file.exists():

@@ -48,8 +48,9 @@ class Formula:
     has_axis = False
 
     def __init__(self, function: Function) -> None:
-        functools.update_wrapper(self, function)
-        self.function = function
+        self.__name__ = getattr(function, "__name__", "formula")
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = self.function = function
         self.memory: dict[Any, Any] = {}
         self.unsuited: set[tuple[str, Any]] = set()
         self._in_namespace: dict[ModuleType, Callable[..., Any]] = {}
@@ -88,8 +89,6 @@ class Formula:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Formula:
         return self
-
-    __name__: str
 
 
 class elementwise(Formula):
@@ -228,7 +227,8 @@ def rule_of(function: Function) -> Rule:
 
 def _plain(operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """Numbers of NumPy's as Python's, which have no dtype of their own; the first is an array."""
-    if any(isinstance(operand, np.generic) for operand in operands[1:]):
-        others = (o.item() if isinstance(o, np.generic) else o for o in operands[1:])
-        return operands[0], *others
+    for operand in operands:
+        if isinstance(operand, np.generic):
+            others = (o.item() if isinstance(o, np.generic) else o for o in operands[1:])
+            return operands[0], *others
     return operands

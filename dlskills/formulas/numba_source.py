@@ -75,6 +75,10 @@ class _Writer:
         self.constants[name] = number
         return name
 
+    def write(self) -> None:
+        """Write all lines."""
+        raise NotImplementedError
+
     def begin(self) -> None:
         """The head, and what is the same for all elements."""
         arguments = [f"in{value.args[0]}" for value in self.trace.loads]

@@ -27,6 +27,11 @@ class Operator:
     is_condition: bool = False
     is_costly: bool = False
 
+    @property
+    def operands(self) -> int:
+        """The number of operands."""
+        return sum(f"{{{i}}}" in self.loop for i in range(3))
+
 
 def _both(form: str, *, is_condition: bool = False) -> Operator:
     return Operator(form, form, is_condition)

@@ -24,7 +24,7 @@ def array_at(dtype: Any) -> Callable[[int, int], Any]:
             there = context.get_value_type(signature.return_type)
             return builder.inttoptr(arguments[0], there)
 
-        return types.CPointer(kind)(types.int64), generate
+        return types.CPointer(kind)(types.int64), generate  # type: ignore[attr-defined]
 
     @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
     def array(address: int, size: int) -> Any:

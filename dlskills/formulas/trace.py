@@ -143,7 +143,7 @@ class Trace:
     ) -> None:
         self.dims, self.has_axis = dims, has_axis
         self.values: list[Value] = []
-        self._known: dict[tuple[Any, ...], Value] = {}
+        self._known: dict[Any, Value] = {}
         loads = [self._new("load", (i,), kind) for i, kind in enumerate(kinds)]
         try:
             given = formula(_Namespace(self))(*loads, **({"axis": AXIS} if has_axis else {}))
@@ -178,6 +178,10 @@ class Trace:
             for operand in operands:
                 if not (isinstance(operand, bool) or getattr(operand, "is_condition", False)):
                     raise UnsuitedFormulaError("only conditions, such as x > 0, can be combined")
+        if len(operands) != OPERATORS[op].operands:
+            raise UnsuitedFormulaError(
+                f"xp.{op} takes {OPERATORS[op].operands} operands, got {len(operands)}"
+            )
         args = tuple(map(self.value, operands))
         whole = any(arg.whole for arg in args)
         if whole and any(arg.dims for arg in args):
@@ -190,11 +194,7 @@ class Trace:
 
     def reduce(self, op: str, x: Any, axis: Any = None, keepdims: bool = False) -> Value:
         """The reduction of a value along the axis, or its sum over everything."""
-        if not self.has_axis:
-            raise NotElementwiseError(
-                f"an elementwise formula can't use xp.{op}, which looks at other elements; use "
-                "@along for reductions"
-            )
+        self._check_reduces(op)
         x = self.value(x)
         if axis is None and op == "sum" and not x.whole:
             if x.level != "line" and x.dims != self.dims:
@@ -211,13 +211,22 @@ class Trace:
             )
         return self._new(op, (x,), x.dims.strip("AB"), x.passes + 1)
 
+    def _check_reduces(self, name: str) -> None:
+        if not self.has_axis:
+            raise NotElementwiseError(
+                f"an elementwise formula can't use xp.{name}, which looks at other elements; use "
+                "@along for reductions"
+            )
+
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Value:
         """The mean along the axis, or over everything."""
+        self._check_reduces("mean")
         count = self._new("size" if axis is None else "length", (), "")
         return self.make("divide", self.reduce("sum", x, axis, keepdims), count)
 
     def var(self, x: Any, axis: Any, keepdims: bool = False) -> Value:
         """The variance along the axis, from two passes."""
+        self._check_reduces("var")
         centred = x - self.mean(x, axis, keepdims)
         return self.mean(centred * centred, axis, keepdims)
 
@@ -268,7 +277,10 @@ class Trace:
 
     def ends(self, passes: int) -> tuple[list[Value], list[Value], list[tuple[int, Value]]]:
         """What pass number `passes` is for: reductions, totals, and results, of inner values."""
-        here = lambda value: value.level == "inner" and value.passes == passes  # noqa: E731
+
+        def here(value: Value) -> bool:
+            return value.level == "inner" and value.passes == passes
+
         return (
             [value for value in self.reductions if here(value.args[0])],
             [value for value in self.totals if here(value.args[0])],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from dlskills.arrays.backend import Array, matmul_into, namespace, sum_into
+from dlskills.arrays.backend import Array, namespace
+from dlskills.arrays.operations import matmul_into, sum_into
 from dlskills.checks import check_count
 from dlskills.initializers import Initializer, weight_initializer, zeros
 from dlskills.layers.base import Declared, Layer, saved
@@ -54,18 +55,29 @@ class Affine(Layer):
         return (self.output_size,)
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        shape = x.shape
-        if x.ndim != 2:
-            x = namespace(x).reshape(x, (x.shape[0], self.input_size))
-        self._saved = x, shape
-        y = x @ self.params["W"]
+        y = self.product(x)
         y += self.params["b"]
         return y
 
     def backward(self, dout: Array) -> Array:
+        dx = self.backward_product(dout)
+        sum_into(self.grads["b"], dout, axis=0)
+        return dx
+
+    # Without the bias, for a network that joins it with the activation behind.
+
+    def product(self, x: Array) -> Array:
+        """The output without the bias."""
+        shape = x.shape
+        if x.ndim != 2:
+            x = namespace(x).reshape(x, (x.shape[0], self.input_size))
+        self._saved = x, shape
+        return x @ self.params["W"]
+
+    def backward_product(self, dout: Array) -> Array:
+        """As `backward`, without the gradient of the bias."""
         x, shape = saved(self)
         matmul_into(self.grads["W"], x.T, dout)
-        sum_into(self.grads["b"], dout, axis=0)
         if self.propagates:
             dx = dout @ self.params["W"].T
             return dx if len(shape) == 2 else namespace(dx).reshape(dx, shape)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
-from dlskills.arrays.backend import Array, namespace
+from dlskills.arrays.backend import Array
 from dlskills.arrays.random import MaskStream, resolve_seed
 from dlskills.checks import check_number
+from dlskills.formulas import elementwise
 from dlskills.layers.base import Layer, saved
 
 
@@ -62,17 +64,16 @@ class Dropout(Layer):
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         kept = 1.0 - self.dropout_ratio
-        if train_flg and self.dropout_ratio > 0:
-            mask = self._masks.draw(x, self.dropout_ratio).values()
-            self._saved = namespace(x).astype(mask, x.dtype, copy=False)
-            if self.inverted:
-                self._saved = self._saved / kept
-        else:
-            self._saved = 1.0 if self.inverted else kept
-        return x * self._saved
+        if not train_flg or self.dropout_ratio == 0:
+            self._saved = None, 1.0 if self.inverted else kept
+            return x * self._saved[1]
+        mask = self._masks.draw(x, self.dropout_ratio)
+        self._saved = mask, 1 / kept if self.inverted else 1.0
+        return _masked(x, *self._saved)
 
     def backward(self, dout: Array) -> Array:
-        return dout * saved(self)
+        mask, factor = saved(self)
+        return dout * factor if mask is None else _masked(dout, mask, factor)
 
     def get_state(self) -> dict[str, Any]:
         return {"masks": self._masks.state}
@@ -82,3 +83,8 @@ class Dropout(Layer):
 
     def __repr__(self) -> str:
         return f"Dropout({self.dropout_ratio:g}{', inverted=True' if self.inverted else ''})"
+
+
+@elementwise
+def _masked(xp: ModuleType) -> Callable[..., Array]:
+    return lambda x, mask, factor: x * mask * factor

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, device_of, is_dtype, namespace, sum_dtype
+from dlskills.arrays.backend import Array, device_of, is_dtype, namespace
 from dlskills.checks import check_number
-from dlskills.fusion import Formula, elementwise, summed
+from dlskills.formulas import along
 from dlskills.layers.base import saved
 
 
@@ -82,25 +82,19 @@ class SoftmaxWithLoss(Loss):
         ValueError
             The shapes don't fit.
         """
-        xp, dtype = namespace(x), x.dtype
         check_targets(t, x)
-        x = xp.astype(x, sum_dtype(xp, dtype), copy=False)
-        highest = xp.max(x, axis=1, keepdims=True)
-        total = _exponentials(x, highest, axis=1)[:, None]
-        of_labels = t.ndim != x.ndim
-        targets: tuple[Any, ...] = (t,)
-        if of_labels:
-            labels = xp.astype(t, xp.int64, copy=False)[:, None]
-            targets = labels, self._classes_of(x), x.shape[1]
-        if self.epsilon:
-            capped = _capped_of_labels if of_labels else _capped
-            p, losses, slopes = capped(x, highest, total, *targets, x.shape[0], self.epsilon)
-            self._saved = p * xp.sum(slopes, axis=1)[:, None] - slopes
+        share = 1 / x.shape[0]
+        numbers = (share, self.epsilon) if self.epsilon else (share,)
+        if t.ndim == x.ndim:
+            formula = _capped if self.epsilon else _cross_entropy
+            loss, self._saved = formula(x, t, *numbers, axis=1)
         else:
-            entropy = _cross_entropy_of_labels if of_labels else _cross_entropy
-            losses, self._saved = entropy(x, highest, total, *targets, x.shape[0])
-        self._saved = xp.astype(self._saved, dtype, copy=False)
-        return xp.astype(xp.sum(losses), dtype, copy=False)
+            xp = namespace(x)
+            labels = xp.astype(t, xp.int64, copy=False)[:, None]
+            formula = _capped_of_labels if self.epsilon else _cross_entropy_of_labels
+            classes = self._classes_of(x)
+            loss, self._saved = formula(x, labels, classes, x.shape[1], *numbers, axis=1)
+        return _in_dtype_of(x, loss)
 
     def backward(self, dout: float = 1.0) -> Array:
         dx = saved(self)
@@ -118,62 +112,70 @@ class SoftmaxWithLoss(Loss):
         return known[1]
 
 
-@summed
-def _exponentials(xp: ModuleType) -> Callable[..., Array]:
-    return lambda x, highest: xp.exp(x - highest)
+def _in_dtype_of(x: Array, loss: Array) -> Array:
+    """A loss, which is computed in single precision, in half precision if the outputs are."""
+    if loss.dtype == x.dtype:
+        return loss
+    xp = namespace(x)
+    return xp.astype(xp.asarray(loss), x.dtype)
 
 
-@elementwise
+@along
 def _cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """What each score adds to the mean loss, and the gradient by it."""
+    """The mean cross entropy, and its gradient by the scores."""
 
-    def loss_and_gradient(
-        x: Array, highest: Array, total: Array, t: Array, count: int
-    ) -> tuple[Array, Array]:
-        shifted = x - highest
+    def loss_and_gradient(x: Array, t: Array, share: float, axis: int) -> tuple[Array, Array]:
+        shifted = x - xp.max(x, axis=axis, keepdims=True)
+        e = xp.exp(shifted)
+        total = xp.sum(e, axis=axis, keepdims=True)
         t = xp.astype(t, x.dtype, copy=False)
-        return (xp.log(total) - shifted) * t / count, (xp.exp(shifted) / total - t) / count
+        loss = xp.sum((xp.log(total) - shifted) * t) * share
+        return loss, e * (share / total) - t * share
 
     return loss_and_gradient
 
 
-@elementwise
-def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array, Array]]:
-    """Each probability p, what it adds to the mean loss, and what that loses by p, times p."""
+@along
+def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    """The same of probabilities p + epsilon."""
 
-    def loss_and_slope(
-        x: Array, highest: Array, total: Array, t: Array, count: int, epsilon: float
-    ) -> tuple[Array, Array, Array]:
-        p = xp.exp(x - highest) / total
-        t = xp.astype(t, x.dtype, copy=False) / count
-        return p, -t * xp.log(p + epsilon), t * p / (p + epsilon)
+    def loss_and_gradient(
+        x: Array, t: Array, share: float, epsilon: float, axis: int
+    ) -> tuple[Array, Array]:
+        e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+        p = e / xp.sum(e, axis=axis, keepdims=True)
+        t = xp.astype(t, x.dtype, copy=False) * share
+        slope = t * p / (p + epsilon)  # what the loss loses by p, times p
+        return (
+            -xp.sum(t * xp.log(p + epsilon)),
+            p * xp.sum(slope, axis=axis, keepdims=True) - slope,
+        )
 
-    return loss_and_slope
+    return loss_and_gradient
 
 
-def _of_labels(formula: Formula) -> elementwise:
+def _of_labels(formula: along) -> along:
     """A formula of targets, for integer labels in their place."""
 
     def of_labels(xp: ModuleType) -> Callable[..., Any]:
-        of_targets = formula(xp)
+        of_targets = formula.function(xp)
 
         def results(
-            x: Array, highest: Array, total: Array, labels: Array, classes: Array, end: int,
-            *others: float,
-        ) -> Any:  # fmt: skip
+            x: Array, labels: Array, classes: Array, end: int, *numbers: float, axis: int
+        ) -> Any:
             # what is no class matches none, and would add nothing to the loss
-            total = xp.where((labels >= 0) & (labels < end), total, math.nan)
             t = xp.astype(labels == classes, x.dtype)
-            return of_targets(x, highest, total, t, *others)
+            t = xp.where((labels >= 0) & (labels < end), t, math.nan)
+            return of_targets(x, t, *numbers, axis=axis)
 
         return results
 
     of_labels.__name__ = f"{formula.__name__}_of_labels"
-    return elementwise(of_labels)
+    return along(of_labels)
 
 
-_cross_entropy_of_labels = _of_labels(_cross_entropy.formula)
-_capped_of_labels = _of_labels(_capped.formula)
+_cross_entropy_of_labels = _of_labels(_cross_entropy)
+_capped_of_labels = _of_labels(_capped)
 
 
 class MeanSquaredError(Loss):
@@ -196,24 +198,23 @@ class MeanSquaredError(Loss):
             raise ValueError(
                 f"targets must have the outputs' shape {tuple(x.shape)}, got {tuple(t.shape)}"
             )
-        xp, dtype = namespace(x), x.dtype
-        x = xp.astype(x, sum_dtype(xp, dtype), copy=False)
-        squares, gradient = _squared_error(x, t, math.prod(x.shape))
-        self._saved = xp.astype(gradient, dtype, copy=False)
-        return xp.astype(xp.sum(squares), dtype, copy=False)
+        loss, self._saved = _squared_error(x, t, math.prod(x.shape), axis=tuple(range(x.ndim)))
+        return _in_dtype_of(x, loss)
 
     def backward(self, dout: float = 1.0) -> Array:
         dx = saved(self)
         return dx if dout == 1 else dx * dout
 
 
-@elementwise
+@along
 def _squared_error(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """What each output adds to the mean, and the gradient by it."""
+    """The mean squared error, and its gradient by the outputs."""
 
-    def loss_and_gradient(x: Array, t: Array, count: int) -> tuple[Array, Array]:
+    def loss_and_gradient(
+        x: Array, t: Array, count: int, axis: tuple[int, ...]
+    ) -> tuple[Array, Array]:
         difference = x - xp.astype(t, x.dtype, copy=False)
-        return difference * difference / count, difference * (2 / count)
+        return xp.mean(difference * difference), difference * (2 / count)
 
     return loss_and_gradient
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
 from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype
 from dlskills.checks import check_count, check_number
-from dlskills.fusion import elementwise, summed
+from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
 from dlskills.layers.base import Declared, Layer, saved
 
@@ -99,62 +99,47 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         shape = tuple(x.shape)
         self.output_shape(shape[1:])
-        xp, dtype = namespace(x), x.dtype
-        x = xp.astype(self._by_feature(x), sum_dtype(xp, dtype), copy=False)
+        x = self._by_feature(x)
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
         count = math.prod(x.shape) // self.size
+        gamma, beta = (self._spread(self.params[name], x) for name in ("gamma", "beta"))
         own_statistics = train_flg and count > 1
         if own_statistics:
-            mean = xp.mean(x, axis=axes)
-            var = _variance(x, self._spread(mean, x), count, axis=axes)
-            self._average(mean, var, count)
+            rate, unbiased = self._next_rate(count)
+            running = (self._spread(a, x) for a in (self.running_mean, self.running_var))
+            y, mean, var, *averages = _normalize(
+                x, gamma, beta, *running, rate, unbiased, self.epsilon, axis=axes
+            )
+            xp = namespace(x)
+            self.running_mean, self.running_var = (xp.reshape(a, (self.size,)) for a in averages)
         else:
-            mean, var = self.running_mean, self.running_var
-        gamma, beta = self.params["gamma"], self.params["beta"]
-        features = (self._spread(feature, x) for feature in (mean, var, gamma, beta))
-        y, normalized = _normalize(x, *features, self.epsilon)
-        self._saved = normalized, var, own_statistics
-        y = xp.astype(y, dtype, copy=False)
-        return y if y.ndim == len(shape) else xp.reshape(y, shape)
+            mean, var = (self._spread(a, x) for a in (self.running_mean, self.running_var))
+            y = _normalize_by(x, mean, var, gamma, beta, self.epsilon, axis=axes)
+        self._saved = x, mean, var, own_statistics
+        return y if y.ndim == len(shape) else namespace(y).reshape(y, shape)
 
-    def _average(self, mean: Array, var: Array, count: int) -> None:
+    def _next_rate(self, count: int) -> tuple[float, float]:
+        """The new batch's weight in the running averages, and what makes its variance unbiased."""
         if self.batches == 0:
-            self.running_var = namespace(var).zeros_like(var)
+            self.running_var = namespace(self.running_var).zeros_like(self.running_var)
         self.batches += 1
         rate = 1 - self.momentum
         if self.debias:
             rate /= 1 - self.momentum**self.batches
-        unbiased = count / max(count - self.correction, 1)
-        self.running_mean, self.running_var = _average(
-            self.running_mean, self.running_var, mean, var, rate, unbiased
-        )
+        return rate, count / max(count - self.correction, 1)
 
     def backward(self, dout: Array) -> Array:
-        normalized, var, own_statistics = saved(self)
-        xp, shape, dtype = namespace(dout), tuple(dout.shape), dout.dtype
-        dout = xp.astype(self._by_feature(dout), normalized.dtype, copy=False)
-        axes = (0,) if dout.ndim == 2 else (0, 2, 3)
-        dgamma, dbeta = self._parameter_gradients(dout, normalized, axes)
+        x, mean, var, own_statistics = saved(self)
+        shape = tuple(dout.shape)
+        dout = self._by_feature(dout)
         # the mean and the variance depend on x too, unless they are running averages
         share = self.size / math.prod(dout.shape) if own_statistics else 0.0
-        gamma = self.params["gamma"]
-        features = (self._spread(feature, dout) for feature in (var, gamma, dgamma, dbeta))
-        dx = _input_gradient(dout, normalized, *features, self.epsilon, share)
-        dx = xp.astype(dx, dtype, copy=False)
-        return dx if dx.ndim == len(shape) else xp.reshape(dx, shape)
-
-    def _parameter_gradients(
-        self, dout: Array, normalized: Array, axes: tuple[int, ...]
-    ) -> Sequence[Array]:
-        """Those of gamma and beta, as the computation goes on with them; they are stored too."""
-        own = self.grads["gamma"], self.grads["beta"]
-        if own[0].dtype == dout.dtype:
-            _parameter_gradients(dout, normalized, axis=axes, out=own)
-            return own
-        sums: Sequence[Array] = _parameter_gradients(dout, normalized, axis=axes)
-        for grad, total in zip(own, sums, strict=True):
-            grad[...] = namespace(total).astype(total, grad.dtype)
-        return sums
+        dx, _, _ = _gradients(
+            dout, x, mean, var, self._spread(self.params["gamma"], x), self.epsilon, share,
+            axis=(0,) if dout.ndim == 2 else (0, 2, 3),
+            out=(None, self.grads["gamma"], self.grads["beta"]),
+        )  # fmt: skip
+        return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
 
     def _by_feature(self, x: Array) -> Array:
         """With statistics for each element, samples as rows of them."""
@@ -186,48 +171,50 @@ class BatchNormalization(Layer):
         )
 
 
-@summed
-def _variance(xp: ModuleType) -> Callable[..., Array]:
-    def share(x: Array, mean: Array, count: int) -> Array:
-        centred = x - mean
-        return centred * centred / count
+@along
+def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
+    """The output by the batch's statistics, these, and the new running averages."""
 
-    return share
+    def output_and_statistics(
+        x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array,
+        rate: float, unbiased: float, epsilon: float, axis: tuple[int, ...],
+    ) -> tuple[Array, ...]:  # fmt: skip
+        mean = xp.mean(x, axis=axis, keepdims=True)
+        var = xp.mean((x - mean) ** 2, axis=axis, keepdims=True)
+        y = (x - mean) * (gamma / xp.sqrt(var + epsilon)) + beta
+        return (
+            y, mean, var,
+            running_mean + rate * (mean - running_mean),
+            running_var + rate * (unbiased * var - running_var),
+        )  # fmt: skip
+
+    return output_and_statistics
 
 
-@elementwise
-def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    def output_and_normalized(
-        x: Array, mean: Array, var: Array, gamma: Array, beta: Array, epsilon: float
-    ) -> tuple[Array, Array]:
-        normalized = (x - mean) * (1 / xp.sqrt(var + epsilon))
-        return gamma * normalized + beta, normalized
-
-    return output_and_normalized
-
-
-@elementwise
-def _average(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    return lambda running_mean, running_var, mean, var, rate, unbiased: (
-        running_mean + rate * (mean - running_mean),
-        running_var + rate * (unbiased * var - running_var),
+@along
+def _normalize_by(xp: ModuleType) -> Callable[..., Array]:
+    """The output by given statistics."""
+    return lambda x, mean, var, gamma, beta, epsilon, axis: (
+        (x - mean) * (gamma / xp.sqrt(var + epsilon)) + beta
     )
 
 
-@summed
-def _parameter_gradients(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    return lambda dout, normalized: (dout * normalized, dout)
+@along
+def _gradients(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
+    """Those by x, gamma and beta: Ioffe & Szegedy (2015), section 3, simplified.
 
+    `share` is 1 over the number of values that a statistic is of.
+    """
 
-@elementwise
-def _input_gradient(xp: ModuleType) -> Callable[..., Array]:
-    """Ioffe & Szegedy (2015), section 3, simplified; `share` is 1 over the number of values."""
-
-    def dx(
-        dout: Array, normalized: Array, var: Array, gamma: Array, dgamma: Array, dbeta: Array,
-        epsilon: float, share: float,
-    ) -> Array:  # fmt: skip
+    def dx_dgamma_dbeta(
+        dout: Array, x: Array, mean: Array, var: Array, gamma: Array,
+        epsilon: float, share: float, axis: tuple[int, ...],
+    ) -> tuple[Array, ...]:  # fmt: skip
+        inverse = 1 / xp.sqrt(var + epsilon)
+        normalized = (x - mean) * inverse
+        dgamma = xp.sum(dout * normalized, axis=axis, keepdims=True)
+        dbeta = xp.sum(dout, axis=axis, keepdims=True)
         through_both = normalized * (share * dgamma) + share * dbeta
-        return (dout - through_both) * (gamma / xp.sqrt(var + epsilon))
+        return (dout - through_both) * (gamma * inverse), dgamma, dbeta
 
-    return dx
+    return dx_dgamma_dbeta

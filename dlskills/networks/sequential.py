@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +16,9 @@ from dlskills.arrays.backend import Array, Device, DType, check_array, get_backe
 from dlskills.arrays.parameters import Parameters, Views
 from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_number
+from dlskills.formulas import along
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_targets
-from dlskills.networks import structure
+from dlskills.networks import joined, structure
 
 _ROWS = 1000  # of a batch in accuracy(): keeps what the layers compute in the cache
 
@@ -136,6 +137,8 @@ class Sequential:
         for i, (layer, names) in enumerate(zip(self.layers, self._names, strict=True)):
             layer.bind(Views(params, names), Views(grads, names))
             layer.propagates = i > self._first
+        self._learning = joined.steps(self.layers[self._first :])
+        self._steps = [*self.layers[: self._first], *self._learning]
 
     @property
     def output_size(self) -> int | None:
@@ -181,8 +184,8 @@ class Sequential:
         x = self._input(x)
         with self.backend.active():
             self._refresh()
-            for layer in self.layers:
-                x = layer.forward(x, train_flg)
+            for step in self._steps:
+                x = step.forward(x, train_flg)
             return self._cast(x, self.params.dtype)
 
     def _refresh(self) -> None:
@@ -208,13 +211,20 @@ class Sequential:
         array, shape ()
             On the device: printing it or ``float()`` waits for the device.
         """
+        loss = self._data_loss(x, t, train_flg)
+        if not self.weight_decay_lambda:
+            return loss
+        with self.backend.active():
+            return loss + self.penalty()
+
+    def _data_loss(self, x: Array, t: Array, train_flg: bool) -> Array:
+        """The loss without weight decay."""
         y = self.predict(x, train_flg)
         check_array("t", t, self.backend)
         if type(t) is np.ndarray and isinstance(self.loss_layer, SoftmaxWithLoss):
             check_labels("t", t, y.shape[1])  # on a GPU, the look would wait for it
         with self.backend.active():
-            loss = self.loss_layer.forward(y, t)
-            return loss + self.penalty() if self.weight_decay_lambda else loss
+            return self.loss_layer.forward(y, t)
 
     def penalty(self) -> Array | float:
         """The part of :meth:`loss` that weight decay adds: a 0-d array, or 0.0 without any.
@@ -223,10 +233,17 @@ class Sequential:
         """
         if not (self.weight_decay_lambda and self._weights):
             return 0.0
-        xp = self.backend.xp
         with self.backend.active():
-            squares = [xp.sum(self.params[name] * self.params[name]) for name in self._weights]
-            return 0.5 * self.weight_decay_lambda * functools.reduce(lambda a, b: a + b, squares)
+            factor = self.weight_decay_lambda
+            return _penalty(self.params.flat, self._is_weight.flat, factor, axis=0)
+
+    @functools.cached_property
+    def _is_weight(self) -> Parameters:
+        """1 for each element that decays, 0 for all others."""
+        marks = self.params.zeros_like()
+        for name in self._weights:
+            marks[name] = self.backend.xp.ones_like(marks[name])
+        return marks
 
     def accuracy(self, x: Array, t: Array) -> float:
         """The share of samples whose highest score is that of their label, in test mode.
@@ -300,18 +317,21 @@ class Sequential:
         loss : array, shape ()
         grads : Parameters
         """
-        loss = self.loss(x, t, train_flg=True)
+        loss = self._data_loss(x, t, train_flg=True)
         with self.backend.active():
             dout = self._cast(self.loss_layer.backward(self.loss_scale), self.compute_dtype)
-            for layer in reversed(self.layers[self._first :]):
-                dout = layer.backward(dout)
+            for step in reversed(self._learning):
+                dout = step.backward(dout)
             if self._working_grads is not None:
                 self.grads.flat = self._cast(self._working_grads.flat, self.params.dtype)
             if self.loss_scale != 1:
                 self.grads.flat = self.grads.flat / self.loss_scale
-            if self.weight_decay_lambda > 0:
-                for name in self._weights:
-                    self.grads[name] += self.weight_decay_lambda * self.params[name]
+            if self.weight_decay_lambda and self._weights:
+                flat = self.grads.flat
+                _, loss = _weight_decay(
+                    flat, self.params.flat, self._is_weight.flat, self.weight_decay_lambda, loss,
+                    axis=0, out=(flat, None),
+                )  # fmt: skip
         return loss, self.grads
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
@@ -346,6 +366,7 @@ class Sequential:
         )
         network.grads = network.params.zeros_like()
         network.compute_dtype, network._working, network._working_grads = dtype, None, None
+        vars(network).pop("_is_weight", None)
         network._bind()
         return network
 
@@ -403,6 +424,24 @@ class Sequential:
     def __repr__(self) -> str:
         layers = "".join(f"    {layer!r},\n" for layer in self.layers)
         return f"{type(self).__name__}([\n{layers}], {', '.join(self._settings())})"
+
+
+@along
+def _penalty(xp: ModuleType) -> Callable[..., Array]:
+    return lambda param, is_weight, decay, axis: xp.sum(decay * is_weight * param * param) / 2
+
+
+@along
+def _weight_decay(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    """The gradient and the loss with weight decay."""
+
+    def gradient_and_loss(
+        grad: Array, param: Array, is_weight: Array, decay: float, loss: Array, axis: int
+    ) -> tuple[Array, Array]:
+        slope = decay * is_weight * param
+        return grad + slope, loss + xp.sum(slope * param) / 2
+
+    return gradient_and_loss
 
 
 def _name(dtype: DType) -> str:

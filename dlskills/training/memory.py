@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from dlskills.arrays.backend import Backend, DeviceError
+from dlskills.arrays.backend import Backend
+from dlskills.arrays.cuda import DeviceError
 
 
 class DeviceMemoryError(DeviceError):

@@ -1,7 +1,6 @@
 """Where arrays live: naming a place, moving there and back, and what is refused."""
 
 import copy
-import math
 import pickle
 import sys
 import types
@@ -12,7 +11,7 @@ import pytest
 from two_gpus import with_two_gpus
 
 from dlskills import DeviceError, backend_of, get_backend, namespace, to_device, to_host
-from dlskills.arrays.backend import check_array, device_of, matmul_into, positive_part, sum_into
+from dlskills.arrays.backend import check_array, device_of
 
 ELSEWHERE = pytest.mark.backends("strict", "torch", "cupy")
 
@@ -367,33 +366,6 @@ def test_check_array_refuses_an_array_from_elsewhere(backend):
 def test_check_array_refuses_another_device_of_the_same_library(backend):
     with pytest.raises(TypeError, match=r"^x is on .*CPU_DEVICE.*, expected on .*device1"):
         check_array("x", backend.xp.zeros(2), backend)
-
-
-def test_matmul_into_writes_where_it_is_told(backend):
-    a = backend.asarray([[1.0, 2.0]], "float32")
-    b = backend.asarray([[3.0, 0.0], [4.0, 1.0]], "float32")
-    flat = backend.zeros((4,), "float32")
-    matmul_into(backend.xp.reshape(flat[1:3], (1, 2)), a, b)
-
-    assert to_host(flat).tolist() == [0, 11, 2, 0]
-
-
-@pytest.mark.parametrize("axis", [0, (0, 2)])
-def test_sum_into_writes_where_it_is_told(backend, axis):
-    array = np.arange(6.0).reshape((3, 2) if axis == 0 else (3, 2, 1))
-    flat = backend.zeros((4,), "float64")
-    sum_into(flat[1:3], backend.asarray(array), axis)
-
-    assert to_host(flat).tolist() == [0, 6, 9, 0]
-
-
-def test_the_positive_part_is_an_array_of_its_own(backend):
-    x = backend.asarray([[-1.0, 0.0], [math.inf, math.nan]], "float32")
-    y = positive_part(x)
-
-    np.testing.assert_array_equal(to_host(y), [[0, 0], [math.inf, math.nan]])
-    np.testing.assert_array_equal(to_host(x), [[-1, 0], [math.inf, math.nan]])
-    assert y.dtype == x.dtype
 
 
 def test_compat_and_ours_agree_on_what_an_array_is(backend):

@@ -10,10 +10,12 @@ from dlskills import (
     BatchNormalization,
     Dropout,
     Layer,
+    LayerNormalization,
     LeakyReLU,
     Loss,
     MeanSquaredError,
     ReLU,
+    RMSNormalization,
     Sequential,
     Sigmoid,
     SoftmaxWithLoss,
@@ -32,6 +34,8 @@ LAYERS = {
     "tanh": Tanh,
     "gelu": GELU,
     "batch norm": lambda: BatchNormalization(3),
+    "layer norm": lambda: LayerNormalization(3),
+    "rms norm": lambda: RMSNormalization(3),
     "dropout": lambda: Dropout(0.4, seed=0),
     "inverted dropout": lambda: Dropout(0.4, inverted=True, seed=0),
 }
@@ -42,7 +46,7 @@ def test_every_layer_and_activation_is_here():
     made = {type(make()) for make in LAYERS.values()}
     public = {value for value in vars(layers).values() if isinstance(value, type)}
 
-    assert {kind for kind in public if issubclass(kind, Layer)} - {Layer} == made
+    assert {kind for kind in public if issubclass(kind, Layer)} - {Layer, layers.Activation} == made
     assert set(ACTIVATIONS.values()) <= made
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from dlskills.arrays.backend import Array, DType, library_of
+from dlskills.arrays.backend import Array, library_of
 from dlskills.checks import check_choice
 from dlskills.formulas.engines import blocked, cuda, numba, plain
 from dlskills.formulas.engines.engine import Engine
@@ -48,14 +49,22 @@ def run(
     out: Sequence[Array | None] | None = None,
 ) -> tuple[Array, ...]:
     """The results of a formula, by the engine that suits its first operand or that is forced."""
-    first = operands[0]
-    work = lambda engine: engine.run(formula, operands, axis, out)  # noqa: E731
-    return _with_fallback(formula, engine_for(first), first.dtype, work)  # type: ignore[no-any-return]
+    chosen = engine_for(operands[0])
+    try:
+        return _unless_unsuited(formula, chosen, operands[0]).run(formula, operands, axis, out)
+    except UnsuitedFormulaError as error:
+        _warn_once(formula, chosen, operands[0], error)
+        return plain.ENGINE.run(formula, operands, axis, out)
 
 
 def update(table: Table) -> None:
     """Update the arrays of a table in place, by the engine that suits them or that is forced."""
-    _with_fallback(table.rule, choose(table), table.dtype, lambda engine: engine.update(table))
+    chosen = choose(table)
+    try:
+        _unless_unsuited(table.rule, chosen, table).update(table)
+    except UnsuitedFormulaError as error:
+        _warn_once(table.rule, chosen, table, error)
+        plain.ENGINE.update(table)
 
 
 def choose(table: Table) -> Engine:
@@ -72,22 +81,22 @@ def choose(table: Table) -> Engine:
     return table.chosen[1]
 
 
-def _with_fallback(
-    formula: Formula, chosen: Engine, dtype: DType, work: Callable[[Engine], Any]
-) -> Any:
-    """Let the chosen engine work; if it can't, warn once and let the plain engine do it."""
-    unsuited = chosen.name, dtype
-    if unsuited in formula.unsuited and _forced.get() is None:
-        chosen = plain.ENGINE
-    try:
-        return work(chosen)
-    except UnsuitedFormulaError as error:
-        if _forced.get() is not None:
-            raise
-        formula.unsuited.add(unsuited)
-        message = f"{formula.__name__}: {error}; it runs on the engine 'plain'"
-        warnings.warn(message, stacklevel=_level_of_caller())
-        return work(plain.ENGINE)
+def _unless_unsuited(formula: Formula, chosen: Engine, array: Array | Table) -> Engine:
+    """The chosen engine, or the plain one where that was found not to do."""
+    if formula.unsuited and (chosen.name, array.dtype) in formula.unsuited and not _forced.get():
+        return plain.ENGINE
+    return chosen
+
+
+def _warn_once(
+    formula: Formula, chosen: Engine, array: Array | Table, error: UnsuitedFormulaError
+) -> None:
+    """Say that the plain engine takes over; an engine that is forced stays, with its error."""
+    if _forced.get() is not None:
+        raise error
+    formula.unsuited.add((chosen.name, array.dtype))
+    message = f"{formula.__name__}: {error}; it runs on the engine 'plain'"
+    warnings.warn(message, stacklevel=_level_of_caller())
 
 
 def _level_of_caller() -> int:
@@ -115,10 +124,8 @@ def engine_for(array: Array, size: int | None = None) -> Engine:
     """
     name = _forced.get()
     if name is None:
-        for engine in _QUICKEST_FIRST:
-            if engine.suits(array, size):
-                return engine
-    forced = ENGINES[name or "plain"]
+        return next(e for e in _engines_for(library_of(array)) if e.suits(array, size))
+    forced = ENGINES[name]
     if not forced.takes(array):
         library = library_of(array)
         fit = [name for name, engine in ENGINES.items() if engine.takes(array)]
@@ -129,7 +136,10 @@ def engine_for(array: Array, size: int | None = None) -> Engine:
     return forced
 
 
-_QUICKEST_FIRST = tuple(ENGINES.values())[::-1]
+@functools.cache
+def _engines_for(library: str) -> tuple[Engine, ...]:
+    """Those for a library's arrays, the quickest first."""
+    return tuple(e for e in reversed(list(ENGINES.values())) if e.library in (None, library))
 
 
 def forced_engine() -> str | None:

@@ -23,10 +23,13 @@ class Engine:
     name : str
     library : str or None
         The library whose arrays it takes, None for any.
+    fuses : bool
+        Whether it runs a formula in one pass over memory.
     """
 
     name: ClassVar[str]
     library: ClassVar[str | None] = None
+    fuses: ClassVar[bool] = False
 
     def missing(self) -> str | None:
         """Why the engine is not available here and what to do about it, None if it is."""

@@ -17,23 +17,17 @@ from dlskills.formulas.addresses import addresses_of
 from dlskills.formulas.engines import blocked, plain
 from dlskills.formulas.engines.engine import Engine
 from dlskills.formulas.layout import Layout, layout_of
-from dlskills.formulas.numba_source import (
-    Source,
-    finish_source,
-    form_of,
-    kernel_source,
-    update_source,
-)
 from dlskills.formulas.trace import UnsuitedFormulaError
 
 if TYPE_CHECKING:
+    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.formula import Formula
     from dlskills.formulas.table import Table
 
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
 SMALL = 4096
 
-_DTYPES = (np.dtype("float32"), np.dtype("float64"))
+_DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
 
 
 class Numba(Engine):
@@ -41,6 +35,7 @@ class Numba(Engine):
 
     name = "numba"
     library = "numpy"
+    fuses = True
 
     def missing(self) -> str | None:
         if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
@@ -52,7 +47,7 @@ class Numba(Engine):
             type(array) is np.ndarray
             and (array.size if size is None else size) > SMALL
             and array.dtype in _DTYPES
-            and self.missing() is None
+            and _is_available()
         )
 
     def run(
@@ -65,12 +60,11 @@ class Numba(Engine):
         operands = [o.values() if type(o) is Mask else o for o in operands]
         key = (
             axis,
-            out is None or tuple(o is None for o in out),
             *[(o.shape, o.strides, o.dtype) if type(o) is np.ndarray else None for o in operands],
         )
         call = formula.memory.get(key)
         if call is None:
-            call = formula.memory[key] = _prepare(formula, operands, axis, out)
+            call = formula.memory[key] = _prepare(formula, operands, axis)
         return call(operands, out)
 
     def update(self, table: Table) -> None:
@@ -81,6 +75,11 @@ class Numba(Engine):
 
 
 ENGINE = Numba()
+
+
+@functools.cache
+def _is_available() -> bool:
+    return ENGINE.missing() is None
 
 
 @functools.cache
@@ -102,24 +101,21 @@ def _import_problem() -> str | None:
 Call = Callable[[Sequence[Any], Sequence[Array | None] | None], tuple[Array, ...]]
 
 
-def _prepare(
-    formula: Formula,
-    operands: Sequence[Any],
-    axis: tuple[int, ...] | None,
-    out: Sequence[Array | None] | None,
-) -> Call:
+def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | None) -> Call:
     """What is to be done in calls with arrays of these shapes, strides and dtypes."""
+    from dlskills.formulas import numba_source  # not imported by programs that are done before
+
     dtype = operands[0].dtype
     shapes = tuple(tuple(o.shape) if hasattr(o, "shape") else None for o in operands)
     layout = layout_of(shapes, axis) if dtype in _DTYPES else None
     if layout is None:
         return lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)
     trace = formula.trace(layout.kinds, layout.dims)
-    if out is not None:
-        formula.check_results(trace.results, len(out))
-    form = form_of(layout, trace)
-    kernel = _kernel(kernel_source(trace, layout, form), dtype)
-    finish = _finish(finish_source(trace)) if any(r.whole for r in trace.results) else None
+    form = numba_source.form_of(layout, trace)
+    kernel = _kernel(numba_source.kernel_source(trace, layout, form), dtype)
+    finish = (
+        _finish(numba_source.finish_source(trace)) if any(r.whole for r in trace.results) else None
+    )
     return _Call(formula, layout, kernel, finish, form, dtype, operands).run
 
 
@@ -137,16 +133,17 @@ class _Call:
         operands: Sequence[Any],
     ) -> None:
         trace = formula.trace(layout.kinds, layout.dims)
-        self.kernel, self.finish, self.dtype = kernel, finish, dtype
+        self.formula, self.kernel, self.finish, self.dtype = formula, kernel, finish, dtype
         self.totals = len(trace.totals)
         self.size_a, self.size_b = layout.sizes["A"], layout.sizes["B"]
         self.lines = layout.sizes["B"] if form == "flat" else layout.lines
         self.size = layout.lines * layout.length
         self.length = layout.length
         self.parts = threads.shares(self.lines, self.size)
-        self.handed = [
-            _Handed(i, layout.shape_of(kind), operand)
-            for i, (kind, operand) in enumerate(zip(layout.kinds, operands, strict=True))
+        self.conversions = [
+            (i, _conversion(operand, layout.shape_of(kind)))
+            for i, (operand, kind) in enumerate(zip(operands, layout.kinds, strict=True))
+            if not kind or not operand.flags.c_contiguous or operand.shape != layout.shape_of(kind)
         ]
         self.numbers = [i for i, kind in enumerate(layout.kinds) if not kind]
         self.results = [
@@ -164,7 +161,11 @@ class _Call:
         self.count = len(trace.results)
 
     def run(self, operands: Sequence[Any], out: Sequence[Array | None] | None) -> tuple[Array, ...]:
-        arguments = [handed.array(operands) for handed in self.handed]
+        if out is not None and len(out) != self.count:
+            self.formula.check_results([None] * self.count, len(out))
+        arguments = list(operands)
+        for i, convert in self.conversions:
+            arguments[i] = convert(operands[i])
         results: list[Any] = [None] * self.count
         later = []
         for result in self.results:
@@ -187,10 +188,11 @@ class _Call:
             numbers = [arguments[i] for i in self.numbers]
             wholes = self.finish(sums, self.size, self.length, *numbers)
             for i, value in zip(self.whole, wholes, strict=True):
-                results[i] = number = self.dtype.type(value)
-                if out is not None and out[i] is not None:
-                    results[i] = out[i]
-                    out[i][...] = number
+                results[i] = self.dtype.type(value)
+                into = None if out is None else out[i]
+                if into is not None:
+                    into[...] = results[i]
+                    results[i] = into
         return tuple(results)
 
     def compute(self, arguments: list[Any]) -> Any:
@@ -209,23 +211,11 @@ class _Call:
         return all_sums.sum(axis=0)
 
 
-class _Handed:
-    """An operand, as the kernel takes it."""
-
-    def __init__(self, position: int, shape: tuple[int, ...], operand: Any) -> None:
-        self.position, self.shape = position, shape
-        self.is_number = not shape
-        self.is_array = isinstance(operand, np.ndarray)
-        contiguous = self.is_array and operand.flags.c_contiguous
-        self.as_it_is = contiguous and operand.shape == shape
-
-    def array(self, operands: Sequence[Any]) -> Any:
-        operand = operands[self.position]
-        if self.as_it_is:
-            return operand
-        if self.is_number:
-            return float(operand.reshape(()) if self.is_array else operand)
-        return np.ascontiguousarray(operand).reshape(self.shape)
+def _conversion(operand: Any, shape: tuple[int, ...]) -> Callable[[Any], Any]:
+    """What makes of an operand what the kernel takes: a float, or a contiguous array."""
+    if shape:
+        return lambda array: np.ascontiguousarray(array).reshape(shape)
+    return float if not hasattr(operand, "shape") else lambda array: float(array.reshape(()))
 
 
 @dataclass(frozen=True)
@@ -347,7 +337,11 @@ class _Rows:
 def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Callable[..., None]:
     kernel = rule.memory.get((arrays, numbers, dtype))
     if kernel is None:
+        from dlskills.formulas import numba_source
+
         trace = rule.trace(("B",) * arrays + ("",) * numbers, "B")
         rule.check_results(trace.results, arrays - 1)
-        kernel = rule.memory[arrays, numbers, dtype] = _kernel(update_source(trace), dtype)
+        kernel = rule.memory[arrays, numbers, dtype] = _kernel(
+            numba_source.update_source(trace), dtype
+        )
     return kernel  # type: ignore[no-any-return]

@@ -34,7 +34,7 @@ class Plain(Engine):
         xp = namespace(first)
         floating = is_dtype(xp, first.dtype, "real floating")
         wide = sum_dtype(xp, first.dtype) if floating else None
-        arguments = [_prepared(xp, operand, first, wide) for operand in operands]
+        arguments = [_prepared(xp, operand, wide) for operand in operands]
         results = formula.call(xp, arguments, axis)
         if out is not None:
             formula.check_results(results, len(out))
@@ -46,15 +46,14 @@ class Plain(Engine):
         )
 
 
-def _prepared(xp: ModuleType, operand: Any, first: Array, wide: DType) -> Any:
+def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
     """An operand as the formula is called with it."""
     if isinstance(operand, Mask):
         operand = operand.values()
-    if wide is not None and hasattr(operand, "dtype") and operand.dtype != wide:
-        # all floating-point operands in the one dtype that is computed in
-        if operand.dtype == first.dtype or is_dtype(xp, operand.dtype, "real floating"):
-            return xp.astype(operand, wide)
-    return operand
+    dtype = getattr(operand, "dtype", wide)
+    if wide is None or dtype == wide or not is_dtype(xp, dtype, "real floating"):
+        return operand
+    return xp.astype(operand, wide)  # all are computed with in one dtype
 
 
 def _stored(xp: ModuleType, result: Any, into: Array | None, first: Array, full: Shape) -> Array:
