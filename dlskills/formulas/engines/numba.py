@@ -20,8 +20,8 @@ from dlskills.formulas.layout import Layout, layout_of
 from dlskills.formulas.trace import UnsuitedFormulaError
 
 if TYPE_CHECKING:
-    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.formula import Formula
+    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.table import Table
 
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
@@ -38,16 +38,14 @@ class Numba(Engine):
     fuses = True
 
     def missing(self) -> str | None:
-        if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-            return "NUMBA_DISABLE_JIT is set: unset it"
-        return _import_problem()
+        return _disabled() or _import_problem()
 
     def suits(self, array: Array, size: int | None = None) -> bool:
         return (
             type(array) is np.ndarray
             and (array.size if size is None else size) > SMALL
             and array.dtype in _DTYPES
-            and _is_available()
+            and _import_problem() is None
         )
 
     def run(
@@ -77,13 +75,16 @@ class Numba(Engine):
 ENGINE = Numba()
 
 
-@functools.cache
-def _is_available() -> bool:
-    return ENGINE.missing() is None
+def _disabled() -> str | None:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set: unset it"
+    return None
 
 
 @functools.cache
 def _import_problem() -> str | None:
+    if problem := _disabled():  # which Numba reads when it is imported, and not again
+        return problem
     try:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
