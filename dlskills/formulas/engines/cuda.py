@@ -1,6 +1,6 @@
 """The engine ``cuda``."""
 
-from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.base import Engine
 
 
 class Cuda(Engine):

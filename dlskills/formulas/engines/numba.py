@@ -15,7 +15,7 @@ from dlskills.arrays.random import Mask
 from dlskills.formulas import threads
 from dlskills.formulas.addresses import addresses_of
 from dlskills.formulas.engines import blocked, plain
-from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.layout import Layout, layout_of
 from dlskills.formulas.trace import UnsuitedFormulaError
 
@@ -239,6 +239,7 @@ def _kernel_of(text: str, constants: tuple[tuple[str, float], ...], dtype: Any) 
     names = {
         "np": np,
         "T": kind,
+        "double": np.float64,
         "size_of_t": dtype.itemsize,
         "array_at": pointers.array_at(dtype),
         **vector_math.functions(dtype),
@@ -345,4 +346,4 @@ def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Call
         kernel = rule.memory[arrays, numbers, dtype] = _kernel(
             numba_source.update_source(trace), dtype
         )
-    return kernel  # type: ignore[no-any-return]
+    return kernel
