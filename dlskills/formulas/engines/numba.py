@@ -20,8 +20,8 @@ from dlskills.formulas.layout import Layout, layout_of
 from dlskills.formulas.trace import UnsuitedFormulaError
 
 if TYPE_CHECKING:
-    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.formula import Formula
+    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.table import Table
 
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
@@ -344,4 +344,4 @@ def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Call
         kernel = rule.memory[arrays, numbers, dtype] = _kernel(
             numba_source.update_source(trace), dtype
         )
-    return kernel  # type: ignore[no-any-return]
+    return kernel
