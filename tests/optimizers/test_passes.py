@@ -1,12 +1,9 @@
 """What an update goes over: padding is left alone, and plans belong to their arrays."""
 
-import gc
-import weakref
-
 import numpy as np
 import pytest
 
-from dlskills import SGD, AdaGrad, Adam, Parameters, engine, get_backend, to_host
+from dlskills import AdaGrad, Parameters, engine, to_host
 from dlskills.arrays.parameters import STEP
 
 SHAPES = {"W": (3, 4), "b": (4,), "scale": (), "none": (0,), "V": (STEP,), "c": (2,)}
