@@ -70,6 +70,8 @@ class Table:
         What an engine has prepared may have a method ``renew_gradients(rows)`` that returns
         whether it can be used on; else it is prepared anew.
         """
+        if not self.memory:
+            return
         rows = self.rows
         for name, prepared in list(self.memory.items()):
             renew = getattr(prepared, "renew_gradients", None)

@@ -43,12 +43,12 @@ class PairedPlan:
 
     def __init__(self, params: Parameters, grads: Parameters, slots: Slots, groups: Groups) -> None:
         self._groups = groups
-        self._params, self._grads = weakref.ref(params), weakref.ref(grads)
-        of_params, of_grads = self._params, self._grads  # without a circle through this plan
+        self._pair = pair = [weakref.ref(params), weakref.ref(grads)]
         runs = params.runs(groups)
 
-        def rows() -> list[list[Array]]:
-            flats = [entries.flat for entries in (of_params(), of_grads(), *slots)]
+        def rows() -> list[list[Array]]:  # without a circle through this plan
+            flats: list[Array] = [entries().flat for entries in pair]  # type: ignore[union-attr]
+            flats += [slot.flat for slot in slots]
             return [[flat[start:stop] for flat in flats] for start, stop, _ in runs]
 
         with params.backend.active():
@@ -57,8 +57,17 @@ class PairedPlan:
 
     def arrays(self, params: Any, grads: Any, groups: Groups) -> Any:
         """What :meth:`run` takes for these mappings, None if the plan is of others."""
-        same = self._params() is params and self._grads() is grads and self._groups == groups
-        return grads if same else None
+        known = self._pair[0]()
+        if known is None or known is not params or self._groups != groups:
+            return None
+        if self._pair[1]() is not grads:
+            if not known.pairs_with(grads):
+                return None
+            self._pair[1] = weakref.ref(grads)
+            with known.backend.active():
+                for _, table in self._tables:
+                    table.renew_gradients()
+        return grads
 
     def first(self, params: Any, grads: Any) -> Any:
         """What :meth:`run` takes for the mappings that the plan was made for."""

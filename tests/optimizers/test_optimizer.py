@@ -349,9 +349,9 @@ def test_the_pages_misspelling_is_taken_with_a_warning(spelled):
 
 
 def test_an_unknown_setting_is_refused_with_those_that_exist():
-    message = r"^Momentum got {'decay': 0.9}, but takes: lr, momentum, weight_decay, "
+    message = r"^Momentum got {'beta': 0.9}, but takes: lr, momentum, weight_decay, "
     with pytest.raises(TypeError, match=message):
-        make_optimizer("momentum", decay=0.9)
+        make_optimizer("momentum", beta=0.9)
 
 
 # What it refuses, before it changes anything
