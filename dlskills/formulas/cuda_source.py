@@ -89,15 +89,19 @@ def geometry(form: str, layout: Layout) -> tuple[int, tuple[int, int]]:
     a, lines, b = (layout.sizes[dim] for dim in "ALB")
     if form == "flat":
         return min(-(-b // 1024), FLAT_BLOCKS), (256, 1)
+    if form == "masked":
+        return -(-b // (256 * philox.WORDS)), (256, 1)
     if form == "rows":
         x = min(_power_of_two(b), 32)
         return -(-lines // (128 // x)), (x, 128 // x)
     if form == "columns":
         return -(-lines // 32), (32, min(_power_of_two(-(-a // 4)), THREADS // 32))
-    # about four elements for each thread
-    x = min(_power_of_two(b), 64 if a > 1 else _power_of_two(-(-b // 4)), THREADS)
-    y = min(_power_of_two(-(-a // 4)), THREADS // x)
-    return lines, (x, max(y, -(-32 // x)))  # whole warps
+    # about four elements for each thread, and whole warps
+    if "A" not in layout.dims:
+        return lines, (min(max(_power_of_two(-(-b // 4)), 32), THREADS), 1)
+    rows = _power_of_two(-(-a // 4))
+    x = min(_power_of_two(b), THREADS // min(rows, 8))
+    return lines, (x, max(min(rows, THREADS // x), 32 // x))
 
 
 def _power_of_two(number: int) -> int:
