@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.arrays import philox
-from dlskills.arrays.backend import Array, DeviceError, get_backend
+from dlskills.arrays.backend import Array, get_backend
+from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.random import Mask
 from dlskills.formulas.cuda_source import (
     CTYPES,
@@ -25,8 +26,8 @@ from dlskills.formulas.cuda_source import (
     name_of,
 )
 from dlskills.formulas.engines import plain
-from dlskills.formulas.engines.cuda_table import Rows
 from dlskills.formulas.engines.base import Engine
+from dlskills.formulas.engines.cuda_table import Rows
 from dlskills.formulas.layout import Layout, Shape, broadcast_shape, layout_of
 from dlskills.formulas.trace import Trace, UnsuitedFormulaError, Value
 
@@ -42,6 +43,7 @@ class Cuda(Engine):
 
     name = "cuda"
     library = "cupy"
+    fuses = True
 
     def missing(self) -> str | None:
         try:
