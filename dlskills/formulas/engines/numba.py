@@ -322,7 +322,7 @@ class _Rows:
         rule, given = table.rule, table.numbers
         if self.runs:
             kernel = _update_kernel(rule, self.arrays, len(given[0]), self.dtype)
-            numbers = np.array(given, np.float64).reshape((len(given), len(given[0])))
+            numbers = np.array(given, np.float64)
             tables = self.addresses, self.sizes, self.groups, numbers
             if len(self.runs) == 1:
                 _compiled(kernel, *tables, 0, len(self.sizes))
