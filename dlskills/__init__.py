@@ -20,6 +20,7 @@ from dlskills.layers import (
     Activation,
     Affine,
     BatchNormalization,
+    BinaryCrossEntropy,
     Declared,
     Dropout,
     Layer,
@@ -71,8 +72,8 @@ __all__ = [  # noqa: RUF022 - by subject
     "Optimizer", "make_optimizer", "schedules", "clip_factor",
     # layers and losses
     "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization",
-    "LayerNormalization", "RMSNormalization", "Dropout", "SoftmaxWithLoss", "MeanSquaredError",
-    "Layer", "Activation", "Loss", "Declared",
+    "LayerNormalization", "RMSNormalization", "Dropout", "SoftmaxWithLoss", "BinaryCrossEntropy",
+    "MeanSquaredError",     "Layer", "Activation", "Loss", "Declared",
     # formulas and engines
     "elementwise", "along", "engine", "EngineMissingError",
     # networks

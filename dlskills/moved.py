@@ -26,7 +26,7 @@ class _MovedModules:
     """A finder, asked last of all, and loader: what the import system wants of both."""
 
     def find_spec(self, name: str, *where: Any) -> importlib.machinery.ModuleSpec | None:
-        return importlib.machinery.ModuleSpec(name, self) if name in MOVED else None
+        return importlib.machinery.ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         return None
@@ -44,4 +44,4 @@ class _MovedModules:
 def install() -> None:
     """Let the old names be imported."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(_MovedModules())  # type: ignore[arg-type]
+        sys.meta_path.append(_MovedModules())

@@ -10,7 +10,7 @@ from dlskills.arrays.backend import Array, DType
 from dlskills.formulas.formula import Rule
 
 if TYPE_CHECKING:
-    from dlskills.formulas.engines.engine import Engine
+    from dlskills.formulas.engines.base import Engine
 
 Rows: TypeAlias = Sequence[Sequence[Array]]
 

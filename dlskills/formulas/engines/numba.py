@@ -15,7 +15,7 @@ from dlskills.arrays.random import Mask
 from dlskills.formulas import threads
 from dlskills.formulas.addresses import addresses_of
 from dlskills.formulas.engines import blocked, plain
-from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.layout import Layout, layout_of
 from dlskills.formulas.trace import UnsuitedFormulaError
 
@@ -38,16 +38,14 @@ class Numba(Engine):
     fuses = True
 
     def missing(self) -> str | None:
-        if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-            return "NUMBA_DISABLE_JIT is set: unset it"
-        return _import_problem()
+        return _disabled() or _import_problem()
 
     def suits(self, array: Array, size: int | None = None) -> bool:
         return (
             type(array) is np.ndarray
             and (array.size if size is None else size) > SMALL
             and array.dtype in _DTYPES
-            and _is_available()
+            and _import_problem() is None
         )
 
     def run(
@@ -77,13 +75,16 @@ class Numba(Engine):
 ENGINE = Numba()
 
 
-@functools.cache
-def _is_available() -> bool:
-    return ENGINE.missing() is None
+def _disabled() -> str | None:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set: unset it"
+    return None
 
 
 @functools.cache
 def _import_problem() -> str | None:
+    if problem := _disabled():  # which Numba reads when it is imported, and not again
+        return problem
     try:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
@@ -238,6 +239,7 @@ def _kernel_of(text: str, constants: tuple[tuple[str, float], ...], dtype: Any) 
     names = {
         "np": np,
         "T": kind,
+        "double": np.float64,
         "size_of_t": dtype.itemsize,
         "array_at": pointers.array_at(dtype),
         **vector_math.functions(dtype),
