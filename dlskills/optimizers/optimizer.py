@@ -13,9 +13,9 @@ from typing import Any, ClassVar, dataclass_transform
 from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.formulas.formula import Function, Update, rule_of
-from dlskills.gradients import clip_factor
 from dlskills.optimizers import modifiers
 from dlskills.optimizers.arguments import check_gradients, check_mappings
+from dlskills.optimizers.clipping import clip_factor
 from dlskills.optimizers.groups import ALL, Group, Names, assign_groups
 from dlskills.optimizers.hyperparameters import GROUP_NAMES, ScaledRate, check_hyperparameter
 from dlskills.optimizers.passes import Groups, NamedPlan, PairedPlan, plan_of

@@ -25,8 +25,8 @@ from dlskills.formulas.cuda_source import (
     name_of,
 )
 from dlskills.formulas.engines import plain
-from dlskills.formulas.engines.cuda_table import Rows
 from dlskills.formulas.engines.base import Engine
+from dlskills.formulas.engines.cuda_table import Rows
 from dlskills.formulas.layout import Layout, Shape, broadcast_shape, layout_of
 from dlskills.formulas.trace import Trace, UnsuitedFormulaError, Value
 
