@@ -14,7 +14,7 @@ from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.parameters import Parameters
 from dlskills.data import Batches, load_mnist
 from dlskills.formulas import EngineMissingError, along, elementwise, engine
-from dlskills.gradients import clip_factor, numerical_gradient, relative_error
+from dlskills.gradients import numerical_gradient, relative_error
 from dlskills.layers import (
     GELU,
     Activation,
@@ -51,6 +51,7 @@ from dlskills.optimizers import (
     make_optimizer,
     schedules,
 )
+from dlskills.optimizers.clipping import clip_factor
 from dlskills.plotting import smooth_curve
 from dlskills.training import DeviceMemoryError, DivergedError, Trainer
 

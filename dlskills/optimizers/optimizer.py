@@ -13,9 +13,9 @@ from typing import Any, ClassVar, dataclass_transform
 from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.formulas.formula import Function, Update, rule_of
-from dlskills.gradients import clip_factor
 from dlskills.optimizers import modifiers
 from dlskills.optimizers.arguments import check_gradients, check_mappings
+from dlskills.optimizers.clipping import clip_factor
 from dlskills.optimizers.groups import ALL, Group, Names, assign_groups
 from dlskills.optimizers.hyperparameters import GROUP_NAMES, ScaledRate, check_hyperparameter
 from dlskills.optimizers.passes import Groups, NamedPlan, PairedPlan, plan_of
@@ -199,9 +199,10 @@ class Optimizer:
             check_mappings(params, grads)
             plan = self._plan = self._new_plan(params, grads, groups)
             arrays = plan.first(params, grads)
-        rule, numbers = self._rule_and_numbers(kinds, plan.gradients(arrays))
+        common, rule = self._modifiers(plan, arrays)
+        numbers = [(*self._numbers_of(group), *common) for group in kinds]
         plan.run(arrays, rule_of(rule), numbers)
-        self.step += 1
+        vars(self)["step"] = self.step + 1
 
     def _groups(self, params: Any) -> tuple[Groups, list[Group]]:
         """The group of each parameter, and the groups."""
@@ -235,13 +236,10 @@ class Optimizer:
         """
         self._state_of(params)
 
-    def _rule_and_numbers(
-        self, kinds: list[Group], grads: Any
-    ) -> tuple[Function, list[tuple[Any, ...]]]:
-        """The rule with all that is to be done in its pass; the numbers that it takes per group."""
+    def _modifiers(self, plan: PairedPlan | NamedPlan, arrays: Any) -> tuple[list[Any], Function]:
+        """The rule with all that is to be done in its pass, and the numbers that this takes."""
         rule: Function = type(self).rule
-        numbers = [self._numbers_of(group) for group in kinds]
-        common: list[Any] = []  # those of all groups
+        common: list[Any] = []  # behind those of a group
         if self.weight_decay:
             rule = modifiers.decayed(rule)
         if self.clip_value is not None:
@@ -249,15 +247,17 @@ class Optimizer:
             common.append(self.clip_value)
         if self.clip_norm is not None:
             rule = modifiers.scaled(rule)
-            common.append(clip_factor(grads, self.clip_norm, self.grad_scale))
+            common.append(clip_factor(plan.gradients(arrays), self.clip_norm, self.grad_scale))
         elif self.grad_scale != 1:
             rule = modifiers.scaled(rule)
             common.append(self.grad_scale)
-        return rule, [(*own, *common) for own in numbers] if common else numbers
+        return common, rule
 
     def _numbers_of(self, group: Group) -> tuple[Any, ...]:
         """The coefficients of a group, and its decay if there is any."""
-        vars(self)["_rate"] = group.rate
+        own = vars(self)
+        if group.rate != 1:
+            own["_rate"] = group.rate
         try:
             given: Any = self.coefficients(self.step + 1)
             numbers = tuple(map(float, given if isinstance(given, tuple) else (given,)))
@@ -265,7 +265,7 @@ class Optimizer:
                 return *numbers, self.lr * self.weight_decay if group.decays else 0.0
             return numbers
         finally:
-            del vars(self)["_rate"]
+            own.pop("_rate", None)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, to be saved; copies, on the host.

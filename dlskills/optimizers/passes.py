@@ -108,6 +108,8 @@ class NamedPlan:
         self._now.clear()
         if not self._replaced:
             self._ids, self._died, self._refs = _watched(values)
+            # what a NumPy gradient must be like to need no further check
+            self._alike = [(v.shape, v.dtype) if type(v) is np.ndarray else None for v in values]
             self._watch_gradients(own_grads)
 
     def _gathered(self, positions: list[int]) -> list[tuple[Backend, Table]]:
@@ -123,11 +125,13 @@ class NamedPlan:
         ]
 
     def _table(self, positions: list[int]) -> Table:
-        now, of_slots = self._now, self._of_slots  # without a circle through this plan
+        now = self._now  # without a circle through this plan
+        own_slots = [[slot[i] for i in positions] for slot in self._of_slots]
+        are_all = positions == list(range(len(self._keys)))
 
-        def rows() -> list[list[Array]]:
-            columns = [*now, *of_slots]
-            return [[column[i] for column in columns] for i in positions]
+        def rows() -> list[tuple[Array, ...]]:
+            of_mappings = now if are_all else [[column[i] for i in positions] for column in now]
+            return list(zip(*of_mappings, *own_slots, strict=True))
 
         return Table(rows, [self._of_key[i] for i in positions])
 
@@ -155,8 +159,8 @@ class NamedPlan:
     def _renewed(self, values: list[Any], grads: list[Any]) -> bool:
         """Take other gradients into the tables, unless a new plan is needed."""
         known = set(self._ids)
-        for key, value, grad in zip(self._keys, values, grads, strict=True):
-            if not _are_alike(value, grad):
+        for key, value, alike, grad in zip(self._keys, values, self._alike, grads, strict=True):
+            if type(grad) is not np.ndarray or (grad.shape, grad.dtype) != alike:
                 check_gradient(key, value, grad)
             # memory that is shared with a parameter: see in_disjoint_parts
             if id(grad) in known or getattr(grad, "base", None) is not None:
@@ -237,15 +241,6 @@ def _as_computed(numbers: Numbers, table: Table) -> Numbers:
     xp = namespace(factor)
     factor = xp.astype(factor, sum_dtype(xp, table.dtype), copy=False)
     return [(*row[:-1], factor) for row in numbers]
-
-
-def _are_alike(param: Array, grad: Any) -> bool:
-    """Whether a gradient needs no further check; only of NumPy's arrays, quickly."""
-    return (
-        type(param) is type(grad) is np.ndarray
-        and param.shape == grad.shape
-        and param.dtype == grad.dtype
-    )
 
 
 def _watched(arrays: list[Any]) -> tuple[list[int], list[Any], list[Any]]:

@@ -298,6 +298,7 @@ class _Rows:
         flat = [known and blocked.flattened(row) is not None for row in rows]
         self.inside = [i for i, is_flat in enumerate(flat) if is_flat]
         self.others = [i for i, is_flat in enumerate(flat) if not is_flat]
+        self.strides = [rows[i][0].strides for i in self.inside]
         sizes = [rows[i][0].size for i in self.inside]
         cuts = threads.cuts(sizes)
         self.runs = cuts.runs
@@ -312,8 +313,8 @@ class _Rows:
     def renew_gradients(self, rows: Sequence[Sequence[Array]]) -> bool:
         """Take other gradients, if they lie in memory as their parameters do."""
         grads = [rows[i][1] for i in self.inside]
-        for i, grad in zip(self.inside, grads, strict=True):
-            if grad.strides != rows[i][0].strides and blocked.flattened(rows[i]) is None:
+        for i, grad, strides in zip(self.inside, grads, self.strides, strict=True):
+            if grad.strides != strides and blocked.flattened(rows[i]) is None:
                 return False
         # a row that had gaps may have none now, which is found out when the table is made anew
         addresses = np.array(addresses_of(grads), np.int64)
@@ -324,7 +325,7 @@ class _Rows:
         rule, given = table.rule, table.numbers
         if self.runs:
             kernel = _update_kernel(rule, self.arrays, len(given[0]), self.dtype)
-            numbers = np.array(given, np.float64).reshape((len(given), len(given[0])))
+            numbers = np.array(given, np.float64)
             tables = self.addresses, self.sizes, self.groups, numbers
             if len(self.runs) == 1:
                 _compiled(kernel, *tables, 0, len(self.sizes))

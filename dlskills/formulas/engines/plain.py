@@ -48,6 +48,19 @@ class Plain(Engine):
             for result, into in zip(results, given, strict=True)
         )
 
+    def update_row(self, rule: Formula, row: Sequence[Array], numbers: Sequence[Any]) -> None:
+        param, _, *slots = row
+        xp, dtype = namespace(param), param.dtype
+        if not is_dtype(xp, dtype, "real floating") or sum_dtype(xp, dtype) != dtype:
+            super().update_row(rule, row, numbers)
+            return
+        # as run(), without what only operands of other shapes and dtypes need
+        results = rule.call(xp, [*row, *numbers], None)
+        rule.check_results(results, len(row) - 1)
+        for array, result in zip((param, *slots), results, strict=True):
+            if result is not array:
+                array[...] = xp.astype(result, array.dtype, copy=False)
+
 
 def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
     """An operand as the formula is called with it."""
