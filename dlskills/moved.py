@@ -13,6 +13,8 @@ MOVED = {
     "dlskills.backend": "dlskills.arrays.backend",
     "dlskills.parameters": "dlskills.arrays.parameters",
     "dlskills.random": "dlskills.arrays.random",
+    "dlskills.fusion": "dlskills.formulas",
+    "dlskills.symbolic": "dlskills.formulas.trace",
     "dlskills.philox": "dlskills.arrays.philox",
     "dlskills.sequential": "dlskills.networks.sequential",
     "dlskills.structure": "dlskills.networks.structure",

@@ -21,6 +21,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from dlskills.arrays import philox
 from dlskills.formulas.layout import Layout
@@ -64,6 +67,11 @@ class Types:
     results: tuple[str, ...]
     wide: bool = False
     may_alias: bool = False
+
+
+def computed_in(dtype: Any) -> Any:
+    """The dtype that is computed in, for a first operand of this one."""
+    return np.dtype("float32") if dtype == np.float16 else dtype
 
 
 def name_of(function: object) -> str:
@@ -149,7 +157,7 @@ class _Writer:
         elif value.op in OPERATORS:
             text = OPERATORS[value.op].cuda.format(*map(self.name, value.args))
         elif value.op in ("length", "size"):
-            text = f"T({value.op})"
+            text = {"length": "T(size_a * size_b)", "size": "T(size_a * lines * size_b)"}[value.op]
         else:
             return
         kind = "bool" if value.is_condition else "T"
@@ -282,9 +290,9 @@ class _Kernel(_Writer):
         arguments += ["const Index size_a", "const Index lines", "const Index size_b"]
         if self.trace.totals:
             arguments += ["T* partial", "unsigned int* arrived"]
-        bounds = f"__launch_bounds__({THREADS})"
+        # one block for a multiprocessor will do: else NVIDIA's compiler spills for the sake of more
+        bounds = f"__launch_bounds__({THREADS}, 1)"
         self.put(0, f'extern "C" __global__ void {bounds} {name}({", ".join(arguments)}) {{')
-        self.put(1, "const Index length = size_a * size_b, size = length * lines;")
         for value in self.trace.of_level("number"):
             self.define(1, value, self.load(value))
 
@@ -476,12 +484,15 @@ def update_source(trace: Trace, types: Types, groups: int, numbers: int, name: s
     for i, value in enumerate(arrays):
         kind = CTYPES[types.operands[i]]
         put(1, f"{kind}* const {value.name}_ = ({kind}*)chunk[{i}];")
-    put(1, f"const int size = chunk[{columns - 2}], group = chunk[{columns - 1}] - first;")
+    put(1, f"const int size = chunk[{columns - 2}];")
+    if groups > 1:
+        put(1, f"const int group = chunk[{columns - 1}] - first;")
+    group = "group" if groups > 1 else "0"
     for value in trace.of_level("number"):
         load = ""
         if value.op == "load":
             i = value.args[0] - len(arrays)
-            load = f"numbers.of[group][{i}]" if i < numbers else "T(*factor)"
+            load = f"numbers.of[{group}][{i}]" if i < numbers else "T(*factor)"
         writer.define(1, value, load)
     put(1, "for (int i = threadIdx.x; i < size; i += blockDim.x) {")
     for value in trace.inner(0):

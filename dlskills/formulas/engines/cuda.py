@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.arrays import philox
-from dlskills.arrays.backend import Array, DeviceError, get_backend
+from dlskills.arrays.backend import Array, get_backend
+from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.random import Mask
 from dlskills.formulas.cuda_source import (
     CTYPES,
     MASK,
     NUMBER,
     Types,
+    computed_in,
     elementwise_source,
     form_of,
     geometry,
@@ -42,6 +44,7 @@ class Cuda(Engine):
 
     name = "cuda"
     library = "cupy"
+    fuses = True
 
     def missing(self) -> str | None:
         try:
@@ -139,11 +142,6 @@ def _without_masks(operands: Sequence[Any]) -> list[Any]:
     return [o.values() if type(o) is Mask else o for o in operands]
 
 
-def _computed(dtype: Any) -> Any:
-    """The dtype that is computed in, for a first operand of this one."""
-    return np.dtype("float32") if dtype == np.float16 else dtype
-
-
 def _names(operands: Sequence[Any]) -> tuple[str, ...]:
     """The dtypes of operands, as kernels know them."""
     names = []
@@ -170,7 +168,7 @@ class _Elementwise:
         formula.check_results(trace.results, len(given))
         self.shape, dtype = broadcast_shape(operands), operands[0].dtype
         results = tuple(dtype.name if o is None else o.dtype.name for o in given)
-        types = Types(_computed(dtype).name, _names(operands), results)
+        types = Types(computed_in(dtype).name, _names(operands), results)
         self.kernel = _elementwise_kernel(*elementwise_source(trace, types), name_of(formula))
         self.new = [(i, dtype) for i, o in enumerate(given) if o is None]
         self.reshaped = [i for i, o in enumerate(given) if o is not None and o.shape != self.shape]
@@ -224,7 +222,7 @@ class _Call:
         formula.check_results(trace.results, len(given))
         form = "masked" if masked else form_of(layout, trace)
         first = operands[0].dtype
-        computed = _computed(first)
+        computed = computed_in(first)
         self.results = [
             _Result(trace, value, layout, first if value.level == "inner" else computed, into)
             for value, into in zip(trace.results, given, strict=True)

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.arrays.backend import Array
-from dlskills.formulas.cuda_source import CHUNK, CTYPES, NUMBER, Types, name_of, update_source
+from dlskills.formulas.cuda_source import (
+    CHUNK,
+    CTYPES,
+    NUMBER,
+    Types,
+    computed_in,
+    name_of,
+    update_source,
+)
 
 if TYPE_CHECKING:
     from dlskills.formulas.formula import Formula
@@ -61,7 +69,7 @@ class _Part:
         import cupy
 
         self.dtypes = dtypes
-        self.computed = np.dtype("float32") if dtypes[0] == np.float16 else dtypes[0]
+        self.computed = computed_in(dtypes[0])
         chunks = _chunks(dtypes, rows, groups)
         self.groups = chunks[:, -1].copy()
         self.chunks = cupy.asarray(chunks)
@@ -72,43 +80,54 @@ class _Part:
         factor = [n for n in numbers[0][-1:] if hasattr(n, "dtype")]  # on the device
         count = len(numbers[0]) - len(factor)
         values = np.array([own[:count] for own in numbers], self.computed)
-        at_once = min(NUMBERS_BYTES // (max(count, 1) * values.itemsize), len(numbers))
-        kernel = self.kernel(table.rule, at_once, count, factor)
-        for first, chunks, blocks in self.launches(at_once):
-            own = values[first : first + at_once]
-            if len(own) < at_once:  # the last ones; the kernel takes as many as before
-                own = np.resize(own, (at_once, count))
+        groups = min(at_once(count, values.itemsize), len(numbers))
+        factors = [n.dtype for n in factor]
+        kernel = update_kernel(table.rule, self.dtypes, groups, count, factors)
+        for first, chunks, blocks in self.launches(groups):
+            own = values[first : first + groups]
+            if len(own) < groups:  # the last ones; the kernel takes as many as before
+                own = np.resize(own, (groups, count))
             given = [own.reshape(-1).view(f"V{own.nbytes}")] if count else []
             kernel((blocks,), (THREADS,), (chunks, np.int32(first), *given, *factor))
 
-    def launches(self, at_once: int) -> list[tuple[int, Array, int]]:
+    def launches(self, groups: int) -> list[tuple[int, Array, int]]:
         """For each launch, with so many groups: the first group, the chunks and their number."""
-        found = self.known.get(at_once)
+        found = self.known.get(groups)
         if found is None:
-            found = self.known[at_once] = []
-            for first in range(0, int(self.groups[-1]) + 1, at_once):
-                begin, end = np.searchsorted(self.groups, (first, first + at_once)).tolist()
+            found = self.known[groups] = []
+            for first in range(0, int(self.groups[-1]) + 1, groups):
+                begin, end = np.searchsorted(self.groups, (first, first + groups)).tolist()
                 if begin < end:
                     found.append((first, self.chunks[begin:], end - begin))
         return found
 
-    def kernel(self, rule: Formula, groups: int, count: int, factor: Sequence[Array]) -> Any:
-        """The kernel for rows of coefficients like these."""
+
+def at_once(count: int, itemsize: int) -> int:
+    """The number of groups, of so many coefficients, that a launch takes."""
+    return NUMBERS_BYTES // (max(count, 1) * itemsize)
+
+
+def update_kernel(
+    rule: Formula, dtypes: tuple[Any, ...], groups: int, count: int, factors: Sequence[Any]
+) -> Any:
+    """The kernel for rows of these dtypes, and so many groups of so many coefficients.
+
+    `factors` holds the dtype of the last coefficient, if that is on the device.
+    """
+    key = ("cuda", dtypes, groups, count, *factors)
+    found = rule.memory.get(key)
+    if found is None:
         import cupy
 
-        key = ("cuda", self.dtypes, groups, count, *(f.dtype for f in factor))
-        found = rule.memory.get(key)
-        if found is None:
-            arrays = len(self.dtypes)
-            trace = rule.trace(("B",) * arrays + ("",) * (count + len(factor)), "B")
-            rule.check_results(trace.results, arrays - 1)
-            names = [dtype.name for dtype in self.dtypes]
-            operands = (*names, *(NUMBER,) * count, *(f.dtype.name for f in factor))
-            types = Types(self.computed.name, operands, (names[0], *names[2:]))
-            name = name_of(rule)
-            text = update_source(trace, types, groups, count, name)
-            found = rule.memory[key] = cupy.RawKernel(text, name)
-        return found
+        trace = rule.trace(("B",) * len(dtypes) + ("",) * (count + len(factors)), "B")
+        rule.check_results(trace.results, len(dtypes) - 1)
+        names = [dtype.name for dtype in dtypes]
+        operands = (*names, *(NUMBER,) * count, *(dtype.name for dtype in factors))
+        types = Types(computed_in(dtypes[0]).name, operands, (names[0], *names[2:]))
+        name = name_of(rule)
+        text = update_source(trace, types, groups, count, name)
+        found = rule.memory[key] = cupy.RawKernel(text, name)
+    return found
 
 
 def _chunks(
