@@ -61,7 +61,8 @@ def test_all_engines_are_public():
 
 @pytest.mark.parametrize("installed", [True, False], ids=["with numba", "without"])
 def test_the_library_and_the_size_choose(backend, monkeypatch, installed):
-    monkeypatch.setattr(numba, "_is_available", lambda: installed)
+    problem = None if installed else "not installed"
+    monkeypatch.setattr(numba, "_import_problem", lambda: problem)
     large = {"numpy": "numba" if installed else "blocked", "cupy": "cuda"}
     medium = {"numpy": "numba" if installed else "plain", "cupy": "cuda"}
     for shape, chosen in (
@@ -88,7 +89,7 @@ def test_dtypes_that_numba_does_not_know_are_left_to_blocked(dtype):
 
 
 def test_the_size_of_all_arrays_together_chooses(monkeypatch):
-    monkeypatch.setattr(numba, "_is_available", lambda: False)
+    monkeypatch.setattr(numba, "_import_problem", lambda: "not installed")
     updated = []
     monkeypatch.setattr(
         type(ENGINES["blocked"]), "update", lambda self, table: updated.append(table.size)
