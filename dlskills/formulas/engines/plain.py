@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dlskills.arrays.backend import Array, DType, is_dtype, namespace, sum_dtype
 from dlskills.arrays.random import Mask
 from dlskills.formulas.engines.base import Engine
@@ -37,8 +35,7 @@ class Plain(Engine):
         floating = is_dtype(xp, first.dtype, "real floating")
         wide = sum_dtype(xp, first.dtype) if floating else None
         arguments = [_prepared(xp, operand, wide) for operand in operands]
-        with np.errstate(all="ignore"):  # no other engine or library warns
-            results = formula.call(xp, arguments, axis)
+        results = formula.call(xp, arguments, axis)
         if out is not None:
             formula.check_results(results, len(out))
         given = [None] * len(results) if out is None else out
