@@ -20,6 +20,10 @@ MOVED = {
     "dlskills.structure": "dlskills.networks.structure",
     "dlskills.compare": "dlskills.diagnostics.compare",
     "dlskills.optimizers.engines": "dlskills.formulas.engines",
+    "dlskills.optimizers.engines.compiled": "dlskills.formulas.engines.numba",
+    "dlskills.optimizers.engines.fused": "dlskills.formulas.engines.cuda",
+    "dlskills.optimizers.engines.rules": "dlskills.formulas.formula",
+    "dlskills.optimizers.engines.threads": "dlskills.formulas.threads",
     "dlskills.device_check": "dlskills.diagnostics.device_check",
 }
 
