@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlskills.arrays.arithmetic import Arithmetic
 from dlskills.arrays.backend import (
     Array,
     Backend,
@@ -26,7 +27,7 @@ ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector of a CPU
 STEP = 32  # elements: 64 bytes of half precision, more of others; so layouts agree in all dtypes
 
 
-class Parameters(MutableMapping[str, Array]):
+class Parameters(Arithmetic, MutableMapping[str, Array]):
     """A mapping of names to arrays that are views, shaped, of one flat buffer.
 
     Whatever works on every parameter (an update, a norm, a sum over processes) is one pass over

@@ -71,9 +71,9 @@ class Cuda(Engine):
             out if out is None else tuple(_kind(o, array) for o in out),
             *[_kind(o, array) for o in operands],
         )
-        call = formula.memory.get(key)
+        call: Call | None = formula.memory.get(key)
         if call is None:
-            call = formula.memory[key] = _prepare(formula, operands, axis, out)
+            call = formula.remember(key, _prepare(formula, operands, axis, out))
         return call(operands, out)
 
     def update(self, table: Table) -> None:

@@ -60,9 +60,9 @@ class Numba(Engine):
             axis,
             *[(o.shape, o.strides, o.dtype) if type(o) is np.ndarray else None for o in operands],
         )
-        call = formula.memory.get(key)
+        call: Call | None = formula.memory.get(key)
         if call is None:
-            call = formula.memory[key] = _prepare(formula, operands, axis)
+            call = formula.remember(key, _prepare(formula, operands, axis))
         return call(operands, out)
 
     def update(self, table: Table) -> None:
