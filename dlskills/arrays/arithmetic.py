@@ -38,7 +38,7 @@ class Arithmetic:
 
     def _in_place(self, operation: Operation, other: Any) -> Self:
         if not _is_term(other):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         for array, term in self._terms(other):
             array[...] = operation(array, term)
         return self

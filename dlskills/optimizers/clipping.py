@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import operator
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, backend_of, library_of, namespace, sum_dtype
+from dlskills.arrays.backend import Array, Backend, backend_of, sum_dtype
 from dlskills.arrays.parameters import Parameters
 from dlskills.formulas.formula import along, elementwise
 
@@ -32,8 +33,8 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
     Returns
     -------
     float or array, shape ()
-        Stays on a GPU, so that nothing waits for it. NaN if a gradient is. For gradients in half
-        precision, whose squares soon are infinite in it, it is computed in float32.
+        Stays on a GPU, so that nothing waits for it. NaN if a gradient is. Right for gradients
+        whose squares are infinite, or 0, in their dtype.
 
     Raises
     ------
@@ -50,12 +51,37 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
                 f"are on {place}, some on {other}"
             )
     with place.active() if place else contextlib.nullcontext():
-        sums = [_squares_of(grad) for grad in arrays]
-        squares = functools.reduce(operator.add, sums or [0.0])
-        if hasattr(squares, "shape") and not isinstance(squares, np.ndarray | np.generic):
-            return _factor(squares, max_norm, scale, abs(scale))
-    norm = abs(scale) * float(squares) ** 0.5
-    return scale if norm <= max_norm else scale * max_norm / norm
+        if place is None or place.name == "numpy":
+            norm = abs(scale) * math.hypot(*map(_norm_on_host, arrays))
+            return scale if norm <= max_norm else scale * max_norm / norm
+        one = _one(place)
+        if len(arrays) == 1:
+            return _factor_of(
+                one, arrays[0], max_norm, scale, abs(scale), axis=_all_axes(arrays[0])
+            )
+        sums = [
+            _sum_of_squares(one, grad, axis=_all_axes(grad)) if hasattr(grad, "shape") else grad**2
+            for grad in arrays
+        ]
+        return _factor(functools.reduce(operator.add, sums), max_norm, scale, abs(scale))
+
+
+def _all_axes(array: Array) -> tuple[int, ...]:
+    return tuple(range(array.ndim))
+
+
+@functools.cache
+def _one(place: Backend) -> Array:
+    """1 in the widest dtype of a device: as a formula's first operand it has it add up in that.
+
+    In float32 the square of 1e20 is infinite, and that of 1e-25 is 0.
+    """
+    return place.asarray(np.asarray(1.0), getattr(place.xp, "float64", place.xp.float32))
+
+
+@along
+def _sum_of_squares(xp: ModuleType) -> Callable[..., Array]:
+    return lambda one, grad, axis: xp.sum(one * grad * grad)
 
 
 @elementwise
@@ -67,22 +93,31 @@ def _factor(xp: ModuleType) -> Callable[..., Array]:
 
 
 @along
-def _sum_of_squares(xp: ModuleType) -> Callable[..., Array]:
-    return lambda grad, axis: xp.sum(grad * grad)
+def _factor_of(xp: ModuleType) -> Callable[..., Array]:
+    """The factor for one array, in one pass."""
+    sum_of_squares, factor = _sum_of_squares.function(xp), _factor.function(xp)
+    return lambda one, grad, max_norm, scale, size, axis: factor(
+        sum_of_squares(one, grad, axis=axis), max_norm, scale, size
+    )
 
 
-def _squares_of(grad: Any) -> Any:
-    """The sum of the squares of all elements; of half precision, in single precision."""
+def _norm_on_host(grad: Any) -> float:
+    """The norm of a number, or of an array of NumPy's, by BLAS."""
     if not hasattr(grad, "shape"):
-        return grad * grad
-    xp = namespace(grad)
-    flat = xp.reshape(grad, (-1,))
-    if library_of(flat) == "cupy":
-        return _sum_of_squares(flat, axis=0)  # one kernel, without temporaries
-    # Elsewhere a product is quicker: BLAS on NumPy; and it needs no temporary of this size.
-    flat = xp.astype(flat, sum_dtype(xp, grad.dtype), copy=False)
-    if not isinstance(flat, np.ndarray):
-        return flat @ flat
+        return abs(float(grad))
+    flat = grad.reshape(-1).astype(sum_dtype(np, grad.dtype), copy=False)
+    squares = _squares(flat)
+    limits = np.finfo(flat.dtype)
+    if float(limits.tiny) / float(limits.eps) < squares < math.inf:
+        return math.sqrt(squares)
+    largest = float(np.max(np.abs(flat), initial=0.0))
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    # squares that are too large or too small for the dtype: of numbers about 1 they are not
+    return largest * math.sqrt(_squares(flat / flat.dtype.type(largest)))
+
+
+def _squares(flat: np.ndarray[Any, Any]) -> float:
     # BLAS adds up one element after another: with millions of them in float32, that would show
     parts = [flat[start : start + 65_536] for start in range(0, flat.size, 65_536)]
     return sum(float(part @ part) for part in parts)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlskills import Parameters, backend_of, clip_factor
+from dlskills import SGD, Parameters, backend_of, clip_factor, to_host
 
 
 @pytest.mark.parametrize("kind", [dict, Parameters])
@@ -88,3 +88,38 @@ def test_many_arrays(backend):
     norm = np.sqrt(sum(np.sum(value**2) for value in values.values()))
     grads = {key: backend.asarray(value) for key, value in values.items()}
     assert float(clip_factor(grads, 1.0)) == pytest.approx(1 / norm, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (1e20, "float32"),
+        (3e38, "float32"),
+        (1e-25, "float32"),
+        (1e-40, "float32"),
+        (6e4, "float16"),
+    ],
+)
+@pytest.mark.parametrize("kind", [dict, Parameters])
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_the_norm_is_right_where_squares_are_infinite_or_0(backend, value, dtype, kind, size):
+    if not hasattr(backend.xp, dtype):
+        pytest.skip(f"{backend.name} has no {dtype}")
+    arrays = [backend.zeros((size,), dtype) + value for _ in range(2)]
+    grads = kind({"a": arrays[0], "b": arrays[1]})
+    stored = float(np.asarray(value, dtype))
+    norm = stored * (2 * size) ** 0.5
+    tolerance = 1e-3 if dtype == "float16" else 1e-5
+    assert float(clip_factor(grads, norm / 4)) == pytest.approx(0.25, rel=tolerance)
+    assert float(clip_factor(grads, norm * 4)) == 1
+    params = kind({name: backend.zeros((size,), dtype) for name in grads})
+    SGD(lr=1.0, clip_norm=1.0).update(params, grads)
+    expected = -min(stored, 1 / (2 * size) ** 0.5)
+    np.testing.assert_allclose(to_host(params["a"]), expected, rtol=2e-3, atol=0)
+
+
+def test_zeros_and_what_is_not_finite(backend):
+    zeros = backend.zeros((4,), "float32")
+    assert float(clip_factor({"a": zeros}, 1.0)) == 1
+    assert np.isnan(float(clip_factor({"a": zeros + np.nan}, 1.0)))
+    assert float(clip_factor({"a": zeros + np.inf}, 1.0)) == 0
