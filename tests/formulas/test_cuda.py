@@ -1,7 +1,9 @@
 """The engine `cuda` against NumPy in double precision, and against the engine `plain`."""
 
 import math
+import os
 import threading
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -323,3 +325,37 @@ def test_streams_and_threads_have_sums_of_their_own(backend):
 def test_the_engine_is_available(backend):
     assert cuda.ENGINE.missing() is None
     assert engines.engine_for(backend.xp.ones(3)) is cuda.ENGINE
+
+
+SECOND_DEVICE = """
+import sys
+sys.path.insert(0, {tests!r})
+import cupy_stand_in
+cupy_stand_in.activate({build!r})
+import cupy
+from dlskills.formulas import engines
+from dlskills.formulas.formula import Rule
+from dlskills.formulas.table import Table
+from some_formulas import gelu, squared_error
+
+with cupy.cuda.Device(1):
+    x, half = cupy.ones((4, 5)), cupy.full((4, 5), 0.5)
+    rows = [[cupy.ones(3), cupy.ones(3)] for _ in range(2)]
+results = gelu(x), *squared_error(x, half, axis=(0, 1))
+table = Table(rows)
+table.rule, table.numbers = Rule(lambda xp: lambda param, grad: param - grad), [()]
+engines.update(table)
+assert [result.device.id for result in results] == [1, 1, 1]
+with cupy.cuda.Device(1):
+    assert float(results[1]) == 0.25
+    assert not any(row[0].any() for row in rows)
+assert cupy.cuda.Device().id == 0
+"""
+
+
+def test_work_goes_to_the_device_of_the_first_operand(backend, run_python):
+    build = os.environ.get("DLSKILLS_HIPEMU_BUILD")
+    if build is None:
+        pytest.skip("only the stand-in has two devices everywhere")
+    tests = str(Path(__file__).parent.parent)
+    run_python(SECOND_DEVICE.format(tests=tests, build=build), HIPEMU_DEVICES="2")

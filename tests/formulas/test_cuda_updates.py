@@ -105,6 +105,7 @@ TABLES = {
     "some empty": ([0, 5000, 0, 7, 1], [0, 1, 2, 1, 0], 1),
     "all empty": ([0, 0], None, 0),
     "more numbers than one launch takes": (range(334), range(334), 2),
+    "of two launches, in turn": ([3] * 6, [399, 0, 398, 1, 399, 0], 2),
 }
 
 

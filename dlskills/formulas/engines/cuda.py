@@ -1,4 +1,4 @@
-"""The engine ``cuda``: formulas as CUDA kernels for CuPy, each of them one launch."""
+"""The engine ``cuda``: each formula as one CUDA kernel, for CuPy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dlskills.arrays import philox
 from dlskills.arrays.backend import Array, get_backend
 from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.random import Mask
+from dlskills.formulas.cuda_lines import form_of, geometry, kernel_source
 from dlskills.formulas.cuda_source import (
     CTYPES,
     MASK,
@@ -21,9 +22,6 @@ from dlskills.formulas.cuda_source import (
     Types,
     computed_in,
     elementwise_source,
-    form_of,
-    geometry,
-    kernel_source,
     name_of,
 )
 from dlskills.formulas.engines import plain
@@ -97,7 +95,7 @@ ENGINE = Cuda()
 
 
 def _kind(operand: Any, array: Any) -> Any:
-    """What calls have in common that are prepared once."""
+    """An operand's part of the key under which a prepared call is kept."""
     if isinstance(operand, array):
         return operand.shape, operand.strides, operand.dtype
     return operand.shape if type(operand) is Mask else None
@@ -112,7 +110,7 @@ def _prepare(
     axis: tuple[int, ...] | None,
     out: Sequence[Array | None] | None,
 ) -> Call:
-    """What is to be done in calls with operands like these."""
+    """Prepare for calls with operands of these shapes, strides and dtypes."""
     by_plain = lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)  # noqa: E731
     if operands[0].dtype.kind != "f":
         return by_plain
@@ -130,7 +128,7 @@ def _prepare(
 
 
 def _fits_masks(operands: Sequence[Any], shape: Shape) -> bool:
-    """Whether all arrays have the shape of the masks, but those of one element."""
+    """Whether each array has the shape of the masks, or one element."""
     return 0 not in shape and all(
         o.shape == shape or (type(o) is not Mask and o.size == 1)
         for o in operands
@@ -143,7 +141,7 @@ def _without_masks(operands: Sequence[Any]) -> list[Any]:
 
 
 def _names(operands: Sequence[Any]) -> tuple[str, ...]:
-    """The dtypes of operands, as kernels know them."""
+    """The dtypes of operands, for :class:`Types`."""
     names = []
     for i, operand in enumerate(operands):
         if type(operand) is Mask:
@@ -158,7 +156,7 @@ def _names(operands: Sequence[Any]) -> tuple[str, ...]:
 
 
 class _Elementwise:
-    """A kernel of CuPy's, which broadcasts, and knows all strides."""
+    """A CuPy ElementwiseKernel, which handles broadcasting and strides."""
 
     def __init__(
         self, formula: Formula, operands: Sequence[Any], out: Sequence[Array | None] | None
@@ -193,7 +191,7 @@ class _Elementwise:
 
 
 def _dims_of(operands: Sequence[Any]) -> tuple[tuple[str, ...], str]:
-    """For each operand of an elementwise formula the dimensions in which it varies; and all."""
+    """The dimensions in which each operand of an elementwise formula varies, and all of them."""
     shapes = [tuple(o.shape) if hasattr(o, "shape") else None for o in operands]
     full = broadcast_shape(operands)
     if all(shape in (None, (), full) for shape in shapes):
@@ -207,7 +205,7 @@ def _dims_of(operands: Sequence[Any]) -> tuple[tuple[str, ...], str]:
 
 
 class _Call:
-    """A kernel over contiguous arrays, and how operands and results are handed to it."""
+    """A kernel over contiguous arrays, and how operands and results are passed to it."""
 
     def __init__(
         self,
@@ -228,7 +226,7 @@ class _Call:
             for value, into in zip(trace.results, given, strict=True)
         ]
         grid, self.threads = geometry(form, layout)
-        # room for what is added to an index before it is compared with a size
+        # with room for the step that is added to an index before it is compared with a size
         wide = layout.length * layout.lines > 2**30
         types = Types(
             computed.name,
@@ -269,7 +267,7 @@ class _Call:
 
 
 class _Result:
-    """A result: a new array, or `direct` in a given one, or copied there `later`."""
+    """A result: a new array, a given one (`direct`), or one copied there `later`."""
 
     def __init__(
         self, trace: Trace, value: Value, layout: Layout, dtype: Any, into: Array | None
@@ -284,7 +282,7 @@ class _Result:
                 f"an array in out has shape {into.shape}, the result that is written to it "
                 f"{self.shape}"
             )
-        # an operand's own array must not change before the last pass has read it
+        # the array may be an operand's, which later passes still read
         early = value.level == "inner" and any(
             any(trace.ends(number)) for number in range(value.passes + 1, trace.passes)
         )
@@ -295,7 +293,7 @@ class _Result:
 
 
 def _conversion(operand: Any, computed: Any) -> Callable[[Any], Any] | None:
-    """What is done to an operand before a kernel takes it."""
+    """The conversion of an operand before it is passed to a kernel, None if there is none."""
     if type(operand) is Mask:
         return lambda mask: philox.kernel_argument(mask.key, mask.block, mask.ratio)
     if not isinstance(operand, _cupy().ndarray):
@@ -304,10 +302,10 @@ def _conversion(operand: Any, computed: Any) -> Callable[[Any], Any] | None:
 
 
 class _Scratch:
-    """Where a kernel's blocks leave their parts of sums, and count how many of them did.
+    """Memory for the partial sums of a kernel's blocks, and for the counter of finished blocks.
 
-    Launches that may run at the same time must not share it. It is kept, so that a CUDA graph may
-    run the kernel again.
+    Launches that may run concurrently do not share it. It is never freed while the formula exists,
+    so a CUDA graph can replay the kernel.
     """
 
     def __init__(self, size: int, dtype: Any) -> None:
@@ -315,9 +313,9 @@ class _Scratch:
         self.kept: dict[tuple[int, int, int], tuple[Array, Array]] = {}
 
     def here(self) -> tuple[Array, Array]:
-        """The parts and the counter for the current stream."""
+        """The partial sums and the counter for the current stream."""
         cuda = _cupy().cuda
-        # the default stream of each thread has the same number, where each has its own
+        # per-thread default streams all have the same handle
         key = cuda.runtime.getDevice(), cuda.get_current_stream().ptr, threading.get_ident()
         found = self.kept.get(key)
         if found is None:

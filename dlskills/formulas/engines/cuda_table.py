@@ -1,8 +1,8 @@
 """Updates of many arrays by one kernel, over a table of their addresses on the device.
 
-Arrays are updated in chunks, one for each block of the kernel. A row of the table says where a
-chunk's parts of parameter, gradient and slots are, how long it is, and which coefficients are its
-own. The coefficients are handed to the kernel by value, so that a step copies nothing.
+Each block of the kernel updates one chunk. A row of the table holds the addresses of the chunk in
+parameter, gradient and slots, its size, and the group whose coefficients it uses. Coefficients are
+passed to the kernel by value, so a step copies nothing from the host.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from dlskills.formulas.table import Table
 
 THREADS = 256
-NUMBERS_BYTES = 4000  # a kernel takes 4096 bytes of arguments
+NUMBERS_BYTES = 4000  # arguments of a kernel are limited to 4096 bytes
 
 
 class Rows:
-    """A table's rows, by the dtypes of their arrays; and the `others`, which have gaps."""
+    """A table's rows by the dtypes of their arrays, and the `others`, which are not contiguous."""
 
     def __init__(self, table: Table) -> None:
         self.others: list[int] = []
@@ -54,7 +54,7 @@ class Rows:
 
 
 def _is_dense(row: Sequence[Array]) -> bool:
-    """Whether all arrays have their elements in one order, without gaps, in dtypes of kernels."""
+    """Whether all arrays are contiguous in the same order, and of dtypes that kernels take."""
     flags = [array.flags for array in row]
     dense = all(f.c_contiguous for f in flags) or all(f.f_contiguous for f in flags)
     return dense and all(array.dtype.name in CTYPES for array in row)
@@ -85,13 +85,13 @@ class _Part:
         kernel = update_kernel(table.rule, self.dtypes, groups, count, factors)
         for first, chunks, blocks in self.launches(groups):
             own = values[first : first + groups]
-            if len(own) < groups:  # the last ones; the kernel takes as many as before
+            if len(own) < groups:  # the kernel's argument has a fixed size
                 own = np.resize(own, (groups, count))
             given = [own.reshape(-1).view(f"V{own.nbytes}")] if count else []
             kernel((blocks,), (THREADS,), (chunks, np.int32(first), *given, *factor))
 
     def launches(self, groups: int) -> list[tuple[int, Array, int]]:
-        """For each launch, with so many groups: the first group, the chunks and their number."""
+        """For each launch over `groups` groups: the first group, the chunks and their number."""
         found = self.known.get(groups)
         if found is None:
             found = self.known[groups] = []
@@ -103,16 +103,16 @@ class _Part:
 
 
 def at_once(count: int, itemsize: int) -> int:
-    """The number of groups, of so many coefficients, that a launch takes."""
+    """The number of groups, of `count` coefficients each, that one launch takes."""
     return NUMBERS_BYTES // (max(count, 1) * itemsize)
 
 
 def update_kernel(
     rule: Formula, dtypes: tuple[Any, ...], groups: int, count: int, factors: Sequence[Any]
 ) -> Any:
-    """The kernel for rows of these dtypes, and so many groups of so many coefficients.
+    """The kernel for rows of these dtypes, and `groups` groups of `count` coefficients.
 
-    `factors` holds the dtype of the last coefficient, if that is on the device.
+    `factors` holds the dtype of the last coefficient if that is on the device.
     """
     key = ("cuda", dtypes, groups, count, *factors)
     found = rule.memory.get(key)
@@ -133,7 +133,7 @@ def update_kernel(
 def _chunks(
     dtypes: Sequence[Any], rows: Sequence[Sequence[Array]], groups: Sequence[int]
 ) -> np.ndarray[Any, Any]:
-    """The table: for each chunk its addresses, its size and its group, in the order of groups."""
+    """The table: the addresses, size and group of each chunk, sorted by group."""
     addresses = np.array([[array.data.ptr for array in row] for row in rows], np.int64)
     sizes = np.array([row[0].size for row in rows], np.int64)
     counts = -(-sizes // CHUNK)
