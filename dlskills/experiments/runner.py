@@ -11,7 +11,6 @@ import importlib.metadata
 import inspect
 import json
 import platform
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import dlskills
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_count, suggestion
 from dlskills.experiments.settings import Numbers, Settings
+from dlskills.files import write_file
 from dlskills.optimizers.engines import engine, engine_for, forced_engine
 from dlskills.processes import one_thread, processes
 from dlskills.training.progress import Progress
@@ -311,11 +311,8 @@ def _read(folder: Path | None, record: Record) -> Record | None:
 def _write(folder: Path | None, record: Record) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"seconds": record.seconds, "numbers": record.numbers})
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    Path(file.name).replace(_cache_path(folder, record))
+    write_file(_cache_path(folder, record), text)
 
 
 def _forget_parts(folder: Path | None, record: Record) -> None:
