@@ -63,7 +63,8 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
         import matplotlib as mpl
 
-        with mpl.rc_context({**_defaults(), **STYLE}):
+        settings: Any = _defaults() | STYLE
+        with mpl.rc_context(settings):
             return draw(*args, **kwargs)
 
     return drawn

@@ -1,7 +1,6 @@
 """Downloading MNIST from public mirrors into a cache folder: a whole, checked file or none."""
 
 import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dlskills import terminal
 from dlskills.data.idx import DataError
 
 if TYPE_CHECKING:
@@ -136,12 +136,11 @@ class _PoochBar:
 @contextlib.contextmanager
 def _progress_bar(title: str) -> Iterator[_PoochBar | Literal[False]]:
     """Give a bar on a terminal; elsewhere False, which is pooch's word for none."""
-    if not (sys.stderr and sys.stderr.isatty()):
+    if not terminal.error_output().isatty():
         yield False
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=terminal.console(stderr=True)) as progress:
         yield _PoochBar(progress, progress.add_task(title, total=None))
