@@ -187,14 +187,26 @@ def _work(
         for i, own in enumerate(found):
             if None not in own:  # of which all but the whole was there
                 yield _whole(records[i], own, progress)
-        for future in done:
-            i, j = futures[future]
-            found[i][j] = part = future.result()
-            progress.advance()
-            if None in found[i]:
-                _write(cache, part)
-            else:
-                yield _whole(records[i], found[i], progress)
+        try:
+            for future in done:
+                i, j = futures[future]
+                found[i][j] = part = future.result()
+                progress.advance()
+                if None in found[i]:
+                    _write(cache, part)
+                else:
+                    yield _whole(records[i], found[i], progress)
+        except BaseException:
+            for future, (i, j) in futures.items():
+                if found[i][j] is None and len(found[i]) > 1:
+                    _keep(cache, future)
+            raise
+
+
+def _keep(cache: Path | None, future: concurrent.futures.Future[Record]) -> None:
+    """Keep a part that was finished when the work was cut short."""
+    if future.done() and not future.cancelled() and future.exception() is None:
+        _write(cache, future.result())
 
 
 def _whole(record: Record, parts: Sequence[Record | None], progress: Progress) -> Record:
