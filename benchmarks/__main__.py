@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 from benchmarks import imports, report, turns
 from benchmarks.contenders import CONTENDERS
 from benchmarks.tasks import TASKS, Task
+from dlskills.checks import suggestion
+from dlskills.files import expanded, write_file
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SCRATCH = RESULTS / "scratch"  # what git ignores
@@ -27,6 +30,9 @@ MEASURED_WITH = (
 )  # fmt: skip
 VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
 QUICK = 85  # seconds after which a quick run begins nothing new, to end within two minutes
+
+
+INSTEAD = ("report", "parallel", "profile")  # of tasks
 
 
 def main() -> None:
@@ -49,8 +55,9 @@ def main() -> None:
         step_profile.main(*map(int, options.tasks[1:]))
     elif problem := _obstacle(options.device):
         print(f"skipped: {problem}")
-    else:
-        _measure(options)
+    elif failures := _measure(options):
+        print(*["", "failed:", *failures], sep="\n  ", file=sys.stderr)
+        raise SystemExit(1)
 
 
 def _options() -> argparse.Namespace:
@@ -62,16 +69,41 @@ def _options() -> argparse.Namespace:
         "`profile [width]` takes a training step apart.",
     )
     parser.add_argument("tasks", nargs="*", help="parts of names, such as adam, 'width 100', relu")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, help="default: all")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--quick", action="store_true", help="2 short rounds: to see that all runs")
     parser.add_argument("--rounds", type=int, help=f"turns of each contender; default {ROUNDS}")
     parser.add_argument("--threads", type=int, help="of every library; default as it chooses")
     parser.add_argument("--json", type=Path, help="where to write; default benchmarks/results/")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.tasks[:1] not in [[word] for word in INSTEAD] and (problem := _nothing_for(options)):
+        parser.error(problem)
+    options.contenders = options.contenders or list(CONTENDERS)
+    return options
 
 
-def _measure(options: argparse.Namespace) -> None:
+def _nothing_for(options: argparse.Namespace) -> str | None:
+    """Return which of the words or contenders asked for takes part in nothing."""
+    names = [*TASKS, "import"]
+    for word in options.tasks:
+        if not any(_asked(name, [word]) for name in names):
+            words = {part for name in names for part in re.findall(r"\w+", name.lower())}
+            known = sorted({name.partition(",")[0] for name in names})
+            hint = suggestion(word.lower(), sorted(words | set(INSTEAD)))
+            return f"no task has {word!r} in its name{hint}; tasks are: {', '.join(known)}"
+    tasks = [task for task in TASKS.values() if _asked(task.name, options.tasks)]
+    for name in options.contenders or ():
+        if not any(name in task.contenders for task in tasks):
+            others = dict.fromkeys(other for task in tasks for other in task.contenders)
+            return (
+                f"{name} takes part in none of these tasks; their contenders are: "
+                f"{', '.join(others) or 'none that can be chosen'}"
+            )
+    return None
+
+
+def _measure(options: argparse.Namespace) -> list[str]:
+    """Measure, print and write; return what failed."""
     tasks = [task for task in TASKS.values() if _asked(task.name, options.tasks)]
     wanted = {name for task in tasks for name in task.contenders} & set(options.contenders)
     workers: dict[str, turns.Worker] = {}
@@ -96,6 +128,10 @@ def _measure(options: argparse.Namespace) -> None:
                 left_out.append(task.name)
                 continue
             results["tasks"][task.name] = _turns(task, workers, rounds, options.quick)
+    except KeyboardInterrupt:
+        options.json = options.json or SCRATCH / "interrupted.json"  # not over whole results
+        _write(results, options)
+        raise
     finally:
         for worker in workers.values():
             worker.close()
@@ -103,9 +139,18 @@ def _measure(options: argparse.Namespace) -> None:
         print(f"\nleft out, for a quick run to end within two minutes: {'; '.join(left_out)}")
     print(*["", *report.bar_lines(results)], sep="\n")
     _write(results, options)
+    return [
+        f"{task}: {name}: {error}"
+        for task, measured in results["tasks"].items()
+        for name, error in measured["failed"].items()
+    ]
 
 
 def _turns(task: Task, workers: dict[str, turns.Worker], rounds: int, quick: bool) -> Any:
+    for name, worker in workers.items():
+        if not worker.alive:  # it died of the task before
+            worker.close()
+            workers[name] = turns.Worker(name, worker.device)
     there = {name: workers[name] for name in task.contenders if name in workers}
     measured, failed = turns.take_turns(task, there, rounds, quick)
     return _shown(task.name, task.group, measured, failed)
@@ -163,13 +208,18 @@ def _obstacle(device: str) -> str | None:
 
 def _write(results: Any, options: argparse.Namespace) -> None:
     """A full run is written to results/, what is partial or quick to results/scratch/."""
+    if not any(task["contenders"] for task in results["tasks"].values()):
+        print("nothing was measured, so nothing is written", file=sys.stderr)
+        if not any(task["failed"] for task in results["tasks"].values()):
+            raise SystemExit(1)
+        return
     machine = results["machine"]
     words = f"{machine['device'] or machine['processor']} {machine['cores']} cores"
     name = re.sub("[^a-z0-9]+", "-", words.lower()).strip("-")
     partial = options.quick or options.tasks or set(options.contenders) < set(CONTENDERS)
     path = options.json or (SCRATCH if partial else RESULTS) / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    path = expanded(path, "--json")
+    write_file(path, json.dumps(results, indent=1) + "\n")
     print(f"written: {path}")
 
 

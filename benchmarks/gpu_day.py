@@ -29,6 +29,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.__main__ import RESULTS, SCRATCH, _commit
+from dlskills.files import write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -100,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         document["claims"] = _without(places, _claims(folder))
         document["benchmarks"] = _without(places, _read(folder / "benchmarks.json"))
         # after each step: a crash, or a machine that is taken away, leaves what is done
-        _write(path, json.dumps(document, indent=1) + "\n")
-        _write(path.with_suffix(".md"), _page(document))
+        write_file(path, json.dumps(document, indent=1) + "\n")
+        write_file(path.with_suffix(".md"), _page(document))
     print(f"wrote {path} and {path.with_suffix('.md')}")
     if any(step["status"] != 0 for step in document["steps"].values()):
         sys.exit(1)
@@ -240,13 +241,6 @@ def _claims(folder: Path) -> list[dict[str, Any]]:
                 claim["values"][i] = [measured["value"] for measured in verdict["measured"]]
                 claim["seconds"][i] = round(seconds, 3)
     return [found[key] for key in sorted(found, key=lambda key: key[0])]
-
-
-def _write(path: Path, text: str) -> None:
-    """Write all of it or nothing."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _verdict(step: Mapping[str, Any] | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import imports
 from benchmarks.tasks import BARS, TASKS, Bar, LayerPass
+from dlskills.files import write_file
 
 OURS = "dlskills"
 
@@ -150,7 +151,7 @@ def write(path: Path) -> list[Path]:
     results = json.loads(path.read_text(encoding="utf-8"))
     pictures = _draw(results, path)
     page = path.with_suffix(".md")
-    page.write_text(_page(results, path.stem, bool(pictures)), encoding="utf-8")
+    write_file(page, _page(results, path.stem, bool(pictures)))
     return [page, *pictures]
 
 

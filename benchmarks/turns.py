@@ -7,12 +7,13 @@ one of them runs at a time: the others wait at a pipe.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -36,7 +37,7 @@ class Worker:
 
     def __init__(self, contender: str, device: str = "cpu") -> None:
         spawn = multiprocessing.get_context("spawn")
-        self.name = contender
+        self.name, self.device = contender, device
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs, contender, device), daemon=True)
         self._process.start()
@@ -44,7 +45,7 @@ class Worker:
 
     def prepare(self, task: Task | None) -> None:
         """Give up the task before and set up this one; :meth:`result` says when that is done."""
-        self._pipe.send((_prepare, task))
+        self._send(_prepare, task)
 
     def result(self) -> Result | None:
         """Return what the contender computed in the first steps of the task; None for a floor.
@@ -58,19 +59,33 @@ class Worker:
 
     def run(self, steps: int, wake: int = 0) -> list[float]:
         """The seconds that each step took, after `wake` steps that do not count."""
-        self._pipe.send((_run, steps, wake))
+        self._send(_run, steps, wake)
         times = self._answer()
         Worker.seconds += sum(times)
         return times
 
+    def _send(self, *order: Any) -> None:
+        try:
+            self._pipe.send(order)
+        except OSError:
+            raise ContenderError(self._death()) from None
+
     def _answer(self) -> Any:
         try:
             answer, error = self._pipe.recv()
-        except EOFError:
-            raise ContenderError("its process has died") from None
+        except (EOFError, OSError):
+            raise ContenderError(self._death()) from None
         if error:
             raise ContenderError(error)
         return answer
+
+    def _death(self) -> str:
+        self._process.join(5)
+        return f"its process has died (exit status {self._process.exitcode})"
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
 
     def close(self) -> None:
         self._pipe.close()
@@ -191,55 +206,77 @@ class Measured:
 def take_turns(
     task: Task, workers: Mapping[str, Worker], rounds: int, quick: bool = False
 ) -> tuple[dict[str, Measured], dict[str, str]]:
-    """Let contenders work in turns: their times, and the errors of those that failed.
+    """Let contenders work in turns; return their times, and the errors of those that failed.
 
-    Raises
-    ------
-    RuntimeError
-        They do not compute the same, and a comparison would mean nothing.
+    A contender that computes something else than the others has failed and is not timed.
     """
     steps, pause = (-(-task.steps // 5), PAUSE / 5) if quick else (task.steps, PAUSE)
-    results, failed = {}, {}
+    results: dict[str, Result | None] = {}
+    failed: dict[str, str] = {}
     for name, worker in workers.items():
         time.sleep(pause)
-        worker.prepare(task)  # one at a time: `numba-loop` measures while it is set up
-        try:
+        with _noted(failed, name):
+            worker.prepare(task)  # one at a time: `numba-loop` measures while it is set up
             results[name] = worker.result()
-        except ContenderError as error:
-            failed[name] = str(error)
-    _check(task, {name: result for name, result in results.items() if result is not None})
-    turns: dict[str, list[list[float]]] = {name: [] for name in results}
-    order = list(results)
+    failed |= _mismatches(task, {name: r for name, r in results.items() if r is not None})
+    turns: dict[str, list[list[float]]] = {name: [] for name in results if name not in failed}
     for i in range(rounds):
+        order = [name for name in turns if name not in failed]
         start = i % len(order) if order else 0
         for name in order[start:] + order[:start]:
             time.sleep(pause)
-            turns[name].append(workers[name].run(steps, task.wake))
-    for name in order:
-        workers[name].prepare(None)  # memory for the next task
-        workers[name].result()
-    return {name: Measured(of_worker) for name, of_worker in turns.items()}, failed
+            with _noted(failed, name):
+                turns[name].append(workers[name].run(steps, task.wake))
+    for name in results:
+        with _noted(failed, name):
+            workers[name].prepare(None)  # memory for the next task
+            workers[name].result()
+    measured = {name: Measured(of) for name, of in turns.items() if len(of) == rounds}
+    return {name: times for name, times in measured.items() if name not in failed}, failed
+
+
+@contextlib.contextmanager
+def _noted(failed: dict[str, str], name: str) -> Iterator[None]:
+    """Note a contender's failure, so that the others are measured all the same."""
+    try:
+        yield
+    except ContenderError as error:
+        failed.setdefault(name, str(error))
 
 
 def _check(task: Task, results: dict[str, Result]) -> None:
+    """Refuse results that differ."""
+    for error in _mismatches(task, results).values():
+        raise RuntimeError(error)
+
+
+def _mismatches(task: Task, results: dict[str, Result]) -> dict[str, str]:
+    """Return what is wrong with the results of those that differ from the reference."""
     if not results:
-        return
+        return {}
     reference = "book" if "book" in results else next(iter(results))
-    expected = results[reference]
-    for name, result in results.items():
-        if result.keys() != expected.keys():
-            raise RuntimeError(
-                f"{task.name}: {name} and {reference} must return the same results, got "
-                f"{', '.join(result)} and {', '.join(expected)}"
+    found = {name: _mismatch(task, name, result, reference, results[reference])
+             for name, result in results.items()}  # fmt: skip
+    return {name: error for name, error in found.items() if error}
+
+
+def _mismatch(
+    task: Task, name: str, result: Result, reference: str, expected: Result
+) -> str | None:
+    if result.keys() != expected.keys():
+        return (
+            f"{task.name}: {name} and {reference} must return the same results, got "
+            f"{', '.join(result)} and {', '.join(expected)}"
+        )
+    for what, value in result.items():
+        error = _difference(value, expected[what])
+        if not error <= task.tolerance(what):
+            return (
+                f"{task.name}: {name} and {reference} do not compute the same. Their results "
+                f"differ by {error:.2g} of the largest value, at most {task.tolerance(what):g} "
+                f"is tolerated ({what}, after {task.checked} steps)"
             )
-        for what, value in result.items():
-            error = _difference(value, expected[what])
-            if not error <= task.tolerance(what):
-                raise RuntimeError(
-                    f"{task.name}: {name} and {reference} do not compute the same. Their results "
-                    f"differ by {error:.2g} of the largest value, at most {task.tolerance(what):g} "
-                    f"is tolerated ({what}, after {task.checked} steps)"
-                )
+    return None
 
 
 def _difference(value: np.ndarray, expected: np.ndarray) -> float:

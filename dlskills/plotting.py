@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
+from dlskills.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,17 +48,40 @@ STYLE: Any = {
 }
 
 
+# Settings of the program that shows figures, not of the figures.
+_NOT_STYLE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
+
+
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """A function that draws, in the common style."""
+    """Return a drawing function that uses the common style.
+
+    It starts from Matplotlib's own defaults: the user's matplotlibrc and ``style.use`` have no
+    effect on it, nor it on them.
+    """
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
         import matplotlib as mpl
 
-        with mpl.rc_context(STYLE):
+        settings: Any = _defaults() | STYLE
+        with mpl.rc_context(settings):
             return draw(*args, **kwargs)
 
     return drawn
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    import matplotlib as mpl
+
+    with warnings.catch_warnings(action="ignore"):  # of settings that Matplotlib will remove
+        known = dict(mpl.rcParamsDefault.items())
+    return {name: value for name, value in known.items() if name not in _NOT_STYLE}
+
+
+def plain(text: str) -> str:
+    """Return text that Matplotlib draws as it is: its dollar signs don't start formulas."""
+    return text.replace("$", r"\$")
 
 
 def new_figure(
@@ -95,9 +120,10 @@ def plot_curves(
     looks: Sequence[int] | None = None,
     markers: int = 20,
 ) -> None:
-    """One line for each name, told apart by colour and by `markers` marks along it.
+    """Draw one line per name, each with its own colour and with `markers` marks along it.
 
-    `looks` are places in `COLORS` and `MARKERS`, for a method to look the same in every figure.
+    `looks` are indices into `COLORS` and `MARKERS`, so that a method looks the same in every
+    figure.
     """
     looks = range(len(curves)) if looks is None else looks
     for i, (name, y) in zip(looks, curves.items(), strict=True):
@@ -107,7 +133,7 @@ def plot_curves(
             color=COLORS[i % len(COLORS)],
             marker=MARKERS[i % len(MARKERS)],
             markevery=max(len(x) // markers, 1),
-            label=name,
+            label=plain(name),
         )
     axes.legend()
 
@@ -122,14 +148,17 @@ def mark(figure: Figure, text: str) -> None:
 
 @styled
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG; the paths of both."""
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    """Write a figure as PNG and SVG; return the paths of both."""
+    paths = {folder / f"{name}.png": io.BytesIO(), folder / f"{name}.svg": io.BytesIO()}
+    png, svg = paths.values()
     with warnings.catch_warnings():
-        # A name of the user's may be in any script. SVG holds it as text, which browsers can show.
+        # A user-given name may be in any script. SVG holds it as text, which browsers can show.
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
-        figure.savefig(paths[0])
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+        figure.savefig(png, format="png")
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    for path, content in paths.items():
+        write_file(path, content.getvalue())
+    return list(paths)
 
 
 def smooth_curve(x: Array | Sequence[Array | float]) -> np.ndarray[Any, Any]:

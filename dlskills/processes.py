@@ -1,23 +1,30 @@
-"""Work shared out over processes, and how many threads each of them computes with."""
+"""Work shared by processes, the threads of each, and workers that are killed."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from typing import Any
+
+
+class WorkerLostError(RuntimeError):
+    """A worker process was killed, or could not start."""
+
 
 # What the libraries below us read when they are loaded, to know how many threads to start.
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def cores() -> int:
-    """The number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -40,33 +47,40 @@ def processes(
     initializer: Callable[..., object] | None = None,
     initargs: tuple[Any, ...] = (),
 ) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """Processes that share the cores: as many threads in each as there are cores for it.
+    """Start workers that share the cores, with as many threads in each as it has cores.
 
     Parameters
     ----------
     jobs : int
-        Processes.
+        Number of processes.
     initializer, initargs
-        What each of them calls first.
+        First call of each worker. An exception in it is raised by each task.
 
     Yields
     ------
     concurrent.futures.ProcessPoolExecutor
-        Where the block ends with an error, be it an interruption, its processes are ended, and
-        what they were at is lost. So they are where this process ends without a word.
+        On any exception, or if this process dies, the workers are terminated and their unfinished
+        work is lost.
+
+    Raises
+    ------
+    WorkerLostError
+        A worker was killed, such as by the system when memory runs out.
     """
     threads = str(max(cores() // jobs, 1))
     before = {name: os.environ.get(name) for name in _THREADS}
     others = set(multiprocessing.active_children())
     os.environ.update({name: threads for name in _THREADS if name not in os.environ})
     try:
-        # spawned, not forked: threads and a GPU's context do not survive a fork
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(
+        context = _Context()
+        with _Pool(
             jobs, mp_context=context, initializer=_begin, initargs=(initializer, initargs)
         ) as pool:
             try:
                 yield pool
+            except BrokenProcessPool:
+                pool.shutdown(wait=True)  # until all have ended, so that their statuses are known
+                raise WorkerLostError(context.loss()) from None
             except BaseException:
                 # those at work would go on, and take up what has been handed to them already
                 ours = set(multiprocessing.active_children()) - others
@@ -82,13 +96,73 @@ def processes(
                 os.environ.pop(name, None)
 
 
+class _Context(multiprocessing.context.SpawnContext):
+    """Spawns workers and remembers them.
+
+    They are spawned, not forked: threads and the context of a GPU do not survive a fork.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._workers: list[Any] = []
+
+    def Process(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+        worker = super().Process(*args, **options)
+        self._workers.append(worker)
+        return worker
+
+    def loss(self) -> str:
+        """Return which worker was lost, why, and what to do."""
+        ended = [(number, worker) for number, worker in enumerate(self._workers, 1)
+                 if worker.exitcode not in (None, 0)]  # fmt: skip
+        # the pool terminates all others by SIGTERM
+        lost = [pair for pair in ended if pair[1].exitcode != -signal.SIGTERM] or ended
+        if not lost:
+            return "a worker was lost; give fewer jobs (--jobs)"
+        number, worker = lost[0]
+        which = f"worker {number} of {len(self._workers)} (process {worker.pid})"
+        if worker.exitcode > 0:
+            return f"{which} ended by itself with exit status {worker.exitcode}; see above for why"
+        return (
+            f"{which} was killed ({_signal_name(-worker.exitcode)}), as the system does when "
+            "memory runs out; give fewer jobs (--jobs), or end what else uses the memory"
+        )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class _Pool(concurrent.futures.ProcessPoolExecutor):
+    """A pool whose tasks raise what the workers' initializer raised."""
+
+    def submit(self, function: Any, /, *args: Any, **options: Any) -> Any:
+        return super().submit(_call, function, *args, **options)
+
+
+_failure: Exception | None = None  # of this worker's initializer
+
+
+def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    if _failure is not None:
+        raise _failure
+    return function(*args, **options)
+
+
 def _begin(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
-    """What a process does first: it ends with an interruption, and with its parent."""
+    """Make a worker end with an interruption, and with its parent; then initialize it."""
+    global _failure
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell's job may have it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
-        initializer(*initargs)
+        try:
+            initializer(*initargs)
+        except Exception as error:
+            _failure = error
 
 
 def _end_with_parent() -> None:

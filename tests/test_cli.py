@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dlskills
-from dlskills import cli
+from dlskills import cli, files
 from dlskills.experiments import EXPERIMENTS, results, runner
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -24,6 +24,12 @@ def wide(monkeypatch):
     """No line is wrapped, so that sentences can be looked for."""
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
+
+
+@pytest.fixture
+def in_terminal(monkeypatch):
+    """Tables are drawn as in a terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
 
 
 @pytest.fixture
@@ -96,7 +102,7 @@ COMMANDS = {
     ("list",): ["List the experiments"],
     ("info",): ["versions, devices, engines"],
     ("run",): list(EXPERIMENTS),
-    ("run", "optimizer-paths"): ["--out", "--device", "--points", "--seed", "(-7, 2)"],
+    ("run", "optimizer-paths"): ["--out", "--device", "--points", "(-7, 2)"],
     ("run", "optimizer-mnist"): ["--out", "--device", "--iterations", "--seeds", "--subset",
                                  "--quick", "--jobs", "--fresh", "--optimizers",
                                  "SGD,Momentum,AdaGrad,Adam", "six"],
@@ -115,7 +121,7 @@ def test_every_experiment_is_a_command_with_help():
         assert "--out" in invoke("run", name, "--help")
 
 
-def test_info_says_what_is_here(no_cupy):
+def test_info_says_what_is_here(no_cupy, in_terminal):
     out = invoke("info")
     for label, value in {
         "dlskills": dlskills.__version__,
@@ -160,7 +166,7 @@ def test_info_finds_the_full_set_whatever_its_folder_is_called(tmp_path, monkeyp
 # Experiments
 
 
-def test_the_paths_are_run_and_written(tmp_path):
+def test_the_paths_are_run_and_written(tmp_path, in_terminal):
     out = invoke("run", "optimizer-paths", "--out", tmp_path / "new" / "folder")
     for suffix in ("png", "svg", "json"):
         path = tmp_path / "new" / "folder" / f"optimizer-paths.{suffix}"
@@ -169,7 +175,7 @@ def test_the_paths_are_run_and_written(tmp_path):
     assert re.search(r"AdaGrad +│ 1.5 +│ .*9.27e-04", out)
 
 
-def test_the_tables_fit_80_columns(tmp_path, monkeypatch, undrawn):
+def test_the_tables_fit_80_columns(tmp_path, monkeypatch, undrawn, in_terminal):
     monkeypatch.setenv("COLUMNS", "80")
     paths = invoke("run", "optimizer-paths", "--out", tmp_path)
     assert "│ (-0.387, -0.094) │" in paths  # in one piece
@@ -194,11 +200,11 @@ def test_mnist_is_run_and_written(tmp_path):
     assert run["settings"]["seed"] == 3
     assert {len(losses) for losses in run["numbers"]["train_loss"].values()} == {5}
     assert list(run["numbers"]["lr"]) == ["Adam", "Nesterov"]
-    assert re.search(r"Adam +│ 0.001 ", out)
+    assert re.search(r"\nAdam +0.001 ", out)
     assert "iteration 0, loss: Adam 2." in out
 
 
-def test_the_pages_six(tmp_path, undrawn):
+def test_the_pages_six(tmp_path, undrawn, in_terminal):
     out = invoke(
         "run", "optimizer-mnist", "--iterations", 1, "--optimizers", "Six", "--out", tmp_path
     )
@@ -213,7 +219,7 @@ def test_an_experiment_on_a_gpu(backend, tmp_path, undrawn):
     assert record["runs"][0]["backend"] == "cuda:0 (CuPy)"
 
 
-def test_verdicts_are_shown_with_what_was_measured(tmp_path, undrawn):
+def test_verdicts_are_shown_with_what_was_measured(tmp_path, undrawn, in_terminal):
     out = invoke("run", "optimizer-paths", "--out", tmp_path)
     assert re.search(
         r"SGD zig-zags .*y changes its sign: 100% \[expected = 100%\] +│ confirmed", out
@@ -268,7 +274,7 @@ def test_a_folder_that_cannot_be_written_to_shows_before_the_work(
             raise OSError(30, "Read-only file system", str(dir))
         return contextlib.nullcontext()
 
-    monkeypatch.setattr(cli.run.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", read_only)
     monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", None)  # an error if it were called
     status, err = fail("run", "optimizer-paths", "--out", tmp_path)
     assert status == 1
@@ -362,7 +368,7 @@ def test_all_experiments(tmp_path, monkeypatch, undrawn):
 )
 def test_a_wrong_name_gets_one_line_with_what_is_right(fail, tmp_path, options, message):
     status, err = fail("run", "optimizer-mnist", "--out", tmp_path, *options)
-    assert status == 1
+    assert status == 2
     assert err.startswith(message)
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
@@ -439,7 +445,7 @@ def test_as_a_module(tmp_path):
 
 def test_a_mistake_in_the_shell(tmp_path):
     done = shell("run", "optimizer-paths", "--device", "gpu", "--out", tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert ESCAPES.sub("", done.stderr).startswith("error: device must be")
     assert done.stderr.count("\n") == 1

@@ -158,9 +158,9 @@ def test_what_is_done_is_written_before_the_next_step(day, monkeypatch, tmp_path
 
 def test_a_write_that_fails_leaves_the_file_before(tmp_path):
     path = tmp_path / "page.md"
-    gpu_day._write(path, "before")
+    gpu_day.write_file(path, "before")
     with pytest.raises(UnicodeEncodeError):
-        gpu_day._write(path, "half of it \ud800")
+        gpu_day.write_file(path, "half of it \ud800")
     assert path.read_text() == "before"
 
 

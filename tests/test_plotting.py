@@ -17,6 +17,7 @@ from dlskills.plotting import (
     MARKERS,
     STYLE,
     new_figure,
+    plain,
     plot_curves,
     save_figure,
     styled,
@@ -177,3 +178,60 @@ def test_panels():
     figure, axes = new_figure(2, 3, size=(6, 4), sharex=True)
     assert axes.shape == (2, 3)
     assert tuple(figure.get_size_inches()) == (6, 4)
+
+
+# The user's settings and the user's text
+
+
+def pictures(folder, draw):
+    return [path.read_bytes() for path in save_figure(draw(), folder, "figure")]
+
+
+USERS = {
+    "usetex": {"text.usetex": True},
+    "dark": {
+        "axes.facecolor": "black", "figure.facecolor": "black", "savefig.facecolor": "black",
+        "text.color": "white", "axes.labelcolor": "white", "xtick.color": "white",
+        "axes.edgecolor": "white",
+    },
+    "other shapes": {"savefig.bbox": "tight", "lines.linestyle": "--", "font.size": 20},
+    "ticks": {"xtick.direction": "in", "axes.labelpad": 20, "axes.formatter.limits": [0, 1]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", USERS.values(), ids=USERS)
+def test_the_users_settings_change_no_figure(tmp_path, settings):
+    expected = pictures(tmp_path, draw)
+    with mpl.rc_context(settings):
+        assert pictures(tmp_path, draw) == expected
+        assert {name: mpl.rcParams[name] for name in settings} == settings
+
+
+def test_a_matplotlibrc_changes_no_figure(tmp_path):
+    code = """
+import pathlib, sys
+from dlskills.experiments import Settings, run, write_results
+write_results(run(["optimizer-paths"], Settings(verbose=False))["optimizer-paths"],
+              pathlib.Path(sys.argv[1]))
+"""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: black\n")
+    for folder, cwd in (("own", tmp_path), ("plain", tmp_path.parent)):
+        command = [sys.executable, "-c", code, tmp_path / folder]
+        subprocess.run(command, check=True, cwd=cwd, timeout=120)
+    for path in (tmp_path / "plain").glob("*.[ps][nv]g"):
+        assert path.read_bytes() == (tmp_path / "own" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("text", ["$5 to $9", r"$\alph$", r"a\$b$", "cost $", "$$", "a_b^c"])
+def test_dollars_are_text(tmp_path, text):
+    @styled
+    def drawn():
+        figure, axes = new_figure()
+        plot_curves(axes, range(3), {text: [1, 2, 3]})
+        axes.set_title(plain(text))
+        return figure
+
+    _, svg = save_figure(drawn(), tmp_path, "figure")
+    root = ET.parse(svg).getroot()
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count(text) == 2

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 import dlskills
+from dlskills import terminal
 from dlskills.arrays.cuda import DeviceError
 from dlskills.cli import compare, info, report, run, tune
+from dlskills.cli.options import WrongUseError
+from dlskills.cli.tables import show_table
 from dlskills.experiments import EXPERIMENTS
 from dlskills.formulas.engines import EngineMissingError
+from dlskills.processes import WorkerLostError
 from dlskills.training import DivergedError
 from dlskills.training.memory import is_out_of_memory
+from dlskills.tuning import StudyError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"dlskills {dlskills.__version__}")
+        terminal.say(f"dlskills {dlskills.__version__}")
         raise typer.Exit
 
 
@@ -51,31 +55,42 @@ app.command("tune")(tune.tune)
 @app.command("list")
 def list_experiments() -> None:
     """List the experiments."""
-    table = Table("experiment", "what it shows")
-    for name, module in EXPERIMENTS.items():
-        table.add_row(name, str(module.TITLE))
-    console = Console()
-    console.print(table)
-    console.print("Run one with: dlskills run NAME (--help shows its options)", highlight=False)
+    console = terminal.console()
+    rows = [(name, str(module.TITLE)) for name, module in EXPERIMENTS.items()]
+    show_table(console, ["experiment", "what it shows"], rows, prose=[1])
+    console.print("Run one with: dlskills run NAME (--help shows its options)")
 
 
 def main() -> None:
-    """Run the command line; errors that teach are shown without a traceback."""
-    try:
-        app()
-    except Exception as error:
-        message = str(error)
-        if is_out_of_memory(error):
-            message = f"no memory left: {message or 'of the host'}; end what else uses it"
-        elif not isinstance(error, _TEACHING):
-            raise
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-        Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(message + notes)}", highlight=False, soft_wrap=True
-        )
-        raise SystemExit(1) from None
+    """Run the command line; errors that explain themselves are shown without a traceback.
+
+    The exit status is 0, or 1 for an error, 2 for wrong use, 130 for an interruption.
+    """
+    with terminal.tolerant_streams():
+        try:
+            app(prog_name="dlskills")
+        except Exception as error:
+            message = _message(error)
+            if message is None:
+                raise
+            notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+            text = Text("error:", "bold red").append(f" {message}{notes}", "")
+            with contextlib.suppress(OSError):  # standard error may be on the full disk, too
+                terminal.console(stderr=True).print(text, soft_wrap=True)
+            raise SystemExit(2 if isinstance(error, WrongUseError | StudyError) else 1) from None
 
 
-_TEACHING = (
-    DeviceError, DivergedError, EngineMissingError, ImportError, ValueError, TypeError, OSError
+def _message(error: Exception) -> str | None:
+    """Return what to show of an error; None if it needs a traceback."""
+    message = str(error)
+    if is_out_of_memory(error):
+        return f"no memory left: {message or 'of the host'}; end what else uses it"
+    if isinstance(error, RuntimeError) and "home directory" in message:  # of pathlib
+        return "there is no home folder; set HOME"
+    return message if isinstance(error, _SELF_EXPLAINING) else None
+
+
+_SELF_EXPLAINING = (
+    DeviceError, DivergedError, EngineMissingError, ImportError, ValueError, TypeError, OSError,
+    WorkerLostError,
 )  # fmt: skip

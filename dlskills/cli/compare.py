@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from dlskills import terminal
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_number
+from dlskills.cli.options import wrong_use
+from dlskills.data.mnist import check_subset
 from dlskills.diagnostics.compare import Way, compare
 from dlskills.formulas.engines import engine as in_use
 from dlskills.optimizers import make_optimizer
@@ -45,9 +47,11 @@ def compare_command(
     Both start from the same weights and see the same batches and masks. Exit status 1 if a
     difference is above the tolerance.
     """
-    _check(device, dtype, engine)
-    make_optimizer(optimizer)
-    check_number("dropout", dropout, at_least=0, below=1)
+    with wrong_use():
+        _check(device, dtype, engine)
+        make_optimizer(optimizer)
+        check_number("dropout", dropout, at_least=0, below=1)
+        check_subset(subset)
     left, right = _ways(device=device, dtype=dtype, engine=engine)
     with Progress(steps, "compare") as progress:
         result = compare(
@@ -55,21 +59,17 @@ def compare_command(
             use_batchnorm=batchnorm, dropout_ratio=dropout, seed=seed, subset=subset,
             on_step=progress.advance,
         )  # fmt: skip
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(escape(f"compared ({left}) with ({right})"))
+    console = terminal.console()
+    console.print(f"compared ({left}) with ({right})", soft_wrap=True)
     if result.first is not None:
-        console.print(
-            f"[yellow]they differ[/] by more than {tolerance:g} ulp, first at "
-            f"{escape(str(result.first))}"
-        )
+        found = f" by more than {tolerance:g} ulp, first at {result.first}"
+        console.print(Text("they differ", "yellow").append(found, ""), soft_wrap=True)
         raise typer.Exit(1)
     exactly = result.largest.ulp == 0
-    console.print(
-        f"[green]they agree[/] {'bit for bit' if exactly else f'to {tolerance:g} ulp'} over "
-        f"{result.steps} steps"
-    )
+    found = f" {'bit for bit' if exactly else f'to {tolerance:g} ulp'} over {result.steps} steps"
+    console.print(Text("they agree", "green").append(found, ""), soft_wrap=True)
     if not exactly:
-        console.print(f"the largest difference is at {escape(str(result.largest))}")
+        console.print(f"the largest difference is at {result.largest}", soft_wrap=True)
 
 
 def _check(devices: list[str] | None, dtypes: list[str] | None, engines: list[str] | None) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 import dlskills
+from dlskills import terminal
 from dlskills.arrays.backend import get_backend
 from dlskills.arrays.cuda import DeviceError
+from dlskills.cli.options import wrong_use
+from dlskills.cli.tables import show_table
+from dlskills.data.idx import DataError
 from dlskills.data.mnist_files import SAMPLE_FOLDER, find_full
 from dlskills.diagnostics.device_check import check_device
 from dlskills.optimizers import ENGINES
@@ -28,32 +31,41 @@ def info(
 ) -> None:
     """Show versions, devices, engines and the data found; or examine one device."""
     if device is not None:
-        _examine(device)
+        with wrong_use():
+            _examine(device)
         return
-    table = Table(show_header=False)
-    table.add_row("dlskills", dlskills.__version__)
-    table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
+    show_table(terminal.console(), ["what", "found"], list(_found()), prose=[1], header=False)
+
+
+def _found() -> Iterator[tuple[str, str]]:
+    yield "dlskills", dlskills.__version__
+    yield "Python", f"{platform.python_version()} on {platform.platform()}"
     for package in ("numpy", "array-api-compat", "numba", "cupy", "torch"):
-        table.add_row(package, _version(package))
+        yield package, _version(package)
     for name in ("cpu", "cuda"):
         try:
-            table.add_row(f"device {name}", str(get_backend(name)))
+            yield f"device {name}", str(get_backend(name))
         except DeviceError as error:
-            table.add_row(f"device {name}", escape(f"not available: {error}"))
+            yield f"device {name}", f"not available: {error}"
     for name, engine in ENGINES.items():
         reason = engine.missing()
-        table.add_row(f"engine {name}", escape(f"not available: {reason}") if reason else "ready")
-    table.add_row("MNIST, sample", escape(str(SAMPLE_FOLDER)))
-    full = find_full() or "not here: downloaded when first asked for"
-    table.add_row("MNIST, full", escape(str(full)))
-    Console().print(table)
+        yield f"engine {name}", f"not available: {reason}" if reason else "ready"
+    yield "MNIST, sample", str(SAMPLE_FOLDER)
+    yield "MNIST, full", _full()
+
+
+def _full() -> str:
+    try:
+        return str(find_full() or "not here: downloaded when first asked for")
+    except (OSError, DataError) as error:
+        return f"not available: {error}"
 
 
 def _examine(device: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
     for what, found in check_device(device):
-        console.print(f"[green]ok[/]  {what}: {escape(found)}")
-    console.print(f"device {escape(repr(device))} works")
+        console.print(Text("ok", "green").append(f"  {what}: {found}", ""), soft_wrap=True)
+    console.print(f"device {device!r} works", soft_wrap=True)
 
 
 def _version(package: str) -> str:

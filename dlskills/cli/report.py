@@ -7,19 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from dlskills.cli.run import (
-    Device,
-    Fresh,
-    Jobs,
-    Out,
-    Quick,
-    Seed,
-    Subset,
-    compute,
-)
+from dlskills import terminal
+from dlskills.cli.options import Device, Fresh, Jobs, Out, Quick, Seed, Subset, wrong_use
+from dlskills.cli.run import compute
+from dlskills.cli.verdicts import show_indication
 from dlskills.experiments import EXPERIMENTS, Settings
 from dlskills.experiments.claims import ENOUGH
 from dlskills.report import LANGUAGES, write_report
@@ -50,22 +42,19 @@ def report(
     fresh: Fresh = False,
 ) -> None:
     """Run every experiment, and write OUT/report.html: figures, numbers, claims and verdicts."""
-    settings = Settings(seed, device, subset)
+    with wrong_use():
+        settings = Settings(seed, device, subset)
     if seeds is None:
         seeds = 1 if quick else 5  # a quick run's verdicts mean nothing, however many there are
     records = compute(list(EXPERIMENTS), out, settings, seeds, quick, jobs, fresh)
     languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
     path = out / "report.html"
     verdicts = write_report(records, path, languages=languages, verbose=True)
-    console = Console()
+    console = terminal.console()
     confirmed = sum(verdict.confirmed for verdict in verdicts)
-    console.print(f"{confirmed} of {len(verdicts)} claims confirmed", highlight=False)
+    console.print(f"{confirmed} of {len(verdicts)} claims confirmed")
     if quick:
         console.print("A quick run: too short for its verdicts to mean anything.")
     elif seeds < ENOUGH:
-        console.print(
-            f"Of {seeds} seed{'s' * (seeds > 1)}: an indication; --seeds {ENOUGH} or more judge on "
-            "the median.",
-            highlight=False,
-        )
-    console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
+        show_indication(console, seeds)
+    console.print(f"wrote {path}", soft_wrap=True)

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import inspect
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from dlskills.experiments import EXPERIMENTS, Settings, Verdict, write_results
+from dlskills import terminal
+from dlskills.cli.options import (
+    Device,
+    Fresh,
+    Jobs,
+    Out,
+    Quick,
+    Seed,
+    Seeds,
+    Subset,
+    told,
+    wrong_use,
+)
+from dlskills.cli.resume import resumable
+from dlskills.cli.tables import show_table
+from dlskills.cli.verdicts import show_verdicts
+from dlskills.experiments import EXPERIMENTS, Settings, write_results
 from dlskills.experiments import run as run_experiments
-from dlskills.experiments.claims import ENOUGH
-from dlskills.experiments.runner import Record, changed_options, options_of
+from dlskills.experiments.runner import Record, options_of
+from dlskills.files import check_folder
 from dlskills.processes import cores
-
-Out = Annotated[Path, typer.Option(help="Folder for the figures and numbers.", file_okay=False)]
-Device = Annotated[str, typer.Option(help="cpu (NumPy), or cuda or cuda:N (CuPy).")]
-Seed = Annotated[int, typer.Option(help="Of initial values, batches and masks.", min=0)]
-Seeds = Annotated[
-    int, typer.Option(help="Runs: with --seed, with the seed after it, and so on.", min=1)
-]
-Subset = Annotated[
-    str, typer.Option(help="Of MNIST: sample (bundled, 10,000 + 10,000 digits) or full.")
-]
-Quick = Annotated[bool, typer.Option("--quick", help="Shortened: to see that it runs.")]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        help="Processes that share the runs, and parts of them.",
-        min=1,
-        show_default="one a core, 1 on cuda",
-    ),
-]
-Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Compute anew what an earlier run left in OUT/cache.")
-]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,7 +52,8 @@ def _run(
     fresh: bool = False,
     **options: Any,
 ) -> None:
-    settings = Settings(seed, device, subset)
+    with wrong_use():
+        settings = Settings(seed, device, subset)
     options = {name: value for name, value in options.items() if value is not None}
     records = compute(names, out, settings, seeds, quick, jobs, fresh, **options)
     for name in names:
@@ -79,32 +70,19 @@ def compute(
     fresh: bool,
     **options: Any,
 ) -> dict[str, list[Record]]:
-    """Run experiments, with OUT/cache to take earlier runs from unless they shall be fresh."""
+    """Run experiments, or take them from OUT/cache unless they have to be fresh."""
     cache = out / "cache"
-    check_folder(out)  # before the work: a bad one shows at once
+    check_folder(out)  # before the work
     if cache.exists():
         check_folder(cache)
     before = set(cache.glob("*.json"))
     if jobs is None:  # processes would share a GPU's memory, and gain little
         jobs = 1 if settings.device.startswith("cuda") else cores()
-    with resumable(lambda: _kept(cache, before), fresh=fresh):
+    with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
         return run_experiments(
             names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache,
             fresh=fresh,
         )  # fmt: skip
-
-
-def check_folder(folder: Path) -> None:
-    """Make a folder, and refuse one that can't be written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"nothing can be written to the folder {str(folder)!r}: {error.strerror or error}; "
-            "give another as --out"
-        ) from error
 
 
 def _kept(cache: Path, before: set[Path]) -> str:
@@ -112,94 +90,21 @@ def _kept(cache: Path, before: set[Path]) -> str:
     return f"{count} run{'s' * (count > 1)}, or parts of some, were finished and kept" * (count > 0)
 
 
-@contextlib.contextmanager
-def resumable(kept: Callable[[], str], fresh: bool = False) -> Iterator[None]:
-    """Say, where the work is interrupted, what of it is kept, and how to go on.
-
-    Parameters
-    ----------
-    kept : callable
-        Gives that in words; none if it is nothing.
-    fresh : bool, default False
-        Whether the same command would do it all again.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        words = kept()
-        if words and fresh:
-            then = "begins anew; without --fresh it takes what is kept, earlier runs, too"
-        else:
-            then = "goes on from there" if words else "begins anew"
-        Console(stderr=True).print(
-            f"interrupted; {words or 'nothing was finished yet'}: the same command {then}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        raise typer.Exit(130) from None
-
-
-def told(context: typer.Context, names: Iterable[str]) -> list[str]:
-    """Which of some options the command line has, as it may have them."""
-    return [
-        f"--{name}" if context.params[name] is True else f"--{name} {context.params[name]}"
-        for name in names
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
-
-
 def _show(records: Sequence[Record], out: Path) -> None:
     verdicts, paths = write_results(records, out)
     experiment = EXPERIMENTS[records[0].experiment]
-    console = Console()
+    console = terminal.console()
     if records[0].quick:
         console.print("A quick run: too short for its verdicts to mean anything.")
     columns, rows = experiment.table(records[0].numbers)
     title = str(experiment.TITLE)
-    table = Table(*columns, title=f"{title} (seed {records[0].settings.seed})"
-                  if len(records) > 1 else title)  # fmt: skip
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    if len(records) > 1:
+        title += f" (seed {records[0].settings.seed})"
+    show_table(console, columns, rows, title=title)
     if verdicts:
-        show_verdicts(console, verdicts, records)
+        show_verdicts(verdicts, records)
     for path in paths:
-        console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
-
-
-def show_verdicts(console: Console, verdicts: Sequence[Verdict], records: Sequence[Record]) -> None:
-    """Print what the tutorial says, whether it was seen, and the numbers."""
-    table = Table("what the tutorial says", "measured", "verdict", show_lines=True)
-    remarks: list[str] = []
-    for verdict in verdicts:
-        measured = "\n".join(
-            f"{measured.check.what}: {measured} [expected {measured.check.bounds}]"
-            for measured in verdict.measured
-        )
-        word = {
-            "confirmed": "[green]confirmed[/]",
-            "not confirmed": "[yellow]not confirmed[/]",
-            "not judged": "[dim]not judged[/]",
-        }[verdict.word]
-        says = str(verdict.claim.says)
-        if verdict.claim.remark is not None:
-            remarks.append(str(verdict.claim.remark))
-            says += f" ({len(remarks)})"
-        table.add_row(escape(says), escape(measured), word)
-    console.print(table)
-    for number, remark in enumerate(remarks, 1):
-        console.print(f"({number}) {escape(remark)}", highlight=False)
-    if any(verdict.word == "not judged" for verdict in verdicts):
-        console.print("Not judged: numbers that it takes are not in this run, or not finite.")
-    if records[0].quick:
-        return
-    if changed := changed_options(records[0]):
-        console.print(f"With other {', '.join(changed)} than the tutorial's: verdicts on that.")
-    if EXPERIMENTS[records[0].experiment].RANDOM and len(records) < ENOUGH:
-        console.print(
-            f"Of {len(records)} seed{'s' * (len(records) > 1)}: an indication; --seeds {ENOUGH} "
-            "or more judge on the median.",
-            highlight=False,
-        )
+        console.print(f"wrote {path}", soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -231,15 +136,27 @@ def run_all(
 
 
 def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
-    """The function behind ``dlskills run NAME``: common options, and the experiment's own."""
+    """Return the function behind ``dlskills run NAME``: common options and the experiment's own."""
+    useless = _useless(experiment)
 
-    def command(**options: Any) -> None:
+    def command(context: typer.Context, **options: Any) -> None:
+        if given := told(context, useless):
+            reasons = dict.fromkeys(useless[option.split()[0][2:]] for option in given)
+            verb = "means" if len(given) == 1 else "mean"
+            raise typer.BadParameter(
+                f"{' and '.join(given)} {verb} nothing for {name}, {' and '.join(reasons)}"
+            )
         _run([name], **options)
 
-    common = inspect.signature(_common, eval_str=True).parameters.values()
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    hidden = {*useless, *(() if experiment.QUICK else ("quick",))}
+    common = [
+        _hidden(parameter) if parameter.name in hidden else parameter
+        for parameter in inspect.signature(_common, eval_str=True).parameters.values()
+    ]
     own = [
         parameter.replace(
-            default=None,  # not given: the page's, or with --quick the shortened one
+            default=None,  # not given: the tutorial's, or with --quick the shortened one
             annotation=Annotated[
                 type(parameter.default) | None,
                 typer.Option(help=experiment.OPTIONS[option], show_default=str(parameter.default)),
@@ -248,10 +165,30 @@ def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
         for option, parameter in options_of(experiment).items()
         if option in experiment.OPTIONS
     ]
-    command.__signature__ = inspect.Signature([*common, *own])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([context, *common, *own])  # type: ignore[attr-defined]
     stop = "" if experiment.TITLE.en.endswith("?") else "."
     command.__doc__ = f"{experiment.TITLE}{stop}\n\n{experiment.ABOUT}"
     return command
+
+
+def _useless(experiment: ModuleType) -> dict[str, str]:
+    """Return the common options that mean nothing for an experiment, and why."""
+    useless: dict[str, str] = {}
+    if not experiment.RANDOM:
+        useless |= dict.fromkeys(("seed", "seeds"), "in which nothing is random")
+        if not hasattr(experiment, "SPLIT"):
+            useless["jobs"] = "which is a single run"
+    if "data" not in getattr(experiment, "USES", ("data",)):
+        useless["subset"] = "which uses no MNIST data"
+    return useless
+
+
+def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return an option that the help leaves out."""
+    kind, option = get_args(parameter.annotation)
+    option = copy.copy(option)
+    option.hidden = True
+    return parameter.replace(annotation=Annotated[kind, option])
 
 
 def _common(
@@ -265,7 +202,7 @@ def _common(
     jobs: Jobs = None,
     fresh: Fresh = False,
 ) -> None:
-    """What every experiment's command takes."""
+    """Hold the options that every experiment's command has."""
 
 
 for _name, _experiment in EXPERIMENTS.items():

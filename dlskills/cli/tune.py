@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from dlskills.cli.run import Device, Out, Subset, check_folder, resumable, told
+from dlskills import terminal
+from dlskills.arrays.backend import get_backend
+from dlskills.checks import check_choice
+from dlskills.cli.options import Device, Out, Subset, told, wrong_use
+from dlskills.cli.resume import resumable
+from dlskills.cli.tables import show_table
 from dlskills.experiments import Settings
 from dlskills.experiments.trials import best
+from dlskills.files import check_folder
 from dlskills.plotting import save_figure
-from dlskills.tuning import PageTask, plot_study, search
+from dlskills.tuning import PRUNERS, SAMPLERS, PageTask, load_objective, plot_study, search
 from dlskills.tuning.figures import completed
 from dlskills.tuning.places import counts, errors
 from dlskills.tuning.search import check_optuna
@@ -100,7 +103,14 @@ def tune(
         )
     if not study.strip():
         raise typer.BadParameter(f"--study must be a name, got {study!r}")
-    task = PageTask(Settings(seed, device, subset), epochs) if objective is None else objective
+    with wrong_use():
+        check_choice("sampler", sampler, SAMPLERS)
+        check_choice("pruner", pruner, PRUNERS)
+        task = objective or PageTask(Settings(seed, device, subset), epochs)
+        if isinstance(task, str):
+            load_objective(task)
+        else:
+            get_backend(device)
     check_folder(out)
     with resumable(lambda: "what was finished is kept in the study"):
         found = search(
@@ -117,7 +127,7 @@ def tune(
 
 
 def _show(study: optuna.Study, out: Path) -> None:
-    console = Console()
+    console = terminal.console()
     params = {trial.number: trial.params for trial in study.trials}
     ranked = best(completed(study))
     # without what was broken off, or begun twice by processes of the same moment
@@ -126,21 +136,25 @@ def _show(study: optuna.Study, out: Path) -> None:
     if ranked:
         names = sorted({name for trial in ranked for name in params[trial.number]})
         shown = f", the best {BEST} trials" * (len(ranked) > BEST)
-        table = Table("place", "trial", *names, "score", title=f"Study {study.study_name}{shown}")
-        for place, trial in enumerate(ranked[:BEST]):
+        rows = []
+        for place, trial in enumerate(ranked[:BEST], 1):
             values = (params[trial.number].get(name, "") for name in names)
-            texts = (f"{v:.3g}" if isinstance(v, float) else escape(str(v)) for v in values)
-            table.add_row(str(place + 1), str(trial.number), *texts, f"{trial.score:.4g}")
-        console.print(table)
-    console.print(f"{len(states)} trials: {summary}", highlight=False)
+            texts = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in values)
+            rows.append([f"{place}", f"{trial.number}", *texts, f"{trial.score:.4g}"])
+        columns = ["place", "trial", *names, "score"]
+        show_table(
+            console, columns, rows, title=f"Study {study.study_name}{shown}",
+            first_dropped=[0, *reversed(range(2, len(columns) - 1))],
+        )  # fmt: skip
+    console.print(f"{len(states)} trials: {summary}")
     if infinite := states.count("complete") - len(ranked):
         console.print(f"{infinite} of infinite score, left out above and in figures")
     for number, error in list(errors(study).items())[:5]:
-        console.print(f"trial {number} failed: {escape(error)}", soft_wrap=True, highlight=False)
+        console.print(f"trial {number} failed: {error}", soft_wrap=True)
     figures = plot_study(study)
     for name, figure in figures.items():
         for path in save_figure(figure, out, _file_name(name, study)):
-            console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
+            console.print(f"wrote {path}", soft_wrap=True)
     if figures and "tuning-curves" not in figures:
         console.print("no curves: they are of scores that a function gives to trial.report(...)")
     if not ranked:

@@ -1,9 +1,8 @@
 """Downloading MNIST from public mirrors into a cache folder: a whole, checked file or none."""
 
 import contextlib
-import sys
-import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dlskills import terminal
 from dlskills.data.idx import DataError
+from dlskills.files import write_file
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -27,10 +28,25 @@ TIMEOUT = (10.0, 30.0)  # Seconds to connect; seconds without a byte.
 
 
 def cache_folder() -> Path:
-    """Give the folder of this user in which the full set is kept; it need not exist yet."""
+    """Return this user's folder for the full set, which may not exist yet.
+
+    Raises
+    ------
+    DataError
+        This user has no home folder.
+    """
     import pooch
 
-    return Path(pooch.os_cache("dlskills")) / "mnist"
+    try:
+        folder = Path(pooch.os_cache("dlskills"))
+    except RuntimeError:  # of platformdirs; earlier releases return "~/.cache/dlskills"
+        folder = Path("~")
+    if str(folder).startswith("~"):
+        raise DataError(
+            "There is no home folder to keep MNIST in: set HOME, or XDG_CACHE_HOME to a folder "
+            f"that can be written to. {by_hand()}"
+        )
+    return folder / "mnist"
 
 
 def by_hand() -> str:
@@ -48,7 +64,8 @@ def fetch(path: Path, parse: Callable[[bytes, str, str], NDArray[np.uint8]]) -> 
     """Download the file called `path.name` and keep it at `path`.
 
     The mirrors are tried in turn, and then once more. Nothing is written before `parse` has
-    accepted all the bytes, so neither a broken connection nor wrong contents leave a trace.
+    accepted all the bytes, so neither a broken connection nor wrong contents leave a trace. If the
+    file can't be kept, it is used all the same.
 
     Parameters
     ----------
@@ -66,8 +83,12 @@ def fetch(path: Path, parse: Callable[[bytes, str, str], NDArray[np.uint8]]) -> 
     Raises
     ------
     DataError
-        If no mirror gave the file, with what each of them gave, and how to get it by hand;
-        or if the file cannot be written.
+        If no mirror gave the file, with what each of them gave, and how to get it by hand.
+
+    Warns
+    -----
+    UserWarning
+        If the file can't be written and so will be downloaded again next time.
     """
     failures: dict[str, None] = {}  # An ordered set: the second round often fails as the first.
     for attempt in range(ROUNDS):
@@ -99,18 +120,15 @@ def _get(url: str) -> bytes:
 
 
 def _keep(content: bytes, path: Path) -> None:
-    """Write all of a file or none of it: at no time can another process see a part."""
+    """Write a downloaded file, or warn that it will be downloaded again."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            whole = Path(folder) / path.name
-            whole.write_bytes(content)
-            whole.replace(path)
+        write_file(path, content)
     except OSError as error:
-        raise DataError(
-            f"{path} was downloaded but cannot be written ({error}). Make room, or make its "
-            f"folder writable. {by_hand()}"
-        ) from error
+        warnings.warn(
+            f"{path} was downloaded but cannot be written ({error}): it is used now and downloaded "
+            f"again next time. Make room, or make its folder writable. {by_hand()}",
+            stacklevel=6,  # at the line that calls load_mnist
+        )
 
 
 class _PoochBar:
@@ -136,12 +154,11 @@ class _PoochBar:
 @contextlib.contextmanager
 def _progress_bar(title: str) -> Iterator[_PoochBar | Literal[False]]:
     """Give a bar on a terminal; elsewhere False, which is pooch's word for none."""
-    if not (sys.stderr and sys.stderr.isatty()):
+    if not terminal.error_output().isatty():
         yield False
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=terminal.console(stderr=True)) as progress:
         yield _PoochBar(progress, progress.add_task(title, total=None))

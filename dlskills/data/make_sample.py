@@ -8,12 +8,14 @@ gives the same bytes.
 
 import argparse
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlskills.data.mnist_files import SAMPLE, SAMPLE_FOLDER, read_full
+from dlskills.files import write_file
 
 LEVEL = 7  # Of gzip. Level 9 takes nine times as long to save another 0.6 %.
 
@@ -39,14 +41,15 @@ def make_sample(source: Path, target: Path = SAMPLE_FOLDER) -> list[Path]:
         If a source file is missing or is not the original, or if what was cut out does not have
         the checksum that `load_mnist` will ask for.
     """
-    target.mkdir(parents=True, exist_ok=True)
     written = []
     for file, items in zip(SAMPLE, read_full(source), strict=True):
         content = idx_bytes(items[: file.shape[0]])
         file.parse(content, f"The cut-out {file.name}", "Correct SAMPLE in mnist_files.py.")
         path = target / f"{file.name}.gz"
-        with path.open("wb") as raw, gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as packed:
+        raw = io.BytesIO()
+        with gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as packed:
             packed.write(content)
+        write_file(path, raw.getvalue())
         written.append(path)
     return written
 

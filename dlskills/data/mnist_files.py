@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dlskills.data import download
 from dlskills.data.idx import DataError, parse_idx
+from dlskills.files import expanded
 
 SAMPLE_FOLDER = Path(__file__).with_name("sample")
 FOLDER_VARIABLE = "DLSKILLS_DATA_DIR"
@@ -104,7 +105,7 @@ def read_full(data_dir: str | os.PathLike[str] | None) -> list[NDArray[np.uint8]
         folder, origin = Path(variable), f"named by {FOLDER_VARIABLE}"
     else:
         return _read_cache(download.cache_folder())
-    folder = folder.expanduser()
+    folder = expanded(folder, f"the folder {origin},")
     return _read_folder(
         folder,
         f"{folder} ({origin})",
@@ -146,6 +147,12 @@ def _read_cache(cache: Path) -> list[NDArray[np.uint8]]:
 
 
 def find_full() -> Path | None:
-    """Give the folder in which all files of the full set lie, unread, or None."""
-    folder = Path(os.environ.get(FOLDER_VARIABLE) or download.cache_folder()).expanduser()
+    """Return the folder that holds all files of the full set, unread, or None.
+
+    Raises
+    ------
+    OSError, DataError
+        There is no home folder to look in.
+    """
+    folder = expanded(os.environ.get(FOLDER_VARIABLE) or download.cache_folder(), FOLDER_VARIABLE)
     return folder if all(_find(folder, file) for file in FULL) else None

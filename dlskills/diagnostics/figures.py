@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.layers import ACTIVATIONS, Sigmoid, Tanh
-from dlskills.plotting import COLORS, new_figure, plot_curves, styled
+from dlskills.plotting import COLORS, new_figure, plain, plot_curves, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def histograms(monitor: Monitor) -> Figure:
             _histogram(panel, monitor, step, i, color)
         row[0].set_ylabel(f"step {step}\nshare of values", fontsize=10)
     for panel, i in zip(axes[-1], shown, strict=True):
-        panel.set_xlabel(monitor.layers[i], fontsize=10)
+        panel.set_xlabel(plain(monitor.layers[i]), fontsize=10)
     figure.suptitle("Activations of each layer")
     return figure
 

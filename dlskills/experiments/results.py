@@ -11,6 +11,7 @@ from typing import Any
 
 from dlskills.experiments.claims import Verdict, judge
 from dlskills.experiments.runner import Record
+from dlskills.files import expanded, write_file
 from dlskills.plotting import mark, save_figure
 
 QUICK = "quick run: too short to show what the tutorial shows"
@@ -24,7 +25,7 @@ def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict
     records : sequence of Record
         Of one experiment. The figures are those of the first.
     folder : pathlib.Path
-        Made if it is not there.
+        Made if it is missing.
 
     Returns
     -------
@@ -35,7 +36,7 @@ def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict
 
     first = records[0]
     experiment = EXPERIMENTS[first.experiment]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = expanded(folder)
     verdicts = judge(experiment.CLAIMS, [record.numbers for record in records])
     paths = []
     for name, figure in experiment.plot(first.numbers).items():
@@ -50,10 +51,8 @@ def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict
         "runs": [_plain(record) for record in records],
     }
     path = folder / f"{first.experiment}.json"
-    path.write_text(
-        json.dumps(_finite(document), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
+    text = json.dumps(_finite(document), indent=1, allow_nan=False, ensure_ascii=False)
+    write_file(path, f"{text}\n")
     return verdicts, [*paths, path]
 
 

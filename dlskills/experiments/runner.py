@@ -11,7 +11,6 @@ import importlib.metadata
 import inspect
 import json
 import platform
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import dlskills
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_count, suggestion
 from dlskills.experiments.settings import Numbers, Settings
+from dlskills.files import write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine
 from dlskills.processes import one_thread, processes
 from dlskills.training.progress import Progress
@@ -187,14 +187,26 @@ def _work(
         for i, own in enumerate(found):
             if None not in own:  # of which all but the whole was there
                 yield _whole(records[i], own, progress)
-        for future in done:
-            i, j = futures[future]
-            found[i][j] = part = future.result()
-            progress.advance()
-            if None in found[i]:
-                _write(cache, part)
-            else:
-                yield _whole(records[i], found[i], progress)
+        try:
+            for future in done:
+                i, j = futures[future]
+                found[i][j] = part = future.result()
+                progress.advance()
+                if None in found[i]:
+                    _write(cache, part)
+                else:
+                    yield _whole(records[i], found[i], progress)
+        except BaseException:
+            for future, (i, j) in futures.items():
+                if found[i][j] is None and len(found[i]) > 1:
+                    _keep(cache, future)
+            raise
+
+
+def _keep(cache: Path | None, future: concurrent.futures.Future[Record]) -> None:
+    """Keep a part that was finished when the work was cut short."""
+    if future.done() and not future.cancelled() and future.exception() is None:
+        _write(cache, future.result())
 
 
 def _whole(record: Record, parts: Sequence[Record | None], progress: Progress) -> Record:
@@ -311,11 +323,8 @@ def _read(folder: Path | None, record: Record) -> Record | None:
 def _write(folder: Path | None, record: Record) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"seconds": record.seconds, "numbers": record.numbers})
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    Path(file.name).replace(_cache_path(folder, record))
+    write_file(_cache_path(folder, record), text)
 
 
 def _forget_parts(folder: Path | None, record: Record) -> None:

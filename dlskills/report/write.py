@@ -17,6 +17,7 @@ from dlskills.experiments.claims import ENOUGH, Measured, Verdict, judge
 from dlskills.experiments.results import QUICK
 from dlskills.experiments.runner import Record
 from dlskills.experiments.text import Text
+from dlskills.files import expanded, write_file
 from dlskills.plotting import mark
 from dlskills.report.chinese import both, with_names
 from dlskills.report.figures import grey_variables, inline_svg, say_texts
@@ -94,7 +95,7 @@ def write_report(
         greys=grey_variables(picture.svg for section in sections for picture in section.pictures),
         versions=_versions(),
     )  # fmt: skip
-    path.write_text(page, encoding="utf-8")
+    write_file(expanded(path), page)
     return verdicts
 
 

@@ -1,23 +1,24 @@
-"""What long work shows while it runs: a bar where a terminal watches, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Any
 
+from dlskills import terminal
+
 
 class Progress:
-    """How far a piece of work is, as a context manager.
+    """A progress display as a context manager.
 
     Parameters
     ----------
     total : int
-        The number of steps.
+        Number of steps.
     what : str
-        What is being done.
+        Name of the work.
     show : bool, default True
-        With False nothing is shown.
+        Whether to show anything.
 
     Examples
     --------
@@ -32,35 +33,38 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
-        if self._show and sys.stdout.isatty():
+        if self._show and terminal.output().isatty():
             from rich import progress
             from rich.console import Group
             from rich.live import Live
             from rich.text import Text
 
+            console = terminal.console()
             self._bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
+                progress.TextColumn("{task.description}", markup=False),
                 progress.BarColumn(),
                 progress.MofNCompleteColumn(),
                 progress.TimeRemainingColumn(),
+                console=console,
             )
             self._bar.add_task(self._what, total=self._total)
             self._note = Text()  # on a line of its own: 80 columns don't hold both
-            self._live = Live(Group(self._bar, self._note), refresh_per_second=10)
+            shown = Group(self._bar, self._note)
+            self._live = Live(shown, console=console, refresh_per_second=10)
             self._live.start()
         return self
 
     def advance(self) -> None:
-        """One step is done."""
+        """Count one more step as done."""
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
 
     def note(self, text: str) -> None:
-        """Say where the work stands: below the bar, or as a line."""
+        """Show a line about the current state: below the bar, or on its own."""
         if self._bar is not None:
             self._note.plain = text
         elif self._show:
-            print(f"{self._what}: {text}", flush=True)
+            terminal.say(f"{self._what}: {text}")
 
     def __exit__(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.experiments.trials import SHOWN, Trial, best, plot_best_curves, plot_rates
-from dlskills.plotting import new_figure, styled
+from dlskills.plotting import new_figure, plain, styled
 from dlskills.tuning.places import counts
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ def completed(study: optuna.Study) -> list[Trial]:
     ]
 
 
+def _label(name: str) -> str:
+    return plain(name.replace("_", " "))
+
+
 def _finite(score: float) -> float:
     return score if math.isfinite(score) else math.nan  # which is not drawn
 
@@ -57,21 +61,21 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
     -------
     dict of str to matplotlib.figure.Figure
         ``tuning-curves``, the best 20 over time, if they reported scores; ``tuning-rates``, the
-        score over each numeric hyperparameter; ``tuning-parallel``, a line a trial through all
-        hyperparameters to its score. Nothing where no trial is complete.
+        score over each numeric hyperparameter; ``tuning-parallel``, one line per trial through
+        all hyperparameters to its score. Empty if no trial is complete.
     """
     trials = completed(study)
     if not trials:
         return {}
     spaces = _spaces(study)
     count = sum(map(counts, study.get_trials(deepcopy=False)))
-    title = f"Study {study.study_name}: {len(trials)} of {count} trials"
+    title = plain(f"Study {study.study_name}: {len(trials)} of {count} trials")
     figures = {}
     if any(trial.curves["score"] for trial in trials):
         figures["tuning-curves"] = plot_best_curves(trials, title, "score", "step")
     names = [name for name in spaces if any(name in trial.params for trial in trials)]
     if names:
-        labels = {name: name.replace("_", " ") for name in names}
+        labels = {name: _label(name) for name in names}
         log = [name for name in names if spaces[name].log]
         figures["tuning-rates"] = plot_rates(trials, title, "score", labels, log)
     if spaces:
@@ -146,11 +150,11 @@ def _plot_parallel(
         )  # fmt: skip
     for x, space in enumerate(spaces.values()):
         for height, text in space.ticks():
-            panel.annotate(text, (x, height), (5, 0), textcoords="offset points", fontsize=9,
+            panel.annotate(plain(text), (x, height), (5, 0), textcoords="offset points", fontsize=9,
                            va="center", bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
         panel.axvline(x, color="#555555", linewidth=1)
     panel.axvline(len(spaces), color="#555555", linewidth=1)
-    panel.set_xticks(range(len(spaces) + 1), [*(n.replace("_", " ") for n in spaces), "score"])
+    panel.set_xticks(range(len(spaces) + 1), [*map(_label, spaces), "score"])
     panel.set(yticks=[], ylim=(-0.04, 1.04), xlim=(-0.1, len(spaces) + 0.05), title=title)
     panel.spines[["left", "bottom"]].set_visible(False)
     panel.grid(visible=False)

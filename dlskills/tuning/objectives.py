@@ -6,6 +6,8 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import io
+import pickle
 import sys
 import zlib
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from dlskills.arrays.backend import Array
 from dlskills.checks import suggestion
 from dlskills.experiments import hyperparameters
 from dlskills.experiments.settings import Settings
+from dlskills.files import expanded
 from dlskills.processes import one_thread
 from dlskills.tuning.places import place_of
 
@@ -103,6 +106,56 @@ def _digest(code: CodeType) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
 
 
+def pickled(objective: Any) -> bytes:
+    """Return an objective as bytes for other processes.
+
+    Raises
+    ------
+    ValueError
+        Other processes can't import it: a lambda, or a function of a notebook.
+    """
+    try:
+        data = pickle.dumps(objective)
+        if not _main_is_a_file():
+            _OutsideMain(io.BytesIO(data)).load()
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise _not_importable(repr(objective), error) from None
+    return data
+
+
+def unpickled(data: bytes) -> Any:
+    """Return the objective that another process pickled."""
+    try:
+        return pickle.loads(data)
+    except (AttributeError, ImportError) as error:  # defined below `if __name__ == "__main__"`
+        raise _not_importable("one that they don't find", error) from None
+
+
+def _not_importable(given: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"several jobs need an objective that other processes can import, got {given} ({error}); "
+        "define it with def in a module, or give jobs=1"
+    )
+
+
+def _main_is_a_file() -> bool:
+    """Return whether other processes can import ``__main__``: not that of a notebook or stdin."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is not None or (
+        file is not None and Path(file).is_file()
+    )
+
+
+class _OutsideMain(pickle.Unpickler):
+    """Refuses what ``__main__`` defines."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__main__":
+            raise AttributeError(f"{name} is defined in a notebook or on standard input")
+        return super().find_class(module, name)
+
+
 def load_objective(name: str) -> Callable[[Any], float]:
     """A function by the name ``module:function`` or ``file.py:function``.
 
@@ -112,6 +165,8 @@ def load_objective(name: str) -> Callable[[Any], float]:
         There is no such module, file or function; the message says which.
     """
     place, colon, function = name.rpartition(":")
+    if place.endswith(".py"):
+        place = str(expanded(place, "the objective's file"))
     if not (colon and place and function):
         raise ValueError(
             f"the objective must be 'module:function' or 'file.py:function', got {name!r}"

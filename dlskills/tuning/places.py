@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import optuna
 
+_OURS = "dlskills.search"
+"""The user attribute that holds our notes: all other names are free for the user's."""
+
 _PLACE, _ERROR, _CALL = "place", "error", "call"
 
 
+def notes(noted: Any) -> dict[str, Any]:
+    """Return our notes on a trial or a study."""
+    found = noted.user_attrs.get(_OURS)
+    return found if isinstance(found, dict) else {}
+
+
+def note(noted: Any, **news: Any) -> None:
+    """Add to our notes on a trial or a study."""
+    noted.set_user_attr(_OURS, notes(noted) | news)
+
+
 def place_of(trial: Any) -> int:
-    """A trial's place, counted from 0; of a study that was not begun here, its number."""
-    return int(trial.user_attrs.get(_PLACE, trial.number))
+    """Return a trial's place, counted from 0; in a study not begun here, its number."""
+    return int(notes(trial).get(_PLACE, trial.number))
 
 
 def taken(study: optuna.Study, trial: Any) -> bool:
@@ -27,20 +41,20 @@ def taken(study: optuna.Study, trial: Any) -> bool:
     one process has begun what another enqueued, the other is given a trial of no place.
     """
     place = place_of(trial)
-    return _PLACE not in trial.user_attrs or any(
+    return _PLACE not in notes(trial) or any(
         other.number < trial.number and place_of(other) == place and (counts(other) or _runs(other))
         for other in study.get_trials(deepcopy=False)
     )
 
 
 def note_error(trial: Any, error: Exception) -> None:
-    """Let a trial that is about to fail count: it would fail again."""
-    trial.set_user_attr(_ERROR, f"{type(error).__name__}: {error}")
+    """Make a trial that is about to fail count: it would fail again."""
+    note(trial, **{_ERROR: f"{type(error).__name__}: {error}"})
 
 
 def note_call(trial: Any, call: str) -> None:
-    """Note whose a trial is that has begun."""
-    trial.set_user_attr(_CALL, call)
+    """Note which call of the search began a trial."""
+    note(trial, **{_CALL: call})
 
 
 def fail_those_of(study: optuna.Study, call: str) -> None:
@@ -48,16 +62,16 @@ def fail_those_of(study: optuna.Study, call: str) -> None:
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(_CALL) == call:
+        if notes(trial).get(_CALL) == call:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def errors(study: optuna.Study) -> dict[int, str]:
-    """Why trials failed, by their numbers."""
+    """Return why trials failed, by their numbers."""
     return {
-        trial.number: trial.user_attrs[_ERROR]
+        trial.number: notes(trial)[_ERROR]
         for trial in study.get_trials(deepcopy=False)
-        if _ERROR in trial.user_attrs
+        if _ERROR in notes(trial)
     }
 
 
@@ -65,7 +79,7 @@ def counts(trial: Any) -> bool:
     """Whether a trial came to an end of its own, be it a bad one."""
     from optuna.trial import TrialState
 
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or _ERROR in trial.user_attrs
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or _ERROR in notes(trial)
 
 
 def finished(study: optuna.Study) -> set[int]:
@@ -88,7 +102,7 @@ def enqueue(study: optuna.Study, place: int) -> None:
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     # there is one already if a process has died between this line and the trial's beginning
     if place not in map(place_of, waiting):
-        study.enqueue_trial({}, user_attrs={_PLACE: place})
+        study.enqueue_trial({}, user_attrs={_OURS: {_PLACE: place}})
 
 
 def _runs(trial: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import pickle
 import secrets
 import time
 from collections.abc import Generator, Sequence
@@ -17,7 +16,8 @@ from dlskills.experiments.settings import Settings
 from dlskills.processes import processes
 from dlskills.training.progress import Progress
 from dlskills.tuning import places
-from dlskills.tuning.objectives import Objective, PageTask
+from dlskills.tuning.errors import OptunaMissingError
+from dlskills.tuning.objectives import Objective, PageTask, pickled
 from dlskills.tuning.storage import url_of
 from dlskills.tuning.worker import Worker, begin, quiet, run_one
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 SAMPLERS = ("random", "tpe")
 PRUNERS = ("median", "none")
 _PATIENCE = 5.0  # seconds until a look at what others do
-
-
-class OptunaMissingError(ImportError):
-    """A search needs Optuna, which is not installed."""
 
 
 def check_optuna() -> None:
@@ -83,14 +79,15 @@ def search(
         Whether trials below the median of the others are given up, from the 11th trial and the
         11th step on.
     storage : str or path, optional
-        A file for SQLite, made if it is not there; or any URL of a database that Optuna takes,
+        A file for SQLite, created if it is missing; or any URL of a database that Optuna takes,
         such as ``"mysql://..."``, for several machines: what one of them does, the others leave
         out, and wait for at the end. With None the study is kept in memory.
     study : str, default "dlskills"
-        Its name in the storage. A name that is there is gone on with.
+        Its name in the storage. An existing study is continued if it was created here, or with
+        the direction "maximize".
     jobs : int, default 1
-        Processes that work on the study, and share the cores. The objective must be importable,
-        and `storage` given.
+        Processes that work on the study, and share the cores. The objective must be importable
+        (not from a notebook), and `storage` given.
     seed : int, default 0
     verbose : bool, default True
         Whether to show progress.
@@ -104,8 +101,11 @@ def search(
     ------
     OptunaMissingError
     ValueError
-        A name is not known, the storage can't be opened, or the study in it is of another
-        objective or seed.
+        A name is not known, or with several jobs the objective can't be imported.
+    StudyError
+        The storage can't be opened, or the study in it has another objective, seed or direction.
+    WorkerLostError
+        One of several processes was killed. Calling again continues the study.
     """
     check_optuna()
     check_count("trials", trials)
@@ -117,7 +117,7 @@ def search(
         raise ValueError("several jobs need a storage to share; give storage= a file name")
     task = PageTask(Settings(seed)) if objective is None else objective
     if jobs > 1:
-        _check_importable(task)
+        pickled(task)  # refused before the study is made
     if isinstance(task, PageTask):
         task.prepare()
     with quiet():
@@ -159,24 +159,16 @@ def _do(worker: Worker, trials: int, jobs: int, progress: Progress) -> None:
             time.sleep(_PATIENCE)
 
 
-def _check_importable(objective: Objective | str) -> None:
-    try:
-        pickle.dumps(objective)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"several jobs need an objective that other processes can import, got {objective!r} "
-            f"({error}); define it with def in a module, or give jobs=1"
-        ) from None
-
-
 def _run(worker: Worker, free: Sequence[int], jobs: int) -> Generator[int]:
-    """The places whose trial was done here, as they end."""
+    """Yield the places whose trial was done here, as they end."""
     if jobs == 1:
         for place in free:
             if worker.run_one(place):
                 yield place
         return
-    with processes(min(jobs, len(free)), begin, worker.told) as pool:
+    objective, *others = worker.told
+    told = (pickled(objective), *others)
+    with processes(min(jobs, len(free)), begin, told) as pool:
         futures = {pool.submit(run_one, place): place for place in free}
         for future in concurrent.futures.as_completed(futures):
             if future.result():

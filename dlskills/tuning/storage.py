@@ -9,28 +9,46 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dlskills.files import check_folder, expanded
+from dlskills.tuning.errors import StudyError
+
 _PULSE = 10  # seconds from one heartbeat of a running trial to the next
 _TRIES = 6  # to open a file before its error is believed
 _IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
 
 
 def url_of(storage: str | Path | None) -> str | None:
-    """The URL of a storage, a file's for a name; None for one in memory."""
+    """Return the URL of a storage: that of a file for a name, None for one in memory."""
     if storage is None or str(storage) in _IN_MEMORY:
         return None
     if "://" in str(storage):
         return str(storage)
-    path = Path(storage).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path.as_posix()}"
+    path = expanded(storage, "the storage").absolute()
+    check_folder(path.parent, "--storage")
+    return _url_of_file(path)
+
+
+def _url_of_file(path: Path) -> str:
+    """Return the URL of an SQLite file, whose name may have characters with a meaning in URLs."""
+    from sqlalchemy.engine import URL, make_url
+
+    made = URL.create("sqlite", database=path.as_posix())
+    url = str(made.render_as_string(hide_password=False))
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna calls str.format with it
+    if make_url(url.format()).database != path.as_posix():  # SQLAlchemy before 2.1 quotes nothing
+        raise StudyError(
+            f"the storage {str(path)!r} has characters that SQLAlchemy can't handle; give another "
+            "name, or install SQLAlchemy 2.1"
+        )
+    return url
 
 
 def open_storage(url: str) -> Any:
-    """Optuna's storage at a URL, its tables made if there are none.
+    """Open Optuna's storage at a URL; create its tables if there are none.
 
     Raises
     ------
-    ValueError
+    StudyError
         It can't be opened; the message says why.
     """
     from optuna.storages import RDBStorage
@@ -44,9 +62,9 @@ def open_storage(url: str) -> Any:
         # processes wait for each other's writes rather than fail
         storage = _when_made(lambda: opened({"connect_args": {"timeout": 60}}))
     except (SQLAlchemyError, ImportError, RuntimeError) as error:  # the last: of other versions
-        raise ValueError(
+        raise StudyError(
             f"the storage {_shown(url)!r} can't be opened: {str(error).splitlines()[0]}; give the "
-            "name of a file that is a study's or not there yet, or a database's URL, such as "
+            "name of a file that holds a study or does not exist, or a database's URL, such as "
             "'mysql://user:password@host/name', for which its driver must be installed"
         ) from error
     _lock_what_is_read(storage.engine)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 from dlskills.tuning import places
-from dlskills.tuning.objectives import Objective, load_objective, name_of
+from dlskills.tuning.errors import StudyError
+from dlskills.tuning.objectives import Objective, load_objective, name_of, unpickled
 from dlskills.tuning.storage import open_storage
 
 
@@ -63,17 +64,30 @@ class Worker:
             pruner=samplers.make_pruner(pruner),
             load_if_exists=True,
         )
+        self._check_direction()
+
+    def _check_direction(self) -> None:
+        """Refuse a study created elsewhere whose best trial is not that of the highest score."""
+        found = [direction.name.lower() for direction in self.study.directions]
+        if found != ["maximize"]:
+            told = found[0] if len(found) == 1 else f"{len(found)} directions ({', '.join(found)})"
+            raise StudyError(
+                f"the study {self.study.study_name!r} was created with {told}, but a search here "
+                'needs "maximize"; give another name for the study (study=..., --study ...), and '
+                "an objective whose higher score is better"
+            )
 
     def check_same(self) -> None:
-        """Refuse to mix what cannot be compared; note what a new study is of."""
+        """Refuse to mix what cannot be compared; note the objective and seed of a new study."""
+        known = places.notes(self.study)
         for key, value in self._about.items():
-            known = self.study.user_attrs.get(key, value)
-            if known != value:
-                raise ValueError(
-                    f"the study {self.study.study_name!r} is of {key} {known!r}, not {value!r}; "
-                    "give that, or another name for the study (study=..., --study ...)"
+            if known.get(key, value) != value:
+                raise StudyError(
+                    f"the study {self.study.study_name!r} is of {key} {known[key]!r}, not "
+                    f"{value!r}; give that, or another name for the study (study=..., --study ...)"
                 )
-            self.study.set_user_attr(key, value)
+        if known != self._about:
+            places.note(self.study, **self._about)
 
     def left(self, trials: int) -> list[int]:
         """The places among so many whose trial has not come to its end."""
@@ -163,12 +177,12 @@ _worker: Worker
 _silence: contextlib.AbstractContextManager[None]
 
 
-def begin(*told: Any) -> None:
+def begin(objective: bytes, *told: Any) -> None:
     """Make this process's worker."""
     global _worker, _silence
     _silence = quiet()
     _silence.__enter__()  # for as long as the process lives
-    _worker = Worker(*told)
+    _worker = Worker(unpickled(objective), *told)
 
 
 def run_one(place: int) -> bool:

@@ -8,15 +8,19 @@ import functools
 import gzip
 import http.server
 import io
+import os
 import re
 import shutil
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pooch
 import pytest
+from typer.testing import CliRunner
 
+from dlskills import cli
 from dlskills.data import download, load_mnist, mnist_files
 from dlskills.data.idx import DataError
 
@@ -227,8 +231,67 @@ def test_a_damaged_file_that_cannot_be_replaced_is_not_used(cache, mirror, use):
 def test_a_cache_that_cannot_be_written_is_named(cache, mirror, use):
     cache.parent.write_text("a file where the folder should be")
     use(mirror())
-    with pytest.raises(DataError, match=r"was downloaded but cannot be written .*DLSKILLS_DATA"):
+    pattern = r"was downloaded but cannot be written .*DLSKILLS_DATA"
+    with pytest.warns(UserWarning, match=pattern) as warned:
+        assert labels_of(load_mnist()) == MNIST
+    assert {warning.filename for warning in warned} == {__file__}
+    named = [str(warning.message).split(" was downloaded")[0] for warning in warned]
+    assert sorted(named) == [str(cache / name) for name in NAMES]
+
+
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+def test_a_download_is_not_wasted_when_the_disk_is_full(cache, mirror, use, monkeypatch, fails):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    server = mirror()
+    use(server)
+    target = os if fails == "fsync" else Path
+    monkeypatch.setattr(target, fails, full)
+    with pytest.warns(UserWarning, match="No space left on device.*used now and downloaded again"):
+        assert labels_of(load_mnist()) == MNIST
+    assert sorted(server.requests) == NAMES  # once each
+    assert names_in(cache) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no umask")
+def test_cached_files_have_the_umasks_mode(cache, mirror, use):
+    use(mirror())
+    before = os.umask(0o022)
+    try:
         load_mnist()
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in cache.iterdir()} == {0o644}
+
+
+@pytest.fixture
+def homeless(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CACHE_HOME", "DLSKILLS_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds its cache otherwise")
+def test_without_a_home_folder_an_error_says_what_to_do(homeless, tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="no home folder to keep MNIST in: set HOME, or XDG_CACHE"):
+        load_mnist()
+    with pytest.raises(DataError, match="no home folder"):
+        mnist_files.find_full()
+    for subset in ({"data_dir": "~/mnist"}, {}):
+        monkeypatch.setenv("DLSKILLS_DATA_DIR", "~/other")
+        with pytest.raises(OSError, match="begins with a home folder that can't be found"):
+            load_mnist(**subset)
+    assert labels_of(load_mnist(subset="sample")) == MNIST
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds its cache otherwise")
+def test_info_works_without_a_home_folder(homeless):
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["info"])
+    assert result.exit_code == 0
+    assert "not available: There is no home folder to keep MNIST in" in result.output
 
 
 class Terminal(io.StringIO):

@@ -11,6 +11,7 @@ import dlskills
 from dlskills import experiments
 from dlskills.experiments import EXPERIMENTS, Record, Settings, runner
 from dlskills.formulas.engines import forced_engine
+from dlskills.processes import WorkerLostError
 
 QUIET = Settings(verbose=False)
 
@@ -217,6 +218,26 @@ def test_what_was_finished_of_a_run_is_kept_until_it_is_whole(fake, in_threads, 
     assert len(again) < 3
     (path,) = tmp_path.iterdir()  # the whole
     assert json.loads(path.read_text())["numbers"] == records[0].numbers
+
+
+def test_parts_that_are_finished_when_another_fails_are_kept(fake, monkeypatch, tmp_path):
+    def failure_first(futures):
+        concurrent.futures.wait(futures)
+        return sorted(futures, key=lambda future: future.exception() is None)
+
+    monkeypatch.setattr(runner, "processes", concurrent.futures.ThreadPoolExecutor)
+    monkeypatch.setattr(concurrent.futures, "as_completed", failure_first)
+    fake.SPLIT, work = "scales", fake.run
+
+    def killed(settings, *, steps=9, scales=(1, 2, 3)):
+        if scales == [3]:
+            raise WorkerLostError("worker 1 of 2 was killed")
+        return work(settings, steps=steps, scales=scales)
+
+    fake.run = killed
+    with pytest.raises(WorkerLostError):
+        experiments.run(["fake"], QUIET, jobs=2, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, tmp_path):

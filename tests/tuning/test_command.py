@@ -50,7 +50,7 @@ def test_an_own_function_is_searched_shown_and_gone_on_with(own_file, tmp_path):
     out = tmp_path / "out"
     text = invoke(f"{own_file}:score", "--trials", 3, "--study", "mine", "--out", out)
     assert "3 trials: 3 complete" in text
-    assert re.search(r"│ 1 +│ \d +│ [\d.e-]+ +│ -[\d.e-]+ +│", text)
+    assert re.search(r"\n1 +\d +[\d.e-]+ +-[\d.e-]+ *\n", text)
     names = {path.name for path in out.iterdir()}
     assert names == {"tuning.db", *(f"tuning-mine-{name}.{kind}" for name in ("rates", "parallel")
                                     for kind in ("png", "svg"))}  # fmt: skip

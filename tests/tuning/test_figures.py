@@ -124,3 +124,18 @@ def test_ranges_may_change_from_trial_to_trial(log):
     heights = [line.get_ydata()[0] for line in panel.get_lines()[:4]]
     assert all(0 <= height <= 1 for height in heights)
     assert {text.get_text() for text in panel.texts} == {"1e-06", "1"}
+
+
+def test_names_and_choices_with_dollars_are_text(tmp_path):
+    def costs(trial):
+        trial.suggest_categorical("budget_$", ["$5 to $9", r"$\bad$"])
+        return trial.suggest_float("lr $x$", 0, 1)
+
+    found = search(costs, trials=4, storage=None, study="$un$ed", verbose=False)
+    figures = plot_study(found)
+    for name, figure in figures.items():
+        _, svg = save_figure(figure, tmp_path, name)
+        text = svg.read_text(encoding="utf-8")
+        assert ">Study $un$ed: 4 of 4 trials<" in text
+        assert ">lr $x$<" in text
+    assert all(f">{words}<" in text for words in ("$5 to $9", r"$\bad$", "budget $"))

@@ -1,0 +1,119 @@
+"""Tables that stay legible in narrow terminals, and plain where no terminal reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PROSE = 12
+"""Minimum width of a column of sentences."""
+
+
+def show_table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    title: str | None = None,
+    prose: Collection[int] = (),
+    first_dropped: Sequence[int] = (),
+    header: bool = True,
+    lines: bool = False,
+) -> None:
+    """Print a table whose cells are never cut.
+
+    Where it is too wide, headings and prose are wrapped; if that isn't enough, whole columns are
+    left out and named below the table.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Boxes are drawn only in a terminal.
+    columns : sequence of str
+        Headings.
+    rows : sequence of sequence of str or rich.text.Text
+    title : str, optional
+    prose : collection of int
+        Indices of columns whose cells may be wrapped.
+    first_dropped : sequence of int
+        Indices of columns in the order in which they are left out, before all others: those go
+        from the right, except for the first two columns.
+    header : bool, default True
+        Whether the headings are shown.
+    lines : bool, default False
+        Whether a line is drawn between rows.
+    """
+    boxed = console.is_terminal
+    heads = columns if header else [""] * len(columns)
+    others = [i for i in reversed(range(2, len(columns))) if i not in first_dropped]
+    order = [*first_dropped, *others]
+    shown, widths = _fit(heads, rows, prose, order, console.width, frame=boxed)
+    look: dict[str, Any] = {} if boxed else {"box": None, "padding": (0, 2, 0, 0)}
+    table = Table(
+        title=title if boxed else None, show_header=header, show_lines=lines and boxed,
+        pad_edge=boxed, **look,
+    )  # fmt: skip
+    for i in shown:
+        table.add_column(heads[i], width=widths[i], overflow="fold")
+    for row in rows:
+        table.add_row(*(row[i] for i in shown))
+    if title and not boxed:
+        console.print(title)
+    console.print(table)
+    if left_out := [columns[i] for i in range(len(columns)) if i not in shown]:
+        console.print(f"Left out at {console.width} columns: {', '.join(left_out)}.")
+
+
+def _fit(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    prose: Collection[int],
+    order: Sequence[int],
+    width: int,
+    *,
+    frame: bool,
+) -> tuple[list[int], dict[int, int]]:
+    """Return the columns to show and the width of each."""
+    cells = {i: max((_width(row[i]) for row in rows), default=0) for i in range(len(heads))}
+    whole = {i: max(cells[i], cell_len(head)) for i, head in enumerate(heads)}
+    words = {i: max(map(cell_len, re.split(r"\s", head))) for i, head in enumerate(heads)}
+    least = {
+        i: min(whole[i], max(PROSE, words[i])) if i in prose else max(cells[i], words[i])
+        for i in whole
+    }
+    shown = list(whole)
+    for i in order:
+        if len(shown) <= 2 or sum(least[j] for j in shown) <= _room(width, len(shown), frame):
+            break
+        shown.remove(i)
+    room = _room(width, len(shown), frame)
+    widths = {i: least[i] for i in shown}
+    if (excess := sum(widths.values()) - room) > 0:  # two columns, in a very narrow terminal
+        widest = max(widths, key=widths.__getitem__)
+        widths[widest] = max(widths[widest] - excess, 1)
+    left = max(room - sum(widths.values()), 0)
+    missing = {i: whole[i] - least[i] for i in shown}
+    # headings in one piece first, then prose in fair shares
+    growing = sorted(shown, key=lambda i: (i in prose, missing[i]))
+    for count, i in enumerate(growing):
+        share = left // (len(growing) - count) if i in prose else left
+        more = min(share, missing[i])
+        widths[i] += more
+        left -= more
+    return shown, widths
+
+
+def _room(width: int, columns: int, frame: bool) -> int:
+    """Return the characters left for cells beside borders and padding."""
+    return width - (3 * columns + 1 if frame else 2 * columns)
+
+
+def _width(cell: Any) -> int:
+    return max(map(cell_len, str(cell).split("\n")))

@@ -1,0 +1,70 @@
+"""Verdicts on an experiment's claims, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from dlskills import terminal
+from dlskills.cli.tables import show_table
+from dlskills.experiments import EXPERIMENTS, Verdict
+from dlskills.experiments.claims import ENOUGH
+from dlskills.experiments.runner import Record, changed_options
+
+STYLES = {"confirmed": "green", "not confirmed": "yellow", "not judged": "dim"}
+NARROW = 60
+"""Columns below which a list replaces the table."""
+
+
+def show_verdicts(verdicts: Sequence[Verdict], records: Sequence[Record]) -> None:
+    """Print what the tutorial says, whether it was observed, and the numbers."""
+    console = terminal.console()
+    remarks: list[str] = []
+    rows: list[tuple[str, str, Text]] = []
+    for verdict in verdicts:
+        says = str(verdict.claim.says)
+        if verdict.claim.remark is not None:
+            remarks.append(str(verdict.claim.remark))
+            says += f" ({len(remarks)})"
+        measured = "\n".join(
+            f"{measured.check.what}: {measured} [expected {measured.check.bounds}]"
+            for measured in verdict.measured
+        )
+        rows.append((says, measured, Text(verdict.word, STYLES[verdict.word])))
+    if console.width < NARROW:
+        _list(console, rows)
+    else:
+        columns = ["what the tutorial says", "measured", "verdict"]
+        show_table(console, columns, rows, prose=(0, 1), lines=True)
+    for number, remark in enumerate(remarks, 1):
+        console.print(f"({number}) {remark}")
+    if any(verdict.word == "not judged" for verdict in verdicts):
+        console.print("Not judged: this run lacks numbers that it takes, or they are not finite.")
+    if not records[0].quick:
+        _show_limits(console, records)
+
+
+def _list(console: Console, rows: Sequence[tuple[str, str, Text]]) -> None:
+    for says, measured, word in rows:
+        console.print(Text.assemble(word, ": ", says))
+        for line in measured.split("\n"):
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def _show_limits(console: Console, records: Sequence[Record]) -> None:
+    """Say what limits the verdicts."""
+    if changed := changed_options(records[0]):
+        console.print(f"With other {', '.join(changed)} than the tutorial's: verdicts on that.")
+    if EXPERIMENTS[records[0].experiment].RANDOM and len(records) < ENOUGH:
+        show_indication(console, len(records))
+
+
+def show_indication(console: Console, seeds: int) -> None:
+    """Say that a few seeds don't settle a claim."""
+    console.print(
+        f"Of {seeds} seed{'s' * (seeds > 1)}: an indication; --seeds {ENOUGH} or more judge on "
+        "the median."
+    )

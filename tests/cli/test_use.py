@@ -1,0 +1,193 @@
+"""How the command is called: by which name, with which options, and its exit status."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from dlskills import cli
+from dlskills.data.idx import DataError
+from dlskills.experiments import EXPERIMENTS
+from dlskills.processes import WorkerLostError
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
+
+
+@pytest.fixture
+def status(monkeypatch, capsys):
+    """Runs a command as the shell would: its exit status and what it says."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["dlskills", *map(str, args)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out + err
+
+    return run
+
+
+def python(*args, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, args)], capture_output=True, text=True, encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["dlskills", "dlskills.cli"])
+def test_the_package_is_a_command(module):
+    done = python("-m", module, "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "optimizer-paths" in done.stdout
+    assert "Usage: dlskills run" in python("-m", module, "run", "-h").stdout
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["run", "symmetry"], ["tune"], ["compare"]])
+def test_h_is_help(command):
+    short, long = (CliRunner().invoke(cli.app, [*command, h]) for h in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.output == long.output
+    assert "Usage: " in short.output
+
+
+def test_completion_can_be_installed(tmp_path, monkeypatch):
+    assert "--install-completion" in CliRunner().invoke(cli.app, ["--help"]).output
+    done = python("-m", "dlskills", "--show-completion", "bash")
+    assert "_DLSKILLS_COMPLETE=complete_bash" in done.stdout
+    done = python(
+        "-m", "dlskills", COMP_WORDS="dlskills run sym", COMP_CWORD="2",
+        _DLSKILLS_COMPLETE="complete_bash",
+    )  # fmt: skip
+    assert done.stdout.split() == ["symmetry"]
+
+
+# Options
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_offers_only_options_that_mean_something(name):
+    out = CliRunner().invoke(cli.app, ["run", name, "--help"]).output
+    module = EXPERIMENTS[name]
+    uses_data = "data" in getattr(module, "USES", ("data", "engine"))
+    assert ("--seed " in out) == ("--seeds" in out) == module.RANDOM
+    assert ("--subset" in out) == uses_data
+    assert ("--quick" in out) == bool(module.QUICK)
+    assert ("--jobs" in out) == (module.RANDOM or hasattr(module, "SPLIT"))
+    assert "--device" in out
+    assert "--fresh" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["optimizer-paths", "--seed", 3],
+         "--seed 3 means nothing for optimizer-paths, in which nothing is random"),
+        (["optimizer-paths", "--seeds", 2, "--jobs", 2],
+         "--seeds 2 and --jobs 2 mean nothing for optimizer-paths, in which nothing is random and "
+         "which is a single run"),
+        (["activation-histograms", "--subset", "full"],
+         "--subset full means nothing for activation-histograms, which uses no MNIST data"),
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused_with_the_reason(status, tmp_path, args, message):
+    code, said = status("run", *args, "--out", tmp_path / "new")
+    assert code == 2
+    assert message in said
+    assert not (tmp_path / "new").exists()
+
+
+def test_hidden_options_of_one_experiment_are_shown_for_others():
+    parameters = inspect.signature(cli.run._common).parameters
+    assert parameters.keys() == {
+        "out", "device", "seed", "seeds", "subset", "quick", "jobs", "fresh",
+    }  # fmt: skip
+    assert "--seed " in CliRunner().invoke(cli.app, ["run", "symmetry", "--help"]).output
+
+
+# Exit status
+
+
+OWN = """
+def score(trial):
+    return [1][trial.suggest_int("n", 3, 3)]
+def wrong(trial):
+    raise ValueError("a mistake of the function")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("run symmetry --subset ful", "subset must be"),
+        ("run symmetry --device gpu", "device must be"),
+        ("run optimizer-mnist --optimizers adm", "optimizer 'adm' is not known"),
+        ("run --all --subset ful", "subset must be"),
+        ("report --device gpu --quick", "device must be"),
+        ("report --subset ful", "subset must be"),
+        ("compare --engine no --engine plain", "engine"),
+        ("compare --optimizer adm --engine plain --engine blocked", "optimizer 'adm'"),
+        ("compare --dropout 1 --engine plain --engine blocked", "dropout must be"),
+        ("compare --subset ful --engine plain --engine blocked", "subset must be"),
+        ("compare", "both ways are the same"),
+        ("info --device gpu", "device must be"),
+        ("tune --sampler grid", "sampler 'grid'"),
+        ("tune --pruner mean", "pruner 'mean'"),
+        ("tune --subset ful", "subset must be"),
+        ("tune --device gpu", "device must be"),
+        ("tune nothing.py:score", "there is no file"),
+        ("tune score", "module:function"),
+        ("tune my.py:scre", "did you mean 'score'"),
+        ("run symmetry --iterations 0", "must be at least 1"),
+        ("nothing", "No such command"),
+        ("list --nothing", "No such option"),
+    ],
+)
+def test_wrong_use_has_status_2(status, tmp_path, monkeypatch, command, message):
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(OWN)
+    code, said = status(*command.split())
+    assert code == 2
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("a damaged file"), 1),
+        (OSError("a full disk"), 1),
+        (WorkerLostError("worker 1 of 2 was killed"), 1),
+        (MemoryError(), 1),
+        (ImportError("no CuPy"), 1),
+    ],
+)
+def test_failures_have_status_1(status, tmp_path, monkeypatch, error, code):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(cli.run, "run_experiments", fail)
+    assert status("run", "symmetry", "--out", tmp_path)[0] == code
+
+
+def test_an_error_of_an_own_function_has_status_1(status, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(OWN)
+    code, said = status("tune", "my.py:wrong", "--trials", 1)
+    assert code == 1
+    assert "error: a mistake of the function\n  in trial 0" in said
+
+
+def test_without_a_home_folder_there_is_no_traceback(status, monkeypatch):
+    def homeless(*args, **options):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cli, "app", homeless)
+    assert status("--install-completion") == (1, "error: there is no home folder; set HOME\n")

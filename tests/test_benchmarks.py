@@ -1,0 +1,184 @@
+"""The benchmarks' command: wrong names, and contenders that fail."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import benchmarks.__main__ as command
+from benchmarks import tasks, turns
+from benchmarks.contenders import CONTENDERS, Contender
+
+TASK = tasks.Update("Adam", "tiny", {"W1": (100,)}, ("first", "second", "third"), steps=1)
+
+
+class FakeWorker:
+    """A contender in this process, which fails in the way of its name's entry in FAULTS."""
+
+    faults: dict = {}  # noqa: RUF012
+    made: list = []  # noqa: RUF012
+
+    def __init__(self, name, device="cpu"):
+        self.name, self.device, self.alive = name, device, True
+        self.made.append(name)
+        self.fault = self.faults.get(name)
+
+    def prepare(self, task):
+        if self.fault == "cannot prepare" and task:
+            raise turns.ContenderError("ValueError: not for me")
+        if not self.alive:
+            raise turns.ContenderError("its process has died")
+
+    def result(self):
+        change = np.ones(5)
+        if self.fault == "other results":
+            change = change * 10
+        return {"change of the parameters": change}
+
+    def run(self, steps, wake=0):
+        if self.fault == "dies":
+            self.alive = False
+            raise turns.ContenderError("its process has died (exit status -9)")
+        return [0.001] * steps
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def bench(monkeypatch, tmp_path, capsys):
+    """Runs the command with fake contenders; its status, output and results."""
+    monkeypatch.setattr(turns, "Worker", FakeWorker)
+    monkeypatch.setattr(turns, "PAUSE", 0)
+    monkeypatch.setattr(FakeWorker, "faults", {})
+    monkeypatch.setattr(FakeWorker, "made", [])
+    second = tasks.Update("SGD", "tiny", TASK.shapes, ("first", "second"), steps=1)
+    for module in (command, tasks):
+        monkeypatch.setattr(module, "TASKS", {t.name: t for t in (TASK, second)})
+    monkeypatch.setattr(command, "CONTENDERS", {
+        name: Contender("ours") for name in ("first", "second", "third", "fourth")
+    })  # fmt: skip
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(command, "SCRATCH", tmp_path / "scratch")
+    monkeypatch.setattr(command.imports, "take_turns", lambda rounds: {})
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *args, "--rounds", "2"])
+        try:
+            command.main()
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        out, err = capsys.readouterr()
+        found = {p: json.loads(p.read_text()) for p in tmp_path.rglob("*.json")}
+        return status, out + err, found
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nosuch"], "no task has 'nosuch' in its name; tasks are: "),
+        (["adm"], "no task has 'adm' in its name; did you mean 'adam'?"),
+        (["adam", "nosuch"], "no task has 'nosuch'"),
+        (["reprt"], "did you mean 'report'?"),
+        (["--contenders", "fourth"], "fourth takes part in none of these tasks"),
+        (["sgd", "--contenders", "first", "third"],
+         "third takes part in none of these tasks; their contenders are: first, second"),
+        (["import", "--contenders", "first"], "none that can be chosen"),
+        (["--contenders", "nobody"], "invalid choice: 'nobody'"),
+    ],
+)  # fmt: skip
+def test_what_takes_part_in_nothing_is_an_error(bench, tmp_path, args, message):
+    earlier = tmp_path / "scratch" / "earlier.json"
+    earlier.parent.mkdir()
+    earlier.write_text("{}")
+    status, said, found = bench(*args)
+    assert status == 2
+    assert message in said
+    assert found == {earlier: {}}
+    assert FakeWorker.made == []
+
+
+def test_without_failures_the_status_is_0(bench):
+    status, _, found = bench()
+    assert status == 0
+    (results,) = found.values()
+    assert list(results["tasks"]) == ["import", "Adam, tiny", "SGD, tiny"]
+    assert list(results["tasks"]["Adam, tiny"]["contenders"]) == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("other results", "second and first do not compute the same"),
+        ("dies", "its process has died (exit status -9)"),
+        ("cannot prepare", "ValueError: not for me"),
+    ],
+)
+def test_a_failure_is_named_and_the_rest_is_measured(bench, fault, message):
+    FakeWorker.faults["second"] = fault
+    status, said, found = bench()
+    assert status == 1
+    assert said.count("second: ") >= 2
+    (results,) = found.values()
+    for task, others in (("Adam, tiny", ["first", "third"]), ("SGD, tiny", ["first"])):
+        assert list(results["tasks"][task]["contenders"]) == others
+        assert message in results["tasks"][task]["failed"]["second"]
+        assert all(len(row["turns"]) == 2 for row in results["tasks"][task]["contenders"].values())
+    assert FakeWorker.made.count("second") == (2 if fault == "dies" else 1)
+
+
+def test_where_all_fail_the_earlier_results_stay(bench, tmp_path):
+    bench("adam")
+    (earlier,) = (tmp_path / "scratch").iterdir()
+    text = earlier.read_text()
+    FakeWorker.faults |= dict.fromkeys(["first", "second", "third"], "dies")
+    status, said, _ = bench("adam")
+    assert status == 1
+    assert "nothing was measured, so nothing is written" in said
+    assert earlier.read_text() == text
+
+
+def test_contenders_that_are_not_installed_leave_the_earlier_results(bench, monkeypatch, tmp_path):
+    missing = Contender("ours", ("no_such_package",))
+    monkeypatch.setitem(command.CONTENDERS, "first", missing)
+    status, said, found = bench("adam", "--contenders", "first")
+    assert status == 1
+    assert "skipped: first, as no_such_package is not installed" in said
+    assert found == {}
+
+
+def test_an_interruption_keeps_what_was_measured(bench, monkeypatch, tmp_path):
+    real = turns.take_turns
+
+    def interrupted(task, *args):
+        if task.name.startswith("SGD"):
+            raise KeyboardInterrupt
+        return real(task, *args)
+
+    monkeypatch.setattr(turns, "take_turns", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench()
+    results = json.loads((tmp_path / "scratch" / "interrupted.json").read_text())
+    assert list(results["tasks"]) == ["import", "Adam, tiny"]
+    assert not (tmp_path / "results").exists()
+
+
+def _dies(at, task):
+    os._exit(7)
+
+
+def test_a_real_worker_that_dies_says_how():
+    with turns.Worker(next(iter(CONTENDERS))) as worker:
+        worker._send(_dies, None)
+        with pytest.raises(turns.ContenderError, match=r"has died \(exit status (7|1)\)"):
+            worker.result()
+        assert not worker.alive
+        with pytest.raises(turns.ContenderError, match="has died"):
+            worker.run(1)
