@@ -54,16 +54,20 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
         if place is None or place.name == "numpy":
             norm = abs(scale) * math.hypot(*map(_norm_on_host, arrays))
             return scale if norm <= max_norm else scale * max_norm / norm
-        one = _one(place)
-        if len(arrays) == 1:
-            return _factor_of(
-                one, arrays[0], max_norm, scale, abs(scale), axis=_all_axes(arrays[0])
-            )
-        sums = [
-            _sum_of_squares(one, grad, axis=_all_axes(grad)) if hasattr(grad, "shape") else grad**2
-            for grad in arrays
-        ]
-        return _factor(functools.reduce(operator.add, sums), max_norm, scale, abs(scale))
+        factor = _on_device(arrays, max_norm, scale, _one(place))
+        dtype = next(sum_dtype(place.xp, g.dtype) for g in arrays if hasattr(g, "dtype"))
+        return place.xp.astype(factor, dtype, copy=False)
+
+
+def _on_device(arrays: list[Any], max_norm: float, scale: float, one: Array) -> Array:
+    if len(arrays) == 1:
+        axes = _all_axes(arrays[0])
+        return _factor_of(one, arrays[0], max_norm, scale, abs(scale), axis=axes)
+    sums = [
+        _sum_of_squares(one, grad, axis=_all_axes(grad)) if hasattr(grad, "shape") else grad**2
+        for grad in arrays
+    ]
+    return _factor(functools.reduce(operator.add, sums), max_norm, scale, abs(scale))
 
 
 def _all_axes(array: Array) -> tuple[int, ...]:
@@ -120,4 +124,5 @@ def _norm_on_host(grad: Any) -> float:
 def _squares(flat: np.ndarray[Any, Any]) -> float:
     # BLAS adds up one element after another: with millions of them in float32, that would show
     parts = [flat[start : start + 65_536] for start in range(0, flat.size, 65_536)]
-    return sum(float(part @ part) for part in parts)
+    with np.errstate(all="ignore"):
+        return sum(float(part @ part) for part in parts)
