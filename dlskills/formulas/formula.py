@@ -21,7 +21,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array
 from dlskills.formulas import engines
-from dlskills.formulas.trace import Trace
+from dlskills.formulas.trace import NotElementwiseError, Trace, UnsuitedFormulaError
 
 Function: TypeAlias = Callable[[ModuleType], Callable[..., Any]]
 """Given a namespace, a function of arrays and numbers."""
@@ -141,7 +141,8 @@ class elementwise(Formula):
         *operands : array or number
             The first is an array.
         out : sequence of array or None, optional
-            For each result the array that it is written to; None for a new one.
+            For each result the array that it is written to; None for a new one. It may be an
+            operand, but must not overlap one otherwise.
 
         Returns
         -------
@@ -200,7 +201,7 @@ class along(Formula):
             What reductions are along.
         out : sequence of array or None, optional
             For each result the array that it is written to, of as many elements; None for a new
-            one.
+            one. It may be an operand, but must not overlap one otherwise.
 
         Returns
         -------
@@ -217,6 +218,10 @@ class Rule(Formula):
     ``update(param, grad, *slots, *numbers)`` gives the new values of param and slots.
     """
 
+    def __init__(self, function: Function) -> None:
+        super().__init__(function)
+        self._is_elementwise: set[tuple[int, int]] = set()
+
     def call(
         self, xp: ModuleType, operands: Sequence[Any], axis: tuple[int, ...] | None
     ) -> tuple[Any, ...]:
@@ -229,6 +234,28 @@ class Rule(Formula):
                 f"a rule's update must return (param, *slots), {count} in all, in this order; got "
                 f"{f'{len(results)} of them' if results else 'nothing'}"
             )
+
+    def check_elementwise(self, arrays: int, numbers: int) -> None:
+        """Refuse a rule that looks at other elements than its own.
+
+        Engines run it over the parameters in parts of their own, or over all of them as one.
+
+        Raises
+        ------
+        NotElementwiseError
+        """
+        if (arrays, numbers) in self._is_elementwise:
+            return
+        try:
+            self.trace(("B",) * arrays + ("",) * numbers, "B")
+        except NotElementwiseError as error:
+            raise NotElementwiseError(
+                f"an update rule is computed for each element by itself, over all parameters at "
+                f"once: {error}. A norm of each parameter can't be part of a rule"
+            ) from None
+        except UnsuitedFormulaError:  # functions that symbols lack; the engine 'plain' may do
+            pass
+        self._is_elementwise.add((arrays, numbers))
 
 
 @functools.cache

@@ -35,6 +35,8 @@ class Table:
     rule : Rule
     numbers : sequence of tuple
         The coefficients of each group. They may be set anew for each step, as `rule` may.
+    arrays : int
+        The number of arrays of a row.
     dtype : dtype
         That of the parameters.
     size : int
@@ -55,6 +57,7 @@ class Table:
         self._rows = rows
         rows = self.rows
         self.groups = [0] * len(rows) if groups is None else list(groups)
+        self.arrays = len(rows[0])
         self.dtype: DType = rows[0][0].dtype
         self.size = sum(math.prod(row[0].shape) for row in rows)
         self.memory: dict[str, Any] = {}

@@ -214,8 +214,8 @@ class Trace:
     def _check_reduces(self, name: str) -> None:
         if not self.has_axis:
             raise NotElementwiseError(
-                f"an elementwise formula can't use xp.{name}, which looks at other elements; use "
-                "@along for reductions"
+                f"a formula of single elements can't use xp.{name}, which looks at all of them "
+                "(@along is for reductions)"
             )
 
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Value:
@@ -352,7 +352,7 @@ class _Namespace:
     def __getattr__(self, name: str) -> Any:
         if name in _OF_SEVERAL_ELEMENTS and not self._trace.has_axis:
             raise NotElementwiseError(
-                f"a formula is of one element at a time, and can't use xp.{name} over all of them"
+                f"a formula of single elements can't use xp.{name}, which looks at all of them"
             )
         raise UnsuitedFormulaError(f"no kernel can be made of a formula with xp.{name}")
 

@@ -19,6 +19,7 @@ from dlskills.checks import check_number
 from dlskills.formulas import along
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
 from dlskills.networks import joined, structure
+from dlskills.networks.unwritten import UnwrittenGradients
 
 _ROWS = 1000  # of a batch in accuracy(): keeps what the layers compute in the cache
 
@@ -137,6 +138,7 @@ class Sequential:
         for i, (layer, names) in enumerate(zip(self.layers, self._names, strict=True)):
             layer.bind(Views(params, names), Views(grads, names))
             layer.propagates = i > self._first
+        self._unwritten = UnwrittenGradients(self.layers, self._names)
         self._learning = joined.steps(self.layers[self._first :])
         self._steps = [*self.layers[: self._first], *self._learning]
 
@@ -313,8 +315,9 @@ class Sequential:
         loss = self._data_loss(x, t, train_flg=True)
         with self.backend.active():
             dout = self._cast(self.loss_layer.backward(self.loss_scale), self.compute_dtype)
-            for step in reversed(self._learning):
-                dout = step.backward(dout)
+            with self._unwritten.check(self._working_grads or self.grads):
+                for step in reversed(self._learning):
+                    dout = step.backward(dout)
             if self._working_grads is not None:
                 self.grads.flat = self._cast(self._working_grads.flat, self.params.dtype)
             if self.loss_scale != 1:

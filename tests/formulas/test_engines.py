@@ -3,18 +3,19 @@
 That all engines agree is tested in tests/optimizers/test_agreement.py.
 """
 
+import contextlib
 import importlib.util
 import warnings
 
 import numpy as np
 import pytest
 
-from dlskills import SGD, Adam, Optimizer, engine, optimizers, to_host
+from dlskills import SGD, Adam, Optimizer, Parameters, engine, optimizers, to_host
 from dlskills.formulas.engines import ENGINES, engine_for, forced_engine, numba, plain
 from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.engines.blocked import BLOCK
 from dlskills.formulas.engines.numba import SMALL
-from dlskills.formulas.trace import UnsuitedFormulaError
+from dlskills.formulas.trace import NotElementwiseError, UnsuitedFormulaError
 
 with_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="numba is not installed"
@@ -268,10 +269,10 @@ def test_an_engine_that_is_refused_for_some_arrays_changes_none(backend):
 # A rule that it can't run
 
 
-def flipping():
-    """An optimizer whose rule is not one for single elements."""
+def wrapping():
+    """An optimizer whose rule has an operation that no kernel can be made of."""
 
-    class Flipping(Optimizer):
+    class Wrapping(Optimizer):
         lr: float = 1.0
         slots = ("v",)
 
@@ -282,12 +283,12 @@ def flipping():
         def rule(xp):
             def update(param, grad, v, lr):
                 v += grad
-                param -= lr * xp.flip(v)
+                param -= lr * (v % 4)
                 return param, v
 
             return update
 
-    return Flipping()
+    return Wrapping()
 
 
 @pytest.fixture
@@ -298,7 +299,7 @@ def demanding(backend):
 
 @pytest.mark.backends("numpy", "cupy")
 def test_a_rule_that_does_not_suit_runs_on_plain_with_one_warning(backend, demanding):
-    optimizer, size = flipping(), SMALL + 1
+    optimizer, size = wrapping(), SMALL + 1
     values = np.random.default_rng(0).standard_normal(size)
     params = {"w": backend.zeros((size,), "float64")}
     grads = {"w": backend.asarray(values)}
@@ -308,22 +309,56 @@ def test_a_rule_that_does_not_suit_runs_on_plain_with_one_warning(backend, deman
 
     assert len(warned) == 1
     assert warned[0].filename == __file__
-    np.testing.assert_allclose(to_host(params["w"]), -3 * values[::-1], rtol=1e-15)
+    expected = -(values % 4) - (2 * values) % 4
+    np.testing.assert_allclose(to_host(params["w"]), expected, rtol=1e-14)
     with pytest.raises(UnsuitedFormulaError), engine(demanding):
         optimizer.update(params, grads)
 
 
 @pytest.mark.backends("numpy", "cupy")
 def test_a_rule_that_does_not_suit_the_forced_engine_is_refused(backend, demanding):
-    params, optimizer = {"w": ones(backend, 3)}, flipping()
+    params, optimizer = {"w": ones(backend, 3)}, wrapping()
     with (
-        pytest.raises(UnsuitedFormulaError, match="a formula .* can't use xp.flip over all"),
+        pytest.raises(UnsuitedFormulaError, match="no kernel .*: unsupported operand"),
         engine(demanding),
     ):
         optimizer.update(params, {"w": ones(backend, 3)})
 
     assert optimizer.step == 0
     assert to_host(params["w"]).tolist() == [1, 1, 1]
+
+
+class LARS(Optimizer):
+    """A rule with a norm of each parameter: You, Gitman & Ginsburg (2017)."""
+
+    lr: float = 0.1
+
+    def coefficients(self, step):
+        return (self.lr,)
+
+    @staticmethod
+    def rule(xp):
+        def update(param, grad, lr):
+            trust = xp.sqrt(xp.sum(param * param)) / xp.sqrt(xp.sum(grad * grad))
+            return param - lr * trust * grad
+
+        return update
+
+
+@pytest.mark.parametrize("kind", [dict, Parameters])
+@pytest.mark.parametrize("size", [3, SMALL + 1])
+@pytest.mark.parametrize("name", [None, "plain"])
+def test_a_rule_with_a_norm_is_refused_with_the_reason(backend, kind, size, name):
+    params, grads = (kind({"w": ones(backend, size), "b": ones(backend, 2)}) for _ in range(2))
+    message = "for each element by itself.* can't use xp.sum.* A norm of each parameter"
+    optimizer = LARS()
+    with (
+        engine(name) if name else contextlib.nullcontext(),
+        pytest.raises(NotElementwiseError, match=message),
+    ):
+        optimizer.update(params, grads)
+    assert optimizer.step == 0
+    assert to_host(params["w"]).tolist() == [1] * size
 
 
 @with_numba

@@ -228,6 +228,25 @@ def test_sums_go_into_arrays_without_the_reduced_axis(backend):
         np.testing.assert_allclose(to_host(out), to_host(x).sum(0), rtol=1e-4, atol=1e-5)
 
 
+@along
+def doubled_and_centred(xp):
+    return lambda x, axis: (x * 2, x - xp.mean(x, axis=axis, keepdims=True))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.backends("numpy", "torch", "cupy")
+def test_a_result_may_be_written_over_an_operand(backend, axis):
+    for name in engines_for(backend):
+        x = normal(backend, 80, 90)
+        host = to_host(x).copy()
+        with engine(name):
+            doubled, centred = doubled_and_centred(x, axis=axis, out=(x, None))
+        assert doubled is x
+        np.testing.assert_allclose(to_host(x), host * 2)
+        expected = host - host.mean(axis, keepdims=True)
+        np.testing.assert_allclose(to_host(centred), expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.backends("numpy", "cupy")
 def test_another_number_of_arrays_than_results_is_refused(backend):
     x = normal(backend, 80, 90)
@@ -357,5 +376,5 @@ def test_a_forced_engine_is_not_replaced(backend):
 
 def test_an_elementwise_formula_that_reduces_is_refused_where_it_would_go_wrong():
     centred = elementwise(lambda xp: lambda x: x - xp.mean(x))
-    with engine("blocked"), pytest.raises(NotElementwiseError, match="use @along for reductions"):
+    with engine("blocked"), pytest.raises(NotElementwiseError, match="@along is for reductions"):
         centred(np.arange(100_000.0))

@@ -59,6 +59,7 @@ def run(
 
 def update(table: Table) -> None:
     """Update the arrays of a table in place, by the engine that suits them or that is forced."""
+    table.rule.check_elementwise(table.arrays, len(table.numbers[0]))
     chosen = choose(table)
     try:
         _unless_unsuited(table.rule, chosen, table).update(table)

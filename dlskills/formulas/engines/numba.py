@@ -154,6 +154,7 @@ class _Call:
                 layout.shape_of("L" if result.level == "line" else layout.dims)
                 if result.level != "line" or layout.lines > 1
                 else (1,),
+                result.level == "inner" and result.passes < trace.passes - 1,
             )
             for i, result in enumerate(trace.results)
             if not result.whole
@@ -176,7 +177,11 @@ class _Call:
                 results[result.position] = array
             else:
                 results[result.position] = array = into
-                if array.dtype != self.dtype or not array.flags.c_contiguous:
+                if (
+                    array.dtype != self.dtype
+                    or not array.flags.c_contiguous
+                    or (result.early and _is_read(array, operands))
+                ):
                     array = np.empty(result.shape, self.dtype)
                     later.append((into, array))
             arguments.append(
@@ -221,11 +226,26 @@ def _conversion(operand: Any, shape: tuple[int, ...]) -> Callable[[Any], Any]:
 
 @dataclass(frozen=True)
 class _Result:
-    """A result: its position, its shape, and the shape in which the kernel writes it."""
+    """A result of a kernel.
+
+    Attributes
+    ----------
+    position : int
+    shape, handed : tuple of int
+        Its shape, and the one in which the kernel writes it.
+    early : bool
+        Whether it is written before a later pass has read the operands.
+    """
 
     position: int
     shape: tuple[int, ...]
     handed: tuple[int, ...]
+    early: bool
+
+
+def _is_read(into: Array, operands: Sequence[Any]) -> bool:
+    """Whether an array's memory is also an operand's."""
+    return any(np.may_share_memory(into, o) for o in operands if isinstance(o, np.ndarray))
 
 
 # Kernels
