@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlskills.arrays.backend import Array, backend_of, library_of, namespace, sum_dtype, to_host
+from dlskills.arrays.operations import repeats_memory
 from dlskills.arrays.parameters import Parameters
 from dlskills.fusion import elementwise, summed
 
@@ -38,6 +39,11 @@ def numerical_gradient(
     dict of str to array
         Shapes, dtype and device of `params`.
     """
+    for name, param in params.items():
+        if repeats_memory(param):
+            raise ValueError(
+                f"parameter {name!r} has elements that share memory; give a copy of the array"
+            )
     return {name: _by_each_element(f, param, h) for name, param in params.items()}
 
 

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from dlskills import gradients
-from dlskills.arrays.backend import Array, Device, DType, check_array, get_backend, is_dtype
+from dlskills.arrays.backend import (
+    Array,
+    Device,
+    DType,
+    check_array,
+    detached,
+    get_backend,
+    is_dtype,
+    with_all_operations,
+)
 from dlskills.arrays.parameters import Parameters, Views
 from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_number
@@ -224,7 +233,7 @@ class Sequential:
         if type(t) is np.ndarray and isinstance(self.loss_layer, SoftmaxWithLoss):
             check_labels("t", t, y.shape[1])  # on a GPU, the look would wait for it
         with self.backend.active():
-            return self.loss_layer.forward(y, t)
+            return self.loss_layer.forward(y, detached(t))
 
     def penalty(self) -> Array | float:
         """The part of :meth:`loss` that weight decay adds: a 0-d array, or 0.0 without any.
@@ -271,6 +280,7 @@ class Sequential:
         if count == 0 or t.shape[0] != count:
             raise ValueError(f"accuracy needs a label for each sample, got {count} samples and "
                              f"{t.shape[0]} labels")  # fmt: skip
+        t = with_all_operations(t)
         xp = self.backend.xp
         right: Any = 0
         for start in range(0, count, _ROWS):
@@ -378,7 +388,7 @@ class Sequential:
         check_array("x", x, self.backend)
         self.check_input("x", x)
         with self.backend.active():
-            return self._cast(x, self.compute_dtype)
+            return self._cast(detached(x), self.compute_dtype)
 
     def check_input(self, name: str, x: Array) -> None:
         """Refuse samples of a size that the first layer does not take.
