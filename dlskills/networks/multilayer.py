@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from dlskills.arrays.backend import Device, DType
-from dlskills.checks import check_choice, check_count
+from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.initializers import Initializer
 from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer, Loss
+from dlskills.networks.keywords import FOR_EXTENDED, FOR_MULTILAYER
 from dlskills.networks.sequential import Sequential
 
 
@@ -39,6 +40,7 @@ class MultiLayerNet(Sequential):
     MultiLayerNet(784, [100, 100], 10, activation='relu', weight_init_std='relu', seed=1)
     """
 
+    @known_keywords(FOR_MULTILAYER)
     def __init__(
         self,
         input_size: int,
@@ -119,6 +121,7 @@ class MultiLayerNetExtend(MultiLayerNet):
         See :class:`Sequential`.
     """
 
+    @known_keywords(FOR_EXTENDED)
     def __init__(
         self,
         input_size: int,

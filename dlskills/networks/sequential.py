@@ -24,10 +24,11 @@ from dlskills.arrays.backend import (
 )
 from dlskills.arrays.parameters import Parameters, Views
 from dlskills.arrays.random import resolve_seed, stream
-from dlskills.checks import check_number
+from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_targets
 from dlskills.networks import joined, structure
+from dlskills.networks.keywords import FOR_SEQUENTIAL
 
 _ROWS = 1000  # of a batch in accuracy(): keeps what the layers compute in the cache
 
@@ -79,6 +80,7 @@ class Sequential:
     (50, 10)
     """
 
+    @known_keywords(FOR_SEQUENTIAL)
     def __init__(
         self,
         layers: Sequence[Layer],

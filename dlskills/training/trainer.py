@@ -11,11 +11,11 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.random import resolve_seed, stream
-from dlskills.checks import check_choice, check_count
+from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.data.batches import Batches
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
-from dlskills.training.arguments import SGD_PARAM, check_samples, chosen_optimizer
+from dlskills.training.arguments import FOREIGN_KEYWORDS, check_samples, chosen_optimizer
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.evaluation import accuracy, choose_rows
 from dlskills.training.history import History
@@ -45,9 +45,10 @@ class Trainer:
     mini_batch_size : int, default 100
     optimizer : str or Optimizer, default "SGD"
         A name in any case, or an optimizer; any object with ``update(params, grads)`` will do.
-    optimizer_param : mapping, default {"lr": 0.01}
-        Hyperparameters for the optimizer named. Mind that the page's default is meant for SGD:
-        for ``"adam"`` give ``{"lr": 0.001}``.
+    optimizer_param : mapping, optional
+        Hyperparameters for the optimizer named; what is left out takes that optimizer's own
+        default: a learning rate of 0.01 for SGD, 0.001 for Adam. (The tutorial's default,
+        ``{"lr": 0.01}``, applies to every optimizer, and is ten times Adam's own.)
     evaluate_sample_num_per_epoch : int, optional
         Accuracies are of so many samples; of all by default.
     verbose : bool, default True
@@ -110,6 +111,7 @@ class Trainer:
         The data do not fit.
     """
 
+    @known_keywords(FOREIGN_KEYWORDS)
     def __init__(
         self,
         network: Sequential,
@@ -120,7 +122,7 @@ class Trainer:
         epochs: int = 20,
         mini_batch_size: int = 100,
         optimizer: str | Optimizer = "SGD",
-        optimizer_param: Mapping[str, Any] = SGD_PARAM,
+        optimizer_param: Mapping[str, Any] | None = None,
         evaluate_sample_num_per_epoch: int | None = None,
         verbose: bool = True,
         *,

@@ -254,3 +254,27 @@ def test_repr_can_be_read_and_run(net, expected):
 def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         MultiLayerNetExtend(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword", "remedy"),
+    [
+        (MultiLayerNet, "hidden_sizes", r"hidden_size_list=\[...\]"),
+        (MultiLayerNet, "num_classes", "output_size=..."),
+        (MultiLayerNet, "weight_decay", "weight_decay_lambda=..."),
+        (MultiLayerNet, "dropout_rate", r"MultiLayerNetExtend\(..., use_dropout=True, dropout_r"),
+        (MultiLayerNet, "use_batchnorm", r"MultiLayerNetExtend\(..., use_batchnorm=True\)"),
+        (MultiLayerNet, "learning_rate", "lr=... for the optimizer"),
+        (MultiLayerNetExtend, "dropout", "use_dropout=True, dropout_ratio=..."),
+        (MultiLayerNetExtend, "batch_norm", "use_batchnorm=True"),
+        (MultiLayerNetExtend, "random_state", "seed=..."),
+    ],
+)
+def test_keywords_of_other_libraries_get_the_name_used_here(kind, keyword, remedy):
+    with pytest.raises(TypeError, match=f"^{kind.__name__} has no argument .* Write {remedy}"):
+        kind(5, [4], 3, **{keyword: 1})
+
+
+def test_a_misspelled_keyword_gets_the_nearest():
+    with pytest.raises(TypeError, match="'activaton'; did you mean 'activation'"):
+        MultiLayerNet(5, [4], 3, activaton="relu")

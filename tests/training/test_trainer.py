@@ -1,7 +1,5 @@
 """The Trainer: what it records and when, what it draws, what it refuses, and on which device."""
 
-import inspect
-
 import numpy as np
 import pytest
 
@@ -21,6 +19,7 @@ from dlskills import (
     RMSprop,
     Sequential,
     Trainer,
+    make_optimizer,
     to_host,
 )
 from dlskills.training import history as history_module
@@ -388,7 +387,7 @@ def test_an_unknown_hyperparameter_is_named():
 
 @pytest.mark.parametrize("param", [{}, {"lr": 0.01}, {"lr": 0.5}])
 def test_hyperparameters_are_refused_beside_an_optimizer(param):
-    with pytest.raises(ValueError, match="optimizer_param goes with the name"):
+    with pytest.raises(ValueError, match="optimizer_param is for the name .* Give the hyperp"):
         make_trainer(optimizer=Momentum(), optimizer_param=param)
 
 
@@ -398,11 +397,27 @@ def test_what_is_no_optimizer_is_refused(optimizer):
         make_trainer(optimizer=optimizer)
 
 
-def test_the_default_hyperparameters_cannot_be_changed():
-    default = inspect.signature(Trainer).parameters["optimizer_param"].default
-    assert default == {"lr": 0.01}
-    with pytest.raises(TypeError):
-        default["lr"] = 1
+@pytest.mark.parametrize(
+    ("name", "lr"),
+    [("sgd", 0.01), ("momentum", 0.01), ("Adam", 0.001), ("adamw", 0.001), ("lion", 1e-4),
+     ("adadelta", 1.0), ("nadam", 0.002)],
+)  # fmt: skip
+def test_an_optimizer_by_name_has_its_own_default_rate(name, lr):
+    assert make_trainer(optimizer=name).optimizer.lr == lr
+    assert make_trainer(optimizer=name, optimizer_param={}).optimizer.lr == lr
+    assert make_trainer(optimizer=name, optimizer_param=None).optimizer.lr == lr
+    assert repr(make_trainer(optimizer=name).optimizer) == repr(make_optimizer(name))
+
+
+def test_the_tutorials_rate_applies_to_every_optimizer_where_it_is_given():
+    trainer = make_trainer(optimizer="adam", optimizer_param={"lr": 0.01})
+    assert trainer.optimizer.lr == 0.01
+    x, t = blobs(10)
+    by_position = Trainer(make_network(), x, t, x, t, 2, 3, "adam", {"beta1": 0.5}, verbose=False)
+    assert (by_position.optimizer.lr, by_position.optimizer.beta1) == (0.001, 0.5)
+
+
+def test_changing_one_trainers_rate_changes_no_other():
     one, two = make_trainer(), make_trainer()
     one.optimizer.lr = 1
     assert two.optimizer.lr == make_trainer().optimizer.lr == 0.01
@@ -476,8 +491,9 @@ def test_labels_that_are_words_are_refused():
 
 def test_pixels_of_files_get_a_hint():
     x, t = blobs(10)
-    with pytest.warns(UserWarning, match="x_train holds whole numbers, of dtype uint8.*by 255"):
+    with pytest.warns(UserWarning, match="x_train holds .*, of dtype uint8.*by 255") as caught:
         Trainer(make_network(), np.abs(x).astype(np.uint8), t, x, t, verbose=False)
+    assert caught[0].filename == __file__
 
 
 def test_repr_says_where_the_training_stands():
@@ -507,6 +523,34 @@ def test_one_hot_labels_train_as_their_integers_do():
     np.testing.assert_allclose(rows.train_loss_list, labels.train_loss_list, rtol=1e-12)
     assert rows.train_acc_list == labels.train_acc_list
     assert rows.test_acc_list == labels.test_acc_list
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "remedy"),
+    [
+        ("batch_size", 32, "mini_batch_size=..."),
+        ("learning_rate", 0.1, r"optimizer_param={'lr': ...}, or optimizer=Adam\(lr=...\)"),
+        ("lr", 0.1, "optimizer_param={'lr': ...}"),
+        ("num_epochs", 3, "epochs=..."),
+        ("validation_data", None, "x_test=..., t_test=..."),
+        ("shuffle", True, 'sampling="epoch"'),
+        ("criterion", None, "loss=... for the network"),
+        ("weight_decay", 0.1, "weight_decay_lambda=... for the network"),
+    ],
+)
+def test_keywords_of_other_libraries_get_the_name_used_here(keyword, value, remedy):
+    message = f"^Trainer has no argument '{keyword}'. Write {remedy}"
+    with pytest.raises(TypeError, match=message):
+        make_trainer(**{keyword: value})
+    with pytest.raises(TypeError, match=message):  # even where arguments are missing
+        Trainer(make_network(), **{keyword: value})
+
+
+def test_a_misspelled_keyword_gets_the_nearest():
+    with pytest.raises(TypeError, match="no argument 'epoch'; did you mean 'epochs'.* It takes: "):
+        make_trainer(epoch=3)
+    with pytest.raises(TypeError, match="missing . required positional argument.*'t_train'"):
+        Trainer(make_network(), blobs(3)[0])
 
 
 # Divergence
