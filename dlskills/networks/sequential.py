@@ -152,9 +152,14 @@ class Sequential:
         self._steps = [*self.layers[: self._first], *self._learning]
 
     @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """The shape of one sample's output as the layers declare it, None where they don't."""
+        return self._shapes[-1]
+
+    @property
     def output_size(self) -> int | None:
         """The number of outputs of a sample, None where the layers don't say."""
-        shape = self._shapes[-1]
+        shape = self.output_shape
         return None if shape is None else math.prod(shape)
 
     @property

@@ -1,14 +1,10 @@
-"""What a trainer is given: an optimizer by name or itself, and samples."""
+"""The optimizer that a trainer is given, by name or itself, and keywords of other trainers."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
-from dlskills.layers import SoftmaxWithLoss, check_labels
-from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer, make_optimizer
 
 _RATE = "optimizer_param={'lr': ...}, or optimizer=Adam(lr=...)"
@@ -58,29 +54,3 @@ def chosen_optimizer(optimizer: str | Optimizer, param: Mapping[str, Any] | None
             f"{optimizer!r} and {dict(param)}. Give the hyperparameters to the optimizer itself"
         )
     return optimizer
-
-
-def check_samples(network: Sequential, part: str, x: Array, t: Array) -> None:
-    """Refuse inputs and labels that can't be trained on, once, on the host."""
-    for name, array in ((f"x_{part}", x), (f"t_{part}", t)):
-        if not getattr(array, "shape", ()):
-            raise TypeError(
-                f"{name} must be an array with a row for each sample, got a {type(array).__name__}"
-            )
-    if x.shape[0] != t.shape[0] or x.shape[0] == 0:
-        raise ValueError(
-            f"x_{part} and t_{part} must have the same number of samples, at least one, got "
-            f"{x.shape[0]} and {t.shape[0]}"
-        )
-    network.check_input(f"x_{part}", x)
-    xp = namespace(t)
-    if not any(is_dtype(xp, t.dtype, kind) for kind in ("numeric", "bool")):
-        raise TypeError(f"t_{part} must hold numbers, such as labels from 0 on, got {t.dtype}")
-    if isinstance(network.loss_layer, SoftmaxWithLoss) and network.output_size is not None:
-        check_labels(f"t_{part}", to_host(t), network.output_size)
-    if part == "train" and is_dtype(namespace(x), x.dtype, "unsigned integer"):
-        warnings.warn(
-            f"x_train holds whole numbers, of dtype {x.dtype}, as images do in files; networks "
-            "learn from numbers of about 1: divide pixels by 255",
-            stacklevel=4,  # the caller of Trainer, whose __init__ is decorated
-        )

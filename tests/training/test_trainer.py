@@ -1,5 +1,7 @@
 """The Trainer: what it records and when, what it draws, what it refuses, and on which device."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -703,6 +705,156 @@ def test_a_regression(backend):
     # one output has no highest of several, so no accuracy either
     assert len(trainer.test_acc_list) == 30
     assert np.isnan(trainer.test_acc_list).all()
+    assert len(trainer.test_loss_list) == 30
+    assert trainer.test_loss_list[-1] < 1e-3 * trainer.test_loss_list[0]
+    here = network.backend.asarray
+    expected = float(network.loss(here(x, "float64"), here(t, "float64")))
+    assert trainer.test_loss == pytest.approx(expected, rel=1e-12)
+
+
+def regression(count=12, outputs=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, 4)), rng.normal(size=(count, outputs))
+
+
+def regressor(outputs=1, **options):
+    return Sequential([Affine(4, outputs, 0.1)], MeanSquaredError(), seed=0, **options)
+
+
+@pytest.mark.parametrize("evaluate", ["first", "last"])
+def test_a_regression_records_losses_on_test_data(evaluate):
+    network = regressor(weight_decay_lambda=0.1, dtype="float64")
+    x_test, t_test = regression(2500, seed=1)  # more than are computed at a time
+    trainer = Trainer(
+        network, *regression(), x_test, t_test, 3, 5, evaluate=evaluate, verbose=False
+    )
+    expected = []
+    for step in range(trainer.max_iter):
+        trainer.train_step()
+        if step % 3 == {"first": 0, "last": 2}[evaluate]:
+            expected.append(network.loss(x_test, t_test))
+    trainer.train()
+    np.testing.assert_allclose(trainer.test_loss_list, expected, rtol=1e-12)
+    assert all(type(loss) is float for loss in trainer.test_loss_list)
+    assert trainer.test_loss == pytest.approx(network.loss(x_test, t_test), rel=1e-12)
+
+
+def test_losses_on_test_data_are_of_the_samples_asked_for():
+    network, (x, t) = regressor(dtype="float64"), regression(10)
+    trainer = Trainer(network, x, t, x, t, 1, 10, evaluate_sample_num_per_epoch=4, verbose=False)
+    trainer.train()
+    assert trainer.test_loss_list == [pytest.approx(network.loss(x[:4], t[:4]), rel=1e-12)]
+
+
+def test_a_classification_records_no_losses_on_test_data():
+    trainer = make_trainer()
+    trainer.train()
+    assert trainer.test_loss_list == []
+    assert trainer.test_loss is None
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_mean_squared_error_has_accuracies_for_one_hot_targets_alone(one_hot):
+    (x, t), network = blobs(12), regressor(CLASSES)
+    t = np.eye(CLASSES)[t] if one_hot else regression(12, CLASSES)[1]
+    trainer = Trainer(network, x, t, x, t, 2, 5, verbose=False)
+    trainer.train()
+    assert len(trainer.train_acc_list) == len(trainer.test_acc_list) == 2
+    assert np.isfinite([*trainer.train_acc_list, trainer.test_acc]).all() == one_hot
+    assert len(trainer.test_loss_list) == 2
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("make", [make_network, regressor])
+def test_without_test_data(make, verbose, capsys):
+    x, t = blobs(12) if make is make_network else regression()
+    trainer = Trainer(make(), x, t, epochs=3, mini_batch_size=4, verbose=verbose)
+    trainer.train()
+    with_test = Trainer(make(), x, t, x, t, epochs=3, mini_batch_size=4, verbose=False)
+    with_test.train()
+    assert trainer.train_loss_list == with_test.train_loss_list
+    np.testing.assert_array_equal(trainer.train_acc_list, with_test.train_acc_list)
+    assert trainer.test_acc_list == trainer.test_loss_list == []
+    assert trainer.x_test is trainer.t_test is trainer.test_acc is trainer.test_loss is None
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 3 * verbose
+    assert "test" not in out
+
+
+def test_half_of_the_test_data_is_refused():
+    (x, t), message = blobs(6), "x_test and t_test belong together, got {} without {}. Give both"
+    with pytest.raises(ValueError, match=message.format("x_test", "t_test")):
+        Trainer(make_network(), x, t, x)
+    with pytest.raises(ValueError, match=message.format("t_test", "x_test")):
+        Trainer(make_network(), x, t, t_test=t)
+    with pytest.raises(TypeError, match="x_test must be an array .* a int. Without test .*epochs="):
+        Trainer(make_network(), x, t, 20, 100)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    ("outputs", "shape", "remedy"),
+    [
+        (1, (12,), r". Reshape it: t_{part}.reshape\(-1, 1\)$"),
+        (1, (12, 1, 1), r". Reshape it: t_{part}.reshape\(-1, 1\)$"),
+        (1, (12, 2), "$"),
+        (3, (12,), "$"),
+        (4, (12, 2, 2), r". Reshape it: t_{part}.reshape\(-1, 4\)$"),
+    ],
+)
+def test_numbers_of_another_shape_than_the_outputs_are_refused(part, outputs, shape, remedy):
+    x, t = regression(12, outputs)
+    parts = {"train": (x, t), "test": (x, t), part: (x, np.zeros(shape))}
+    message = (
+        rf"t_{part} must have the outputs' shape \(12, {outputs}\), got {re.escape(str(shape))}"
+    )
+    with pytest.raises(ValueError, match=message + remedy.format(part=part)):
+        Trainer(regressor(outputs), *parts["train"], *parts["test"], verbose=False)
+
+
+class Average(Layer):
+    """Doesn't declare the shape of its output."""
+
+    def forward(self, x, train_flg=True):
+        self._shape = x.shape
+        return np.mean(x, axis=1, keepdims=True)
+
+    def backward(self, dout):
+        return np.broadcast_to(dout / self._shape[1], self._shape).copy()
+
+
+class OfColumns(MeanSquaredError):
+    """Takes other targets than its base."""
+
+    def forward(self, x, t):
+        return super().forward(x, t[:, None])
+
+
+def test_what_a_users_own_layer_or_loss_takes_is_not_refused():
+    x, t = regression()
+    own_layer = Sequential([Affine(4, 4), Average()], MeanSquaredError(), seed=0)
+    Trainer(own_layer, x, t, epochs=1, verbose=False).train()
+    with pytest.raises(ValueError, match=r"outputs' shape \(12, 1\), got \(12,\)"):
+        Trainer(own_layer, x, t[:, 0])
+    own_loss = Sequential([Affine(4, 1)], OfColumns(), seed=0)
+    Trainer(own_loss, x, t[:, 0], epochs=1, verbose=False).train()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    ("change", "given", "remedy"),
+    [
+        (lambda t: t[:, None], r"int64 of shape \(9, 1\)", r"Reshape it: t_{}.reshape\(-1\)"),
+        (lambda t: t.astype("float64"), r"float64 of shape \(9,\)", r"Convert it: t_{}.astype"),
+        (lambda t: np.eye(4)[t], r"float64 of shape \(9, 4\)$", ""),
+    ],
+)
+def test_labels_of_a_shape_that_fits_no_class_are_refused(part, change, given, remedy):
+    x, t = blobs(9)
+    parts = {"train": (x, t), "test": (x, t), part: (x, change(t))}
+    message = rf"t_{part} must hold integers of shape \(9,\) or .* \(9, 3\), got {given}"
+    with pytest.raises(ValueError, match=message + ".*" + remedy.format(part)):
+        Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
 
 
 # What it shows (test_progress.py has the rest)
