@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from dlskills.training.arguments import FOREIGN_KEYWORDS, chosen_optimizer
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.data_checks import checked_parts
 from dlskills.training.divergence import DivergenceCheck
+from dlskills.training.epoch_line import epoch_line, on_test_data
 from dlskills.training.evaluation import Evaluation
 from dlskills.training.history import History
 from dlskills.training.memory import memory_explained
@@ -331,25 +331,29 @@ class Trainer:
         """
         with Progress(self.max_iter, "training", show=self.verbose) as progress:
             while self.current_iter < self.max_iter:
-                epoch, evaluations = self.current_epoch, len(self.train_acc_list)
                 self.train_step()
                 progress.advance()
-                if self.current_epoch > epoch:
-                    loss = self._train_losses.read()[-1]
-                    note = f"epoch {self.current_epoch}/{self.epochs}, loss {loss:.4f}"
-                    new = len(self.train_acc_list) > evaluations
-                    if new and not math.isnan(self.train_acc_list[-1]):
-                        note += f", train accuracy {self.train_acc_list[-1]:.4f}"
-                        if self.test_acc_list:
-                            note += f", test accuracy {self.test_acc_list[-1]:.4f}"
-                    progress.note(note)
+                if self.verbose and self.current_iter % self.iter_per_epoch == 0:
+                    progress.note(self._line())
             self._finish_step()
             with self._explained(f"the accuracy after step {self.current_iter}"):
                 self._check_losses()
                 self._divergence.parameters(self.current_iter)
                 self.test_acc, self.test_loss = self._evaluation.final()
-            if self.test_acc is not None and not math.isnan(self.test_acc):
-                progress.note(f"final test accuracy {self.test_acc:.4f}")
+            if final := on_test_data(self.test_acc, self.test_loss):
+                progress.note(f"final {final}")
+
+    def _line(self) -> str:
+        """What there is to say at the end of an epoch."""
+        with self._explained(f"the losses until step {self.current_iter}"):
+            self._check_losses()
+        return epoch_line(
+            self.current_iter // self.iter_per_epoch,
+            self.epochs,
+            self.train_loss_list[-self.iter_per_epoch :],
+            self._evaluation.latest,
+            self.current_iter,
+        )
 
     @property
     def train_loss_list(self) -> list[float]:

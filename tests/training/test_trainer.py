@@ -860,18 +860,84 @@ def test_labels_of_a_shape_that_fits_no_class_are_refused(part, change, given, r
 # What it shows (test_progress.py has the rest)
 
 
-def test_verbose_prints_a_line_an_epoch(capsys):
-    make_trainer(epochs=2, verbose=True).train()
+@pytest.mark.parametrize(("evaluate", "steps"), [("first", (1, 5)), ("last", (4, 8))])
+@pytest.mark.parametrize("record_loss", ["after", "before", "both"])
+def test_each_epoch_is_told_at_its_end(capsys, evaluate, steps, record_loss):
+    printed = []
+
+    class Watcher:
+        def observe(self, x, t):
+            printed.append(len(capsys.readouterr().out.splitlines()))
+
+    trainer = make_trainer(
+        epochs=2, verbose=True, evaluate=evaluate, record_loss=record_loss, monitor=Watcher()
+    )
+    trainer.train()
+    # step 5 finds the line of epoch 1, no other step finds one
+    assert printed == [0, 0, 0, 0, 1, 0, 0, 0]
     out, err = capsys.readouterr()
-    lines = out.splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith("training: epoch 1/2, loss ")
-    assert "train accuracy" in lines[1]
-    assert "test accuracy" in lines[1]
-    assert lines[2].startswith("training: final test accuracy ")
+    losses, train, test = trainer.train_loss_list, trainer.train_acc_list, trainer.test_acc_list
+    assert out.splitlines() == [
+        f"training: epoch 2/2, mean loss {np.mean(losses[4:]):.4f}; at step {steps[1]}: "
+        f"train accuracy {train[1]:.4f}, test {test[1]:.4f}",
+        f"training: final test accuracy {trainer.test_acc:.4f}",
+    ]
     assert "\r" not in out
     assert "\x1b" not in out
     assert err == ""
+
+
+def test_a_line_does_not_show_the_first_step_as_the_epochs_result(capsys):
+    # one epoch of 200 steps, after the first of which the network guesses
+    trainer = make_trainer(
+        count=200, mini_batch_size=1, epochs=1, verbose=True, optimizer_param={"lr": 0.1}
+    )
+    trainer.train()
+    line, final = capsys.readouterr().out.splitlines()
+    assert trainer.train_acc_list[0] < 0.7
+    assert trainer.test_acc > 0.9
+    assert trainer.train_loss_list[0] > 2 * np.mean(trainer.train_loss_list)
+    assert line.startswith(
+        f"training: epoch 1/1, mean loss {np.mean(trainer.train_loss_list):.4f}; at step 1: train"
+    )
+    assert final == f"training: final test accuracy {trainer.test_acc:.4f}"
+
+
+def test_a_line_has_no_accuracies_of_earlier_epochs(capsys):
+    make_trainer(epochs=4, evaluate_every=3, verbose=True).train()
+    lines = capsys.readouterr().out.splitlines()
+    assert ["accuracy" in line for line in lines] == [True, False, False, True, True]
+    assert "at step 13: train accuracy" in lines[3]
+
+
+def test_a_regressions_line_has_its_loss_on_test_data(capsys):
+    x, t = regression()
+    trainer = Trainer(regressor(), x, t, x, t, epochs=1, mini_batch_size=6)
+    trainer.train()
+    line, final = capsys.readouterr().out.splitlines()
+    assert line.endswith(f"; at step 1: test loss {trainer.test_loss_list[0]:.4f}")
+    assert final == f"training: final test loss {trainer.test_loss:.4f}"
+
+
+def test_steps_by_hand_in_mid_epoch_count_for_its_line(capsys):
+    trainer = make_trainer(epochs=2, verbose=True)
+    for _ in range(6):
+        trainer.train_step()
+    assert capsys.readouterr().out == ""
+    trainer.train()
+    line, _ = capsys.readouterr().out.splitlines()
+    assert f"epoch 2/2, mean loss {np.mean(trainer.train_loss_list[4:]):.4f}; at step 5" in line
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_epoch_that_diverged_gets_no_line(capsys):
+    trainer = make_trainer(epochs=2, verbose=True)
+    trainer.train_step()
+    trainer.optimizer.lr = 1e200
+    with pytest.raises(DivergedError, match="the loss is"):
+        trainer.train()
+    assert trainer.current_iter == trainer.iter_per_epoch
+    assert capsys.readouterr().out == ""
 
 
 def test_not_verbose_prints_nothing(capsys):
