@@ -9,6 +9,7 @@ from typing import Any
 from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
 from dlskills.layers import MeanSquaredError, SoftmaxWithLoss, check_labels
 from dlskills.networks.sequential import Sequential
+from dlskills.training.finite import check_finite
 
 Parts = dict[str, tuple[Array, Array]]
 """Inputs and targets by the name of their part: "train", and "test" if there is one."""
@@ -30,6 +31,9 @@ def checked_parts(
     for part, (x, t) in parts.items():
         _check_arrays(part, x, t)
         network.check_input(f"x_{part}", x)
+        computing = network.backend.xp
+        check_finite(f"x_{part}", x, network.compute_dtype, computing)
+        check_finite(f"t_{part}", t, network.params.dtype, computing)
         _check_targets(network, part, x, t)
     _warn_of_integers(x_train)
     return parts
