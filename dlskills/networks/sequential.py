@@ -26,6 +26,7 @@ from dlskills.arrays.parameters import Parameters, Views
 from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
+from dlskills.initializers import check_initializer
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_targets
 from dlskills.networks import joined, structure
 from dlskills.networks.keywords import FOR_SEQUENTIAL
@@ -125,7 +126,8 @@ class Sequential:
         here = self.backend
         self._params = Parameters.from_shapes(shapes, dtype=dtype, device=here.device, xp=here.xp)
         for name, wanted in declared.items():
-            values = wanted.initializer(wanted.shape, stream(self.seed, "weights", name))
+            initializer = check_initializer(f"the initializer of {name}", wanted.initializer)
+            values = initializer(wanted.shape, stream(self.seed, "weights", name))
             self.params[name] = here.asarray(values, dtype)
         self.grads = self.params.zeros_like()
         if self.compute_dtype != dtype:

@@ -152,9 +152,11 @@ class Trainer:
         self.record_loss = check_choice("record_loss", record_loss, ("after", "before", "both"))
         self.evaluate = check_choice("evaluate", evaluate, ("first", "last"))
         self.evaluate_every = check_count("evaluate_every", evaluate_every)
-        self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         if evaluate_sample_num_per_epoch is not None:
-            check_count("evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch)
+            evaluate_sample_num_per_epoch = check_count(
+                "evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch
+            )
+        self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         self.evaluate_samples = check_choice(
             "evaluate_samples", evaluate_samples, ("first", "random")
         )

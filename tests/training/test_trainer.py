@@ -498,6 +498,19 @@ def test_pixels_of_files_get_a_hint():
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8, np.array])
+def test_sizes_of_numpy_are_sizes(kind):
+    lists = []
+    for number in (int, kind):
+        trainer = make_trainer(
+            epochs=number(2), mini_batch_size=number(3), seed=number(4),
+            evaluate_sample_num_per_epoch=number(5), evaluate_every=number(1),
+        )  # fmt: skip
+        trainer.train()
+        lists.append((trainer.train_loss_list, trainer.train_acc_list, trainer.test_acc_list))
+    assert lists[0] == lists[1]
+
+
 def test_repr_says_where_the_training_stands():
     trainer = make_trainer()
     trainer.train_step()
