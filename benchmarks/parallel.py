@@ -6,7 +6,6 @@ train step: products of matrices, then an update by Adam; both are timed.
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -18,14 +17,14 @@ import dlskills
 from benchmarks.tasks import BATCH
 
 SIZES = [2**k for k in range(14, 23)]
-KINDS = {"one thread": 2**62, "all threads": 0}  # PARALLEL_FROM that asks for it
+KINDS = {"one thread": 2**62, "all threads": 0}  # SHARE_FROM that asks for it
 
 
 def _settings() -> ModuleType:
-    """Return the module with PARALLEL_FROM and SHARE. Internals of dlskills are used only here."""
-    from dlskills.optimizers.engines import compiled
+    """Return the module with SHARE_FROM. Internals of dlskills are used only here."""
+    from dlskills.formulas import threads
 
-    return compiled
+    return threads
 
 
 def main(rounds: int) -> None:
@@ -41,7 +40,7 @@ def main(rounds: int) -> None:
         ahead = None if ratio >= 1 else ahead or size
     found = f"{ahead:,}" if ahead else f"more than {SIZES[-1]:,}"
     print(f"all threads are ahead from {found} elements on; ", end="")
-    print(f"PARALLEL_FROM is {_settings().PARALLEL_FROM:,}")
+    print(f"SHARE_FROM is {_settings().SHARE_FROM:,}")
 
 
 def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
@@ -54,13 +53,12 @@ def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
     optimizers = {kind: dlskills.Adam() for kind in KINDS}
     times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     settings = _settings()
-    before = settings.PARALLEL_FROM, settings.SHARE
-    settings.SHARE = min(settings.SHARE, -(-size // (os.cpu_count() or 1)))
+    before = settings.SHARE_FROM
     try:
         with dlskills.engine("numba"):
             for i in range(rounds + 1):
                 for kind in KINDS:
-                    settings.PARALLEL_FROM = KINDS[kind]
+                    settings.SHARE_FROM = KINDS[kind]  # read at an optimizer's first update
                     turn = []
                     for _ in range(20):
                         start = time.perf_counter()
@@ -72,7 +70,7 @@ def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
                     if i:  # the first round compiles
                         times[kind] += turn[3:]
     finally:
-        settings.PARALLEL_FROM, settings.SHARE = before
+        settings.SHARE_FROM = before
     medians = {}
     for kind, pairs in times.items():
         update, whole = (1e6 * statistics.median(column) for column in zip(*pairs, strict=True))

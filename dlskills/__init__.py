@@ -14,12 +14,13 @@ from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.parameters import Parameters
 from dlskills.data import Batches, load_mnist, shuffle_dataset
 from dlskills.formulas import EngineMissingError, along, elementwise, engine
-from dlskills.gradients import clip_factor, numerical_gradient, relative_error
+from dlskills.gradients import numerical_gradient, relative_error
 from dlskills.layers import (
     GELU,
     Activation,
     Affine,
     BatchNormalization,
+    BinaryCrossEntropy,
     Declared,
     Dropout,
     Layer,
@@ -50,6 +51,7 @@ from dlskills.optimizers import (
     make_optimizer,
     schedules,
 )
+from dlskills.optimizers.clipping import clip_factor
 from dlskills.plotting import smooth_curve
 from dlskills.training import DeviceMemoryError, DivergedError, Trainer
 
@@ -71,8 +73,8 @@ __all__ = [  # noqa: RUF022 - by subject
     "Optimizer", "make_optimizer", "schedules", "clip_factor",
     # layers and losses
     "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization",
-    "LayerNormalization", "RMSNormalization", "Dropout", "SoftmaxWithLoss", "MeanSquaredError",
-    "Layer", "Activation", "Loss", "Declared",
+    "LayerNormalization", "RMSNormalization", "Dropout", "SoftmaxWithLoss", "BinaryCrossEntropy",
+    "MeanSquaredError",     "Layer", "Activation", "Loss", "Declared",
     # formulas and engines
     "elementwise", "along", "engine", "EngineMissingError",
     # networks

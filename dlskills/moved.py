@@ -13,11 +13,17 @@ MOVED = {
     "dlskills.backend": "dlskills.arrays.backend",
     "dlskills.parameters": "dlskills.arrays.parameters",
     "dlskills.random": "dlskills.arrays.random",
+    "dlskills.fusion": "dlskills.formulas",
+    "dlskills.symbolic": "dlskills.formulas.trace",
     "dlskills.philox": "dlskills.arrays.philox",
     "dlskills.sequential": "dlskills.networks.sequential",
     "dlskills.structure": "dlskills.networks.structure",
     "dlskills.compare": "dlskills.diagnostics.compare",
     "dlskills.optimizers.engines": "dlskills.formulas.engines",
+    "dlskills.optimizers.engines.compiled": "dlskills.formulas.engines.numba",
+    "dlskills.optimizers.engines.fused": "dlskills.formulas.engines.cuda",
+    "dlskills.optimizers.engines.rules": "dlskills.formulas.formula",
+    "dlskills.optimizers.engines.threads": "dlskills.formulas.threads",
     "dlskills.device_check": "dlskills.diagnostics.device_check",
 }
 
@@ -26,7 +32,7 @@ class _MovedModules:
     """A finder, asked last of all, and loader: what the import system wants of both."""
 
     def find_spec(self, name: str, *where: Any) -> importlib.machinery.ModuleSpec | None:
-        return importlib.machinery.ModuleSpec(name, self) if name in MOVED else None
+        return importlib.machinery.ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         return None
@@ -44,4 +50,4 @@ class _MovedModules:
 def install() -> None:
     """Let the old names be imported."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(_MovedModules())  # type: ignore[arg-type]
+        sys.meta_path.append(_MovedModules())

@@ -78,7 +78,8 @@ def test_batch_norm_in_half_keeps_its_statistics_in_single(backend, shape, sprea
         np.testing.assert_allclose(mine, theirs, rtol=2e-3, atol=2e-3 * np.abs(theirs).max())
     for name in ("running_mean", "running_var"):
         mine, theirs = to_host(getattr(half, name)), to_host(getattr(single, name))
-        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+        # sums in another order differ by the rounding of their largest terms
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7 * spread)
     test = [
         to_host(layer.forward(backend.asarray(x, dtype), False)).astype("float32")
         for layer, dtype in ((half, "float16"), (single, "float32"))

@@ -116,8 +116,8 @@ def test_networks(backend, batches, dtype, name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize(
     ("forced", "modifiers"),
-    [("plain", {}), ("fused", {}), ("fused", MODIFIED)],
-    ids=["plain", "fused", "fused, modified"],
+    [("plain", {}), ("cuda", {}), ("cuda", MODIFIED)],
+    ids=["plain", "cuda", "cuda, modified"],
 )
 def test_optimizers(backend, batches, dtype, name, forced, modifiers):
     settings = SETTINGS.get(name.lower(), {})

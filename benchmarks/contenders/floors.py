@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,15 @@ RULES = (
 )
 
 
-def _run(slots: int, arrays: list[Any]) -> None:
-    """Run a rule in place on dlskills' engine. Internals of dlskills are used only here."""
-    from dlskills.optimizers import engines
+def _in_place(slots: int, arrays: list[Any]) -> Callable[[], None]:
+    """Return what runs a rule on dlskills' engine. Internals of dlskills are used only here."""
+    from dlskills.formulas import engines
+    from dlskills.formulas.formula import rule_of
+    from dlskills.formulas.table import Table
 
-    engines.run(RULES[slots], arrays, ())
+    table = Table([arrays])
+    table.rule, table.numbers = rule_of(RULES[slots]), [()]
+    return lambda: engines.update(table)
 
 
 def update(task: Update, device: str) -> Work:
@@ -35,7 +40,7 @@ def update(task: Update, device: str) -> Work:
     arrays = [backend.empty((size,), "float32") for _ in range(slots + 2)]
     for array in arrays:
         array[...] = 1  # what was never written is no memory of its own yet
-    return lambda: _run(slots, arrays), lambda: None
+    return _in_place(slots, arrays), lambda: None
 
 
 def train_step(task: TrainStep, device: str) -> Work:

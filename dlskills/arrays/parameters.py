@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlskills.arrays.arithmetic import Arithmetic
 from dlskills.arrays.backend import (
     Array,
     Backend,
@@ -22,12 +23,19 @@ from dlskills.checks import suggestion
 
 Shape = tuple[int, ...]
 
+ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector of a CPU
+STEP = 32  # elements: 64 bytes of half precision, more of others; so layouts agree in all dtypes
 
-class Parameters(MutableMapping[str, Array]):
+
+class Parameters(Arithmetic, MutableMapping[str, Array]):
     """A mapping of names to arrays that are views, shaped, of one flat buffer.
 
     Whatever works on every parameter (an update, a norm, a sum over processes) is one pass over
     :attr:`flat`; whatever works on one takes its view. Setting an item writes into the view.
+
+    Each array begins at a multiple of 32 elements, so of 64 bytes or more from the start of the
+    buffer, and a NumPy buffer itself begins at a multiple of 64 bytes. The elements between the
+    arrays are padding: zeros, that belong to no array.
 
     Parameters
     ----------
@@ -49,10 +57,10 @@ class Parameters(MutableMapping[str, Array]):
     --------
     >>> import numpy as np
     >>> params = Parameters({"W": np.ones((2, 3)), "b": np.zeros(3)})
-    >>> params.flat.shape
-    (9,)
     >>> params["b"] = [1, 2, 3]
-    >>> params.flat[6:]
+    >>> params.size, params.flat.shape
+    (9, (35,))
+    >>> params.flat[32:]
     array([1., 2., 3.])
     """
 
@@ -77,7 +85,7 @@ class Parameters(MutableMapping[str, Array]):
                 )
         backend, dtype = places[first]
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-        self._lay_out(shapes, backend.empty((_total(shapes),), dtype), backend)
+        self._lay_out(shapes, _zeros(shapes, dtype, backend), backend)
         for name, array in arrays.items():
             self[name] = array
 
@@ -101,7 +109,7 @@ class Parameters(MutableMapping[str, Array]):
         """
         backend = get_backend(device, xp)
         shapes = {name: tuple(shape) for name, shape in shapes.items()}
-        return cls._of(shapes, backend.zeros((_total(shapes),), dtype), backend)
+        return cls._of(shapes, _zeros(shapes, dtype, backend), backend)
 
     @classmethod
     def _of(cls, shapes: dict[str, Shape], flat: Array, backend: Backend) -> Parameters:
@@ -119,16 +127,19 @@ class Parameters(MutableMapping[str, Array]):
         self._flat = flat
         self._shapes = shapes
         self._views = {}
-        self._bounds = list(_bounds(shapes))
+        self._bounds = _bounds(shapes)
         with backend.active():
             for (name, shape), (start, stop) in zip(shapes.items(), self._bounds, strict=True):
                 self._views[name] = backend.xp.reshape(flat[start:stop], shape)
 
     @property
     def flat(self) -> Array:
-        """The buffer, 1-D: all arrays in the order of their names, each in C order.
+        """The buffer, 1-D: all arrays in the order of their names, each in C order, and padding.
 
-        Setting it writes the values into it, as the views belong to this memory.
+        Setting it writes the values into it, as the views belong to this memory. Nothing reads
+        the padding by itself, but sums over `flat` do: values that are written to all of it should
+        be 0 there, as those of another :attr:`flat` of this layout are. :meth:`runs` has the parts
+        that belong to arrays.
         """
         return self._flat
 
@@ -157,8 +168,8 @@ class Parameters(MutableMapping[str, Array]):
 
     @property
     def size(self) -> int:
-        """The number of elements of all arrays together."""
-        return _total(self._shapes)
+        """The number of elements of all arrays together, without padding."""
+        return sum(stop - start for start, stop in self._bounds)
 
     def runs(self, groups: Sequence[int | None] | None = None) -> list[tuple[int, int, int]]:
         """The parts of :attr:`flat` without padding, as long as possible.
@@ -195,9 +206,13 @@ class Parameters(MutableMapping[str, Array]):
             and self.dtype == other.dtype
         )
 
-    def zeros_like(self) -> Parameters:
-        """Zeros of the same names, shapes, dtype and device."""
-        return self._of(self._shapes, self.backend.zeros((self.size,), self.dtype), self.backend)
+    def zeros_like(self, dtype: str | DType | None = None) -> Parameters:
+        """Zeros of the same names, shapes and device, by default of the same dtype.
+
+        The positions of arrays in :attr:`flat` are the same in every dtype.
+        """
+        dtype = self.dtype if dtype is None else dtype
+        return self._of(self._shapes, _zeros(self._shapes, dtype, self.backend), self.backend)
 
     def copy(self) -> Parameters:
         """The same values in a buffer of their own."""
@@ -259,6 +274,9 @@ class Parameters(MutableMapping[str, Array]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # CuPy unpickles onto the current device
         flat = state["backend"].asarray(state["flat"])
+        if isinstance(flat, np.ndarray) and flat.ctypes.data % ALIGNMENT:
+            flat, values = _zeros(state["shapes"], flat.dtype, state["backend"]), flat
+            flat[...] = values
         self._lay_out(state["shapes"], flat, state["backend"])
 
     def _unknown(self, name: str) -> str:
@@ -281,17 +299,25 @@ class Views(dict[str, Array]):
         self._owner[self._names[own]] = value
 
 
-def _bounds(shapes: Mapping[str, Shape]) -> Iterator[tuple[int, int]]:
+def _bounds(shapes: Mapping[str, Shape]) -> list[tuple[int, int]]:
     """Where each array begins and ends in the buffer."""
-    start = 0
+    bounds, start = [], 0
     for shape in shapes.values():
         stop = start + math.prod(shape)
-        yield start, stop
-        start = stop
+        bounds.append((start, stop))
+        start = -(-stop // STEP) * STEP
+    return bounds
 
 
-def _total(shapes: Mapping[str, Shape]) -> int:
-    return sum(math.prod(shape) for shape in shapes.values())
+def _zeros(shapes: Mapping[str, Shape], dtype: str | DType, backend: Backend) -> Array:
+    """A buffer for arrays of these shapes."""
+    size = max((stop for _, stop in _bounds(shapes)), default=0)
+    if backend.name != "numpy":  # other libraries align all arrays
+        return backend.zeros((size,), dtype)
+    kind = np.dtype(backend.dtype(dtype))
+    raw = np.zeros(size * kind.itemsize + ALIGNMENT, np.uint8)
+    skip = -raw.ctypes.data % ALIGNMENT
+    return raw[skip : skip + size * kind.itemsize].view(kind)
 
 
 def _place(backend: Backend, dtype: DType) -> str:

@@ -1,4 +1,4 @@
-"""NumPy's Philox generator as a kernel of CuPy: the same bits, computed where they are needed.
+"""NumPy's Philox generator in CUDA C++: the same bits, computed where they are needed.
 
 Philox 4x64 with 10 rounds: Salmon, Moraes, Dror & Shaw (2011), "Parallel random numbers: as easy
 as 1, 2, 3". Block c of a stream is a function of c and the key alone, so that every thread of a
@@ -10,38 +10,59 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from dlskills.arrays.backend import Array
 
 WORDS = 8
 """32-bit words in a block: NumPy makes a float32 of each."""
 
-_ROUNDS = """
-unsigned long long c0 = first + i, c1 = 0, c2 = 0, c3 = 0, k0 = key0, k1 = key1;
-for (int round = 0; round < 10; ++round) {
-    const unsigned long long m0 = 0xD2E7470EE14C6C93ULL, m1 = 0xCA5A826395121157ULL;
-    const unsigned long long high0 = __umul64hi(m0, c0), low0 = m0 * c0;
-    const unsigned long long high1 = __umul64hi(m1, c2), low1 = m1 * c2;
-    c0 = high1 ^ c1 ^ k0;
-    c1 = low1;
-    c2 = high0 ^ c3 ^ k1;
-    c3 = low0;
-    k0 += 0x9E3779B97F4A7C15ULL;
-    k1 += 0xBB67AE8584CAA73BULL;
-}
-const unsigned long long words[4] = {c0, c1, c2, c3};
+SOURCE = """\
+struct Mask { unsigned long long key0, key1, first; float ratio; };
+struct Philox {
+    unsigned long long words[4];
+    __device__ Philox(const Mask& mask, unsigned long long block) {
+        unsigned long long c0 = mask.first + block, c1 = 0, c2 = 0, c3 = 0;
+        unsigned long long k0 = mask.key0, k1 = mask.key1;
+        for (int round = 0; round < 10; ++round) {
+            const unsigned long long m0 = 0xD2E7470EE14C6C93ULL, m1 = 0xCA5A826395121157ULL;
+            const unsigned long long high0 = __umul64hi(m0, c0), low0 = m0 * c0;
+            const unsigned long long high1 = __umul64hi(m1, c2), low1 = m1 * c2;
+            c0 = high1 ^ c1 ^ k0;
+            c1 = low1;
+            c2 = high0 ^ c3 ^ k1;
+            c3 = low0;
+            k0 += 0x9E3779B97F4A7C15ULL;
+            k1 += 0xBB67AE8584CAA73BULL;
+        }
+        words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
+    }
+    // whether the float32 that NumPy makes of word j is not below the ratio
+    __device__ bool kept(int j, float ratio) const {
+        const unsigned int bits = j % 2 ? words[j / 2] >> 32 : words[j / 2];
+        return !((bits >> 8) * (1.0f / 16777216.0f) < ratio);
+    }
+};
 """
+"""Definitions for kernels: ``Philox(mask, block).kept(j, mask.ratio)``."""
 
-_MASK = (
-    _ROUNDS
-    + """
-#pragma unroll  // else `words`, indexed by a variable, would lie in memory
-for (int j = 0; j < 8; ++j) if (8 * i + j < size) {
-    const unsigned int bits = j % 2 ? words[j / 2] >> 32 : words[j / 2];
-    const float uniform = (bits >> 8) * (1.0f / 16777216.0f);
-    mask[8 * i + j] = uniform < ratio ? T(0) : T(1);
-}
-"""
-)
+_ARGUMENT = np.dtype([("key0", "u8"), ("key1", "u8"), ("first", "u8"), ("ratio", "f4")], align=True)
+
+
+def kernel_argument(key: tuple[int, int], block: int, ratio: float) -> np.ndarray[Any, Any]:
+    """A ``Mask`` of :data:`SOURCE`, to be handed to a kernel by value.
+
+    Parameters
+    ----------
+    key : tuple of int
+        The two 64-bit words of a ``numpy.random.Philox`` state's key.
+    block : int
+        How many blocks of the stream were used before.
+    ratio : float
+        The probability of 0.
+    """
+    # NumPy counts up before it computes: its first block is number 1
+    return np.array([(*key, block + 1, ratio)], _ARGUMENT)
 
 
 def fill_mask(mask: Array, key: tuple[int, int], block: int, ratio: float) -> None:
@@ -59,7 +80,6 @@ def fill_mask(mask: Array, key: tuple[int, int], block: int, ratio: float) -> No
     """
     blocks = -(-mask.size // WORDS)
     if blocks:
-        # NumPy counts up before it computes: its first block is number 1
         _kernel()(*key, block + 1, ratio, mask.size, mask, size=blocks)
 
 
@@ -70,6 +90,13 @@ def _kernel() -> Any:
     return cupy.ElementwiseKernel(
         "uint64 key0, uint64 key1, uint64 first, float32 ratio, int64 size",
         "raw T mask",
-        _MASK,
+        f"""
+        const Mask given = {{key0, key1, first, ratio}};
+        const Philox bits(given, i);
+        #pragma unroll  // else the bits, indexed by a variable, would lie in memory
+        for (int j = 0; j < {WORDS}; ++j)
+            if ({WORDS} * i + j < size) mask[{WORDS} * i + j] = bits.kept(j, ratio) ? T(1) : T(0);
+        """,
         "dlskills_dropout_mask",
+        preamble=SOURCE,
     )

@@ -27,7 +27,7 @@ def compare_command(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(help="plain, blocked, numba or fused; twice for two.", show_default="auto"),
+        typer.Option(help="plain, blocked, numba or cuda; twice for two.", show_default="auto"),
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of training.", min=1)] = 50,
     tolerance: Annotated[float, typer.Option(help="In ulp of a tensor's largest value.")] = 1024,

@@ -71,7 +71,7 @@ def run(settings: Settings, *, points: int = 30) -> Numbers:
             grads = params.zeros_like()
             path = []
             for _ in range(count):
-                path.append(params.copy().flat)
+                path.append(backend.xp.stack([params["x"], params["y"]]))
                 grads["x"] = params["x"] / 10
                 grads["y"] = params["y"] * 2
                 optimizer.update(params, grads)

@@ -30,6 +30,9 @@ Update: TypeAlias = Callable[..., Any]
 """``update(param, grad, *slots, *coefficients)`` gives param, or (param, *slots)."""
 
 
+_REMEMBERED = 256  # calls of a formula; each is some kilobytes
+
+
 class Formula:
     """A formula, and what engines remember of it.
 
@@ -63,7 +66,9 @@ class Formula:
         function = self._in_namespace.get(xp)
         if function is None:
             function = self._in_namespace[xp] = self.function(xp)
-        given = function(*operands, axis=axis) if self.has_axis else function(*operands)
+        options = {"axis": axis} if self.has_axis else {}
+        with np.errstate(all="ignore"):  # no other engine, and no other library, warns
+            given = function(*operands, **options)
         return given if isinstance(given, tuple) else (given,)
 
     def trace(self, kinds: tuple[str, ...], dims: str) -> Trace:
@@ -78,6 +83,13 @@ class Formula:
         if found is None:
             found = self._traces[kinds, dims] = Trace(self.function, kinds, dims, self.has_axis)
         return found
+
+    def remember(self, key: Any, prepared: Any) -> Any:
+        """Keep what an engine has prepared; all is forgotten where shapes vary without end."""
+        if len(self.memory) >= _REMEMBERED:
+            self.memory.clear()
+        self.memory[key] = prepared
+        return prepared
 
     def check_results(self, results: Sequence[Any], count: int) -> None:
         """Refuse another number of results than there are arrays to write them to."""

@@ -77,7 +77,7 @@ class Layout:
 _PATTERNS = {(True,): "B", (False, True): "LB", (True, False): "AL", (True, False, True): "ALB"}
 
 
-@functools.cache
+@functools.lru_cache(1024)
 def layout_of(shapes: tuple[Shape | None, ...], axis: Shape | None) -> Layout | None:
     """The layout of operands; None where three dimensions don't do, or nothing is to be done.
 

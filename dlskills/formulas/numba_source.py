@@ -23,7 +23,6 @@ from dlskills.formulas.operators import OPERATORS, REDUCTIONS
 from dlskills.formulas.trace import Trace, Value
 
 SHORT = 64  # elements of a line: below that, many lines at once are quicker
-CHUNK = 4096  # elements that are added up in the working precision before they join a sum
 TILE_BYTES = 1 << 18  # of one array: what all passes over a tile should find in the cache
 
 
@@ -113,21 +112,16 @@ class _Flat(_Writer):
         names = [f"in{v.args[0]}" for v in trace.loads if v.level == "inner"]
         names += [f"out{i}" for i, _ in trace.ends(0)[2]]
         put(1, *(f"{name}_all = {name}.reshape({name}.size)" for name in names))
-        for i in range(len(trace.totals)):
-            put(1, f"sums[{i}] = 0.0")
-        step = CHUNK if trace.totals else "end - begin"
-        put(1, f"for start in range(begin, end, max({step}, 1)):")
-        put(2, f"stop = min(start + {step}, end)")
-        put(2, *(f"{name}_ = {name}_all[start:stop]" for name in names))
-        put(2, *(f"{v.name} = {self.constant(0.0)}" for v in trace.totals))
-        put(2, "for i in range(stop - start):")
+        put(1, *(f"{name}_ = {name}_all[begin:end]" for name in names))
+        put(1, *(f"{v.name} = 0.0" for v in trace.totals))
+        put(1, "for i in range(end - begin):")
         for value in trace.inner(0):
             load = f"T(in{value.args[0]}_[i])" if value.op == "load" else self.expression(value)
-            put(3, f"{value.name} = {load}")
-        put(3, *(f"{v.name} = plus({v.name}, {self.name(v.args[0])})" for v in trace.totals))
-        put(3, *(f"out{i}_[i] = {self.name(v)}" for i, v in trace.ends(0)[2]))
-        for i, total in enumerate(trace.totals):
-            put(2, f"sums[{i}] += {total.name}")
+            put(2, f"{value.name} = {load}")
+        for v in trace.totals:
+            put(2, f"{v.name} = plus({v.name}, double({self.name(v.args[0])}))")
+        put(2, *(f"out{i}_[i] = {self.name(v)}" for i, v in trace.ends(0)[2]))
+        put(1, *(f"sums[{i}] = {total.name}" for i, total in enumerate(trace.totals)))
 
 
 class _Rows(_Writer):
@@ -177,7 +171,7 @@ class _Rows(_Writer):
                 put(indent, f"{value.name}_ = k{self.kept[value]}[{part}]")
         put(indent, *(f"out{i}_ = out{i}{self.at(self.layout.dims)}" for i, _ in results))
         put(indent, *(f"{v.name}_part = {self.start(v)}" for v in reductions))
-        put(indent, *(f"{v.name}_part = {self.constant(0.0)}" for v in totals))
+        put(indent, *(f"{v.name}_part = 0.0" for v in totals))
         put(indent, "for j in range(size_b):")
         self.body(number, indent + 1)
         for value in reductions:
@@ -214,7 +208,7 @@ class _Rows(_Writer):
             put(indent, f"{part} = {join.format(part, self.name(value.args[0]))}")
         for total in totals:
             part = f"{total.name}_part"
-            put(indent, f"{part} = plus({part}, {self.name(total.args[0])})")
+            put(indent, f"{part} = plus({part}, double({self.name(total.args[0])}))")
         put(indent, *(f"out{i}_[j] = {self.name(value)}" for i, value in results))
 
 
@@ -280,8 +274,8 @@ class _Tiles(_Writer):
             if total.args[0].level == "line" and total.args[0].passes == number
         ]
         for _, total in totals:
-            lines.append(f"{total.name} = plus({total.name}, {name(total.args[0])})")
-        self.put(2, *(f"{total.name} = {self.constant(0.0)}" for _, total in totals))
+            lines.append(f"{total.name} = plus({total.name}, double({name(total.args[0])}))")
+        self.put(2, *(f"{total.name} = 0.0" for _, total in totals))
         if lines:
             self.put(2, "for i in range(width):")
             self.put(3, *lines)
@@ -303,7 +297,7 @@ class _Tiles(_Writer):
             elif value in self.kept:
                 put(3, f"{value.name}_ = k{self.kept[value]}[j, :width]")
         put(3, *(f"out{i}_ = out{i}[{self.across()}]" for i, _ in results))
-        put(3, *(f"{v.name} = {self.constant(0.0)}" for v in totals))
+        put(3, *(f"{v.name} = 0.0" for v in totals))
         put(3, "for i in range(width):")
         for value in trace.inner(number, self.kept):
             if value.op == "load":
@@ -321,7 +315,7 @@ class _Tiles(_Writer):
             row = f"{value.name}_[i]"
             put(4, f"{row} = {join.format(row, self.element(value.args[0]))}")
         for total in totals:
-            put(4, f"{total.name} = plus({total.name}, {self.element(total.args[0])})")
+            put(4, f"{total.name} = plus({total.name}, double({self.element(total.args[0])}))")
         put(4, *(f"out{i}_[i] = {self.element(value)}" for i, value in results))
         put(3, *(f"sums[{self.sums[total]}] += {total.name}" for total in totals))
 

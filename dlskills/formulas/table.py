@@ -10,7 +10,7 @@ from dlskills.arrays.backend import Array, DType
 from dlskills.formulas.formula import Rule
 
 if TYPE_CHECKING:
-    from dlskills.formulas.engines.engine import Engine
+    from dlskills.formulas.engines.base import Engine
 
 Rows: TypeAlias = Sequence[Sequence[Array]]
 
@@ -70,6 +70,8 @@ class Table:
         What an engine has prepared may have a method ``renew_gradients(rows)`` that returns
         whether it can be used on; else it is prepared anew.
         """
+        if not self.memory:
+            return
         rows = self.rows
         for name, prepared in list(self.memory.items()):
             renew = getattr(prepared, "renew_gradients", None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 # Fewer elements are done by one thread before others have woken up.
@@ -22,8 +22,8 @@ LINE = 64  # elements: whole cache lines in any precision
 def shares(total: int, elements: int) -> list[tuple[int, int]]:
     """The parts, (begin, end), in which so many lines (or rows, or elements) are worked on.
 
-    Near the threshold there are as many as threads, as each hand-over costs; with more work they
-    are smaller, so that a thread which is done sooner takes the next.
+    Near the threshold there are as many as threads, as each hand-over costs. With more work there
+    is a multiple of that, so that a thread which is done sooner takes the next.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def shares(total: int, elements: int) -> list[tuple[int, int]]:
         return [(0, total)]
     import numba
 
-    count = max(numba.get_num_threads(), elements // (4 * SHARE))
-    count = min(count, total)
+    workers = numba.get_num_threads()
+    count = min(workers * max(1, elements // (4 * SHARE * workers)), total)
     ends = [total * (i + 1) // count for i in range(count)]
     return list(zip([0, *ends], ends, strict=False))
 
@@ -112,7 +112,10 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
             futures.append(_pool().submit(take))  # noqa: PERF401
     except RuntimeError:  # the interpreter is shutting down, and starts no threads any more
         pass
-    take()
+    try:
+        take()
+    finally:
+        wait(futures)  # after an error too, so that nothing writes to arrays any more
     for future in futures:
         future.result()
 

@@ -14,6 +14,7 @@ from dlskills.layers.base import Declared, Layer
 from dlskills.layers.dropout import Dropout
 from dlskills.layers.layer_normalization import LayerNormalization, RMSNormalization
 from dlskills.layers.losses import (
+    BinaryCrossEntropy,
     Loss,
     MeanSquaredError,
     SoftmaxWithLoss,
@@ -28,6 +29,7 @@ __all__ = [
     "Activation",
     "Affine",
     "BatchNormalization",
+    "BinaryCrossEntropy",
     "Declared",
     "Dropout",
     "Layer",

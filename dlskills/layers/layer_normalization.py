@@ -10,6 +10,7 @@ from dlskills.checks import check_count, check_number
 from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
 from dlskills.layers.base import Declared, Layer, saved
+from dlskills.layers.normalization import mean_and_variance
 
 
 class LayerNormalization(Layer):
@@ -67,8 +68,7 @@ def _layer_norm(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
     def forward(
         x: Array, gamma: Array, beta: Array, epsilon: float, axis: int
     ) -> tuple[Array, ...]:
-        mean = xp.mean(x, axis=axis, keepdims=True)
-        var = xp.mean((x - mean) ** 2, axis=axis, keepdims=True)
+        mean, var = mean_and_variance(xp, x, axis)
         return gamma * (x - mean) * (1 / xp.sqrt(var + epsilon)) + beta, mean, var
 
     return forward

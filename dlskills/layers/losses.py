@@ -31,6 +31,29 @@ class Loss:
         """The gradient by `x` of the last `forward`, times `dout`."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
+    def correct(self, y: Array, t: Array) -> Array:
+        """Which samples are classified correctly: those whose highest score is their label's.
+
+        Parameters
+        ----------
+        y : array, shape (N, C)
+            Scores. A sample with a score that is NaN is wrong, whatever its label.
+        t : array, shape (N,) of integers, or one-hot (N, C)
+
+        Returns
+        -------
+        array of bool, shape (N,)
+        """
+        xp = namespace(y)
+        check_targets(t, y)
+        if t.ndim > 1:
+            if is_dtype(xp, t.dtype, "bool"):  # of which argmax is not defined
+                t = xp.astype(t, xp.int8)
+            t = xp.argmax(t, axis=1)
+        best, highest = xp.argmax(y, axis=1), xp.max(y, axis=1)
+        # of scores that are NaN, argmax takes the first: class 0 is no answer
+        return (best == xp.astype(t, best.dtype)) & ~xp.isnan(highest)
+
     def __getstate__(self) -> dict[str, Any]:
         return {
             key: value for key, value in vars(self).items() if key not in ("_saved", "_classes")
@@ -45,7 +68,9 @@ class SoftmaxWithLoss(Loss):
 
     :math:`L = \frac{1}{N} \sum_n (\log \sum_j e^{x_{nj}} - x_{n t_n})`. Computed from the
     scores, without the detour over probabilities, so that no score overflows. Its gradient is
-    :math:`(\mathrm{softmax}(x) - \text{one-hot}(t)) / N`.
+    :math:`(\mathrm{softmax}(x) - \text{one-hot}(t)) / N`. For rows of targets :math:`t` of any
+    sum, :math:`L = \frac{1}{N} \sum_{nj} t_{nj} (\log \sum_k e^{x_{nk}} - x_{nj})`: a row of zeros
+    leaves its sample out, a row times a weight counts as often.
 
     Parameters
     ----------
@@ -69,7 +94,7 @@ class SoftmaxWithLoss(Loss):
         x : array, shape (N, C)
             Scores, before softmax.
         t : array, shape (N,) of integers, or (N, C)
-            Labels below C, or one-hot (or any probabilities).
+            Labels below C; or one-hot, probabilities, or any targets of at least 0.
 
         Returns
         -------
@@ -80,9 +105,17 @@ class SoftmaxWithLoss(Loss):
         Raises
         ------
         ValueError
-            The shapes don't fit.
+            The shapes don't fit; there is only one score; targets (on NumPy) are negative, NaN, or
+            integers other than 0 and 1.
         """
         check_targets(t, x)
+        check_target_rows("t", t)
+        if x.shape[1] == 1:
+            raise ValueError(
+                "SoftmaxWithLoss needs scores for at least 2 classes, got one, whose softmax is "
+                "always 1. Give the network 2 outputs, or take BinaryCrossEntropy() for one score, "
+                "MeanSquaredError() for a number"
+            )
         share = 1 / x.shape[0]
         numbers = (share, self.epsilon) if self.epsilon else (share,)
         if t.ndim == x.ndim:
@@ -129,8 +162,10 @@ def _cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
         e = xp.exp(shifted)
         total = xp.sum(e, axis=axis, keepdims=True)
         t = xp.astype(t, x.dtype, copy=False)
-        loss = xp.sum((xp.log(total) - shifted) * t) * share
-        return loss, e * (share / total) - t * share
+        # chosen, as a score of -inf times a target of 0 is NaN
+        loss = xp.sum(xp.where(t != 0, xp.log(total) - shifted, 0.0) * t) * share
+        weight = xp.sum(t, axis=axis, keepdims=True)
+        return loss, e * (weight * share / total) - t * share
 
     return loss_and_gradient
 
@@ -176,6 +211,84 @@ def _of_labels(formula: along) -> along:
 
 _cross_entropy_of_labels = _of_labels(_cross_entropy)
 _capped_of_labels = _of_labels(_capped)
+
+
+class BinaryCrossEntropy(Loss):
+    r"""Sigmoid and cross entropy in one, for a network with one score per sample.
+
+    :math:`L = -\frac{1}{N} \sum_n (t_n \log \sigma(x_n) + (1 - t_n) \log(1 - \sigma(x_n)))`,
+    computed from the scores, so that no score overflows. Its gradient is
+    :math:`(\sigma(x) - t) / N`. A score above 0 stands for class 1.
+    """
+
+    def forward(self, x: Array, t: Array) -> Array:
+        """The mean cross entropy.
+
+        Parameters
+        ----------
+        x : array, shape (N,) or (N, 1)
+            Scores, before the sigmoid.
+        t : array, shape (N,) or (N, 1)
+            0 or 1 for each sample, or the probability of 1.
+
+        Raises
+        ------
+        ValueError
+            The shapes don't fit, or a target (on NumPy) is not from 0 to 1.
+        """
+        t = _one_for_each(x, t)
+        if isinstance(t, np.ndarray) and t.size and not (t.min() >= 0 and t.max() <= 1):
+            raise ValueError(
+                f"t must hold numbers from 0 to 1, got numbers from {t.min()} to {t.max()}"
+            )
+        share = 1 / x.shape[0]
+        loss, self._saved = _binary_cross_entropy(x, t, share, axis=tuple(range(x.ndim)))
+        return _in_dtype_of(x, loss)
+
+    def backward(self, dout: float = 1.0) -> Array:
+        dx = saved(self)
+        return dx if dout == 1 else dx * dout
+
+    def correct(self, y: Array, t: Array) -> Array:
+        """Which samples are classified correctly: a score above 0 is class 1."""
+        xp = namespace(y)
+        t = xp.reshape(_one_for_each(y, t), (-1,))
+        y = xp.reshape(y, (-1,))
+        return ((y > 0) == (xp.astype(t, y.dtype) > 0.5)) & ~xp.isnan(y)
+
+
+def _one_for_each(x: Array, t: Array) -> Array:
+    """Targets in the shape of scores, of which there is one for each sample."""
+    if x.ndim > 2 or (x.ndim == 2 and x.shape[1] != 1):
+        raise ValueError(
+            f"BinaryCrossEntropy takes one score for each sample, got scores of shape "
+            f"{tuple(x.shape)}; take SoftmaxWithLoss() for a score for each class"
+        )
+    if t.shape[0] != x.shape[0] or math.prod(t.shape) != x.shape[0]:
+        raise ValueError(
+            f"targets for scores of shape {tuple(x.shape)} must have shape ({x.shape[0]},), got "
+            f"{tuple(t.shape)}"
+        )
+    return t if t.ndim == x.ndim else namespace(t).reshape(t, tuple(x.shape))
+
+
+@along
+def _binary_cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
+    """The mean cross entropy, and its gradient by the scores."""
+
+    def loss_and_gradient(
+        x: Array, t: Array, share: float, axis: tuple[int, ...]
+    ) -> tuple[Array, Array]:
+        t = xp.astype(t, x.dtype, copy=False)
+        small = xp.exp(-xp.abs(x))  # at most 1, where exp(-x) would overflow for large -x
+        rest = xp.log1p(small)
+        if_one, if_zero = xp.maximum(-x, 0.0) + rest, xp.maximum(x, 0.0) + rest
+        # chosen, as an infinite loss times 0 is NaN
+        losses = t * xp.where(t != 0, if_one, 0.0) + (1 - t) * xp.where(t != 1, if_zero, 0.0)
+        sigmoid = xp.maximum(small, xp.astype(x >= 0, x.dtype)) / (1 + small)
+        return xp.sum(losses) * share, (sigmoid - t) * share
+
+    return loss_and_gradient
 
 
 class MeanSquaredError(Loss):
@@ -230,6 +343,31 @@ def check_targets(t: Array, scores: Array) -> None:
             f"({scores.shape[0]},) or one-hot of shape {tuple(scores.shape)}, got {t.dtype} of "
             f"shape {tuple(t.shape)}"
         )
+
+
+def check_target_rows(name: str, t: Array) -> None:
+    """Refuse rows of targets that are negative or NaN, or integers that are not 0 or 1.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls them.
+    t : array
+        Only NumPy's are looked at: a look at values elsewhere waits for the device.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(t, np.ndarray) or t.ndim < 2 or not t.size:
+        return
+    if t.dtype.kind in "iu" and t.max() > 1:
+        raise ValueError(
+            f"{name} must be one-hot, integers 0 and 1 in a column for each class, got {t.max()}; "
+            f"give labels as an array of shape ({t.shape[0]},), other weights as floats"
+        )
+    if not t.min() >= 0:  # NaN is not, either
+        raise ValueError(f"{name} must hold targets of at least 0, got {t.min()}")
 
 
 def check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:

@@ -19,7 +19,6 @@ from dlskills.arrays.backend import (
     check_array,
     detached,
     get_backend,
-    is_dtype,
     with_all_operations,
 )
 from dlskills.arrays.parameters import Parameters, Views
@@ -27,7 +26,7 @@ from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import check_initializer
-from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_targets
+from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
 from dlskills.networks import joined, structure
 from dlskills.networks.keywords import FOR_SEQUENTIAL
 
@@ -294,16 +293,9 @@ class Sequential:
         right: Any = 0
         for start in range(0, count, _ROWS):
             rows = slice(start, min(start + _ROWS, count))
-            y, labels = self.predict(x[rows, ...]), t[rows, ...]
-            check_targets(labels, y)
+            y = self.predict(x[rows, ...])
             with self.backend.active():
-                if labels.ndim > 1:
-                    if is_dtype(xp, labels.dtype, "bool"):  # of which argmax is not defined
-                        labels = xp.astype(labels, xp.int8)
-                    labels = xp.argmax(labels, axis=1)
-                best, highest = xp.argmax(y, axis=1), xp.max(y, axis=1)
-                # of scores that are NaN, argmax takes the first: class 0 is no answer
-                hits = (best == xp.astype(labels, best.dtype)) & ~xp.isnan(highest)
+                hits = self.loss_layer.correct(y, t[rows, ...])
                 right = right + xp.sum(xp.astype(hits, xp.int64))
         return float(int(right) / count)
 

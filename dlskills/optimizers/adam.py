@@ -17,7 +17,8 @@ from dlskills.optimizers.schedules import LearningRate
 class Adam(Optimizer):
     r"""Adam: the mean of the gradients, over the root of the mean of their squares.
 
-    :math:`m \leftarrow m + (1 - \beta_1)(g - m)`, :math:`v \leftarrow v + (1 - \beta_2)(g^2 - v)`,
+    :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`,
+    :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`,
     :math:`W \leftarrow W - \eta_t\, m / (\sqrt v + \varepsilon)` with
     :math:`\eta_t = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`: Kingma & Ba (2015), "Adam: a
     method for stochastic optimization". Both means start at 0; the factors of :math:`\eta_t`
@@ -63,8 +64,10 @@ class Adam(Optimizer):
             param: Array, grad: Array, m: Array, v: Array,
             lr: float, rate1: float, rate2: float, epsilon: float,
         ) -> tuple[Array, ...]:  # fmt: skip
-            m += rate1 * (grad - m)
-            v += rate2 * (grad * grad - v)
+            m *= 1 - rate1
+            m += rate1 * grad
+            v *= 1 - rate2
+            v += rate2 * (grad * grad)
             param -= lr * m / (xp.sqrt(v) + epsilon)
             return param, m, v
 
@@ -120,8 +123,10 @@ class AMSGrad(Adam):
             param: Array, grad: Array, m: Array, v: Array, v_max: Array,
             lr: float, rate1: float, rate2: float, epsilon: float,
         ) -> tuple[Array, ...]:  # fmt: skip
-            m += rate1 * (grad - m)
-            v += rate2 * (grad * grad - v)
+            m *= 1 - rate1
+            m += rate1 * grad
+            v *= 1 - rate2
+            v += rate2 * (grad * grad)
             v_max = xp.maximum(v_max, v)
             param -= lr * m / (xp.sqrt(v_max) + epsilon)
             return param, m, v, v_max
@@ -187,8 +192,10 @@ class NAdam(Adam):
             param: Array, grad: Array, m: Array, v: Array,
             lr_grad: float, lr_m: float, rate1: float, rate2: float, epsilon: float,
         ) -> tuple[Array, ...]:  # fmt: skip
-            m += rate1 * (grad - m)
-            v += rate2 * (grad * grad - v)
+            m *= 1 - rate1
+            m += rate1 * grad
+            v *= 1 - rate2
+            v += rate2 * (grad * grad)
             param -= (lr_grad * grad + lr_m * m) / (xp.sqrt(v) + epsilon)
             return param, m, v
 

@@ -79,7 +79,8 @@ class RMSprop(Optimizer):
         def update(
             param: Array, grad: Array, h: Array, lr: float, rate: float, epsilon: float
         ) -> tuple[Array, ...]:
-            h += rate * (grad * grad - h)
+            h *= 1 - rate
+            h += rate * (grad * grad)
             param -= lr * grad / (xp.sqrt(h) + epsilon)
             return param, h
 
@@ -117,9 +118,11 @@ class AdaDelta(Optimizer):
         def update(
             param: Array, grad: Array, h: Array, d: Array, lr: float, rate: float, epsilon: float
         ) -> tuple[Array, ...]:
-            h += rate * (grad * grad - h)
+            h *= 1 - rate
+            h += rate * (grad * grad)
             delta = xp.sqrt((d + epsilon) / (h + epsilon)) * grad
-            d += rate * (delta * delta - d)
+            d *= 1 - rate
+            d += rate * (delta * delta)
             param -= lr * delta
             return param, h, d
 

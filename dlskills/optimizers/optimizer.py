@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import collections
+import copy
 import dataclasses
 import inspect
 import sys
@@ -11,13 +11,14 @@ from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
 from dlskills.arrays.parameters import Parameters
-from dlskills.checks import check_count, check_number
+from dlskills.checks import check_count
 from dlskills.formulas.formula import Function, Update, rule_of
-from dlskills.gradients import clip_factor
 from dlskills.optimizers import modifiers
 from dlskills.optimizers.arguments import check_gradients, check_mappings
-from dlskills.optimizers.passes import NamedPlan, PairedPlan, plan_of
-from dlskills.optimizers.schedules import LearningRate, rate_at
+from dlskills.optimizers.clipping import clip_factor
+from dlskills.optimizers.groups import ALL, Group, Names, assign_groups
+from dlskills.optimizers.hyperparameters import GROUP_NAMES, ScaledRate, check_hyperparameter
+from dlskills.optimizers.passes import Groups, NamedPlan, PairedPlan, plan_of
 from dlskills.optimizers.state import State
 
 
@@ -28,20 +29,6 @@ def _annotated(cls: type) -> Collection[str]:
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
     return inspect.get_annotations(cls)
-
-
-class _LearningRate:
-    """The attribute `lr`: takes a number or a schedule, gives the number of the next update."""
-
-    def __get__(self, optimizer: Any, owner: type) -> Any:
-        if optimizer is None:
-            return self
-        if "_lr" not in vars(optimizer):
-            raise AttributeError(f"{owner.__name__} has no learning rate: declare lr: float = ...")
-        return rate_at(vars(optimizer)["_lr"], optimizer.step)
-
-    def __set__(self, optimizer: Any, lr: LearningRate) -> None:
-        vars(optimizer)["_lr"] = lr if callable(lr) else check_number("lr", lr, at_least=0)
 
 
 @dataclass_transform(eq_default=False)
@@ -73,13 +60,23 @@ class Optimizer:
         Gradients are scaled down so that the norm of all of them together, after `grad_scale`, is
         at most this (Pascanu, Mikolov & Bengio, 2013, "On the difficulty of training recurrent
         neural networks", algorithm 1). Costs one more read of the gradients, and no write.
+        Gradients of frozen parameters are left out.
+    decay : collection of str, or callable, optional
+        The parameters to which `weight_decay` applies: their names, or a function of a name, such
+        as ``lambda name: name.startswith("W")`` for weights without biases. By default all.
+    rates : mapping of str to float, optional
+        Factors of the learning rate, by the names of parameters; 1 for those not named.
+    frozen : collection of str, or callable, default ()
+        The parameters that are left alone, by their names or by a function of a name. They need no
+        gradient. Their slots are left alone too, and are used on when they are no longer frozen.
 
     Attributes
     ----------
     lr : float
         The learning rate of the next update. It may be set to a number or to a schedule, a
         function of the number of updates done (:mod:`dlskills.optimizers.schedules`). It and all
-        other hyperparameters may be changed between updates.
+        other hyperparameters may be changed between updates. Within :meth:`coefficients` it is
+        that of a group of parameters: `rates` count.
     step : int
         The number of updates done.
 
@@ -114,13 +111,17 @@ class Optimizer:
     grad_scale: float = 1.0
     clip_value: float | None = None
     clip_norm: float | None = None
+    decay: Names | None = None
+    rates: Mapping[str, float] | None = None
+    frozen: Names = ()
 
     slots: ClassVar[tuple[str, ...]] = ()
 
-    lr = _LearningRate()
+    lr = ScaledRate()
     step = 0
     _state = None
     _plan = None
+    _rate = 1.0  # the factor of a group, while its coefficients are computed
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -136,15 +137,20 @@ class Optimizer:
                 f"{cls.__name__}.lr must be annotated to be a hyperparameter: lr: float = "
                 f"{vars(cls)['lr']!r}"
             )
+        for name in GROUP_NAMES:
+            if name in _annotated(cls):
+                raise TypeError(
+                    f"{cls.__name__} can't have a hyperparameter {name!r}, which every optimizer "
+                    "takes for groups of parameters; give it another name"
+                )
         dataclasses.dataclass(eq=False, repr=False)(cls)
         if "lr" in vars(cls):  # the default, which the dataclass has taken note of
             cls.lr = Optimizer.lr
 
     def __setattr__(self, name: str, value: Any) -> None:
         field = type(self).__dataclass_fields__.get(name)
-        kind = "" if field is None or name == "lr" else str(field.type)
-        if "float" in kind and not (value is None and "None" in kind):
-            value = check_number(name, value, **_RANGES[name])
+        if field is not None and name != "lr":
+            value = check_hyperparameter(name, str(field.type), value)
         super().__setattr__(name, value)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
@@ -179,28 +185,39 @@ class Optimizer:
         KeyError
             A parameter has no gradient.
         ValueError
-            A gradient has another shape than its parameter.
+            A gradient has another shape than its parameter; or `decay`, `rates` or `frozen` name
+            something that is no parameter.
         TypeError
             A gradient has another dtype or device, or is of another library.
         RuntimeError
             The optimizer has state that belongs to other parameters.
         """
-        plan: PairedPlan | NamedPlan | Any = self._plan
-        arrays = None if plan is None else plan.arrays(params, grads, None)
-        if arrays is None:
+        groups, kinds = self._groups(params)
+        plan = self._plan
+        arrays = None if plan is None else plan.arrays(params, grads, groups)
+        if plan is None or arrays is None:
             check_mappings(params, grads)
-            plan, arrays = self._new_plan(params, grads)
-        rule, numbers = self._rule_and_numbers(plan.gradients(arrays))
-        plan.run(arrays, rule_of(rule), [numbers])
-        self.step += 1
+            plan = self._plan = self._new_plan(params, grads, groups)
+            arrays = plan.first(params, grads)
+        common, rule = self._modifiers(plan, arrays)
+        numbers = [(*self._numbers_of(group), *common) for group in kinds]
+        plan.run(arrays, rule_of(rule), numbers)
+        vars(self)["step"] = self.step + 1
 
-    def _new_plan(self, params: Any, grads: Any) -> tuple[PairedPlan | NamedPlan, Any]:
-        """The plan for these parameters, with what it takes; refuses what does not fit."""
+    def _groups(self, params: Any) -> tuple[Groups, list[Group]]:
+        """The group of each parameter, and the groups."""
+        if self.decay is None and self.rates is None and self.frozen == ():
+            return None, ALL
+        names = list(params) if isinstance(params, Mapping) else []
+        return assign_groups(names, self.decay, self.rates, self.frozen)
+
+    def _new_plan(self, params: Any, grads: Any, groups: Groups) -> PairedPlan | NamedPlan:
+        """The plan for these parameters; refuses gradients that do not fit."""
         if not (isinstance(params, Parameters) and params.pairs_with(grads)):
-            check_gradients(params, grads)
+            pairs = zip(params, groups or (), strict=False)
+            check_gradients(params, grads, [name for name, group in pairs if group is None])
         state = self._state_of(params)
-        plan = self._plan = plan_of(params, grads, [state[slot] for slot in self.slots], None)
-        return plan, plan.first(params, grads)
+        return plan_of(params, grads, [state[slot] for slot in self.slots], groups)
 
     def prepare(self, params: Any) -> None:
         """Make the state for these parameters now, and not at the first update.
@@ -219,24 +236,36 @@ class Optimizer:
         """
         self._state_of(params)
 
-    def _rule_and_numbers(self, grads: Any) -> tuple[Function, tuple[Any, ...]]:
-        """The rule with all that is to be done in its pass, and the numbers that it takes."""
+    def _modifiers(self, plan: PairedPlan | NamedPlan, arrays: Any) -> tuple[list[Any], Function]:
+        """The rule with all that is to be done in its pass, and the numbers that this takes."""
         rule: Function = type(self).rule
-        given: Any = self.coefficients(self.step + 1)
-        numbers: list[Any] = [float(c) for c in (given if isinstance(given, tuple) else (given,))]
+        common: list[Any] = []  # behind those of a group
         if self.weight_decay:
             rule = modifiers.decayed(rule)
-            numbers.append(self.lr * self.weight_decay)
         if self.clip_value is not None:
             rule = modifiers.clipped(rule)
-            numbers.append(self.clip_value)
+            common.append(self.clip_value)
         if self.clip_norm is not None:
             rule = modifiers.scaled(rule)
-            numbers.append(clip_factor(grads, self.clip_norm, self.grad_scale))
+            common.append(clip_factor(plan.gradients(arrays), self.clip_norm, self.grad_scale))
         elif self.grad_scale != 1:
             rule = modifiers.scaled(rule)
-            numbers.append(self.grad_scale)
-        return rule, tuple(numbers)
+            common.append(self.grad_scale)
+        return common, rule
+
+    def _numbers_of(self, group: Group) -> tuple[Any, ...]:
+        """The coefficients of a group, and its decay if there is any."""
+        own = vars(self)
+        if group.rate != 1:
+            own["_rate"] = group.rate
+        try:
+            given: Any = self.coefficients(self.step + 1)
+            numbers = tuple(map(float, given if isinstance(given, tuple) else (given,)))
+            if self.weight_decay:
+                return *numbers, self.lr * self.weight_decay if group.decays else 0.0
+            return numbers
+        finally:
+            own.pop("_rate", None)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, to be saved; copies, on the host.
@@ -245,14 +274,16 @@ class Optimizer:
         -------
         dict
             ``optimizer``: the class's name; ``step``: the number of updates done;
-            ``hyperparameters``: numbers and names, without schedules; ``slots``: for each slot
+            ``hyperparameters``: numbers and names, without functions; ``slots``: for each slot
             and parameter a NumPy array or a number.
         """
         return {
             "optimizer": type(self).__name__,
             "step": self.step,
             "hyperparameters": {
-                name: value for name, value in self._hyperparameters() if not callable(value)
+                name: copy.copy(value)
+                for name, value in self._hyperparameters()
+                if not callable(value)
             },
             "slots": {} if self._state is None else self._state.on_host(),
         }
@@ -260,8 +291,8 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :meth:`state_dict` gave, with the parameters of the next update.
 
-        The slots are moved to where those parameters are. A schedule, which is code, stays the
-        optimizer's own, at the step that is loaded.
+        The slots are moved to where those parameters are. A schedule, or another function, is
+        code: it stays the optimizer's own, at the step that is loaded.
 
         Parameters
         ----------
@@ -288,10 +319,10 @@ class Optimizer:
                 f"{list(slots)}; {type(self).__name__} has {sorted(names)} and {list(self.slots)}"
             )
         loaded = State.loaded(slots) if slots else None
-        schedules = {name for name, value in self._hyperparameters() if callable(value)}
+        functions = {name for name, value in self._hyperparameters() if callable(value)}
         step = check_count("step", state["step"], at_least=0)
         for name, value in state["hyperparameters"].items():
-            if name not in schedules:
+            if name not in functions:
                 setattr(self, name, value)
         self.step, self._state, self._plan = step, loaded, None
 
@@ -337,18 +368,3 @@ class Optimizer:
                 "start anew (plain numbers are to be changed in their mapping itself)"
             )
         return self._state.slots
-
-
-_RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)
-_RANGES |= {
-    "momentum": {"at_least": 0, "below": 1},
-    "decay_rate": {"at_least": 0, "below": 1},
-    "rho": {"at_least": 0, "below": 1},
-    "beta1": {"at_least": 0, "below": 1},
-    "beta2": {"at_least": 0, "below": 1},
-    "epsilon": {"at_least": 0},
-    "weight_decay": {"at_least": 0},
-    "momentum_decay": {"at_least": 0},
-    "clip_value": {"above": 0},
-    "clip_norm": {"above": 0},
-}

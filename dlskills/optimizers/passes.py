@@ -43,12 +43,12 @@ class PairedPlan:
 
     def __init__(self, params: Parameters, grads: Parameters, slots: Slots, groups: Groups) -> None:
         self._groups = groups
-        self._params, self._grads = weakref.ref(params), weakref.ref(grads)
-        of_params, of_grads = self._params, self._grads  # without a circle through this plan
+        self._pair = pair = [weakref.ref(params), weakref.ref(grads)]
         runs = params.runs(groups)
 
-        def rows() -> list[list[Array]]:
-            flats = [entries.flat for entries in (of_params(), of_grads(), *slots)]
+        def rows() -> list[list[Array]]:  # without a circle through this plan
+            flats: list[Array] = [entries().flat for entries in pair]  # type: ignore[union-attr]
+            flats += [slot.flat for slot in slots]
             return [[flat[start:stop] for flat in flats] for start, stop, _ in runs]
 
         with params.backend.active():
@@ -57,8 +57,17 @@ class PairedPlan:
 
     def arrays(self, params: Any, grads: Any, groups: Groups) -> Any:
         """What :meth:`run` takes for these mappings, None if the plan is of others."""
-        same = self._params() is params and self._grads() is grads and self._groups == groups
-        return grads if same else None
+        known = self._pair[0]()
+        if known is None or known is not params or self._groups != groups:
+            return None
+        if self._pair[1]() is not grads:
+            if not known.pairs_with(grads):
+                return None
+            self._pair[1] = weakref.ref(grads)
+            with known.backend.active():
+                for _, table in self._tables:
+                    table.renew_gradients()
+        return grads
 
     def first(self, params: Any, grads: Any) -> Any:
         """What :meth:`run` takes for the mappings that the plan was made for."""
@@ -99,6 +108,8 @@ class NamedPlan:
         self._now.clear()
         if not self._replaced:
             self._ids, self._died, self._refs = _watched(values)
+            # what a NumPy gradient must be like to need no further check
+            self._alike = [(v.shape, v.dtype) if type(v) is np.ndarray else None for v in values]
             self._watch_gradients(own_grads)
 
     def _gathered(self, positions: list[int]) -> list[tuple[Backend, Table]]:
@@ -114,11 +125,13 @@ class NamedPlan:
         ]
 
     def _table(self, positions: list[int]) -> Table:
-        now, of_slots = self._now, self._of_slots  # without a circle through this plan
+        now = self._now  # without a circle through this plan
+        own_slots = [[slot[i] for i in positions] for slot in self._of_slots]
+        are_all = positions == list(range(len(self._keys)))
 
-        def rows() -> list[list[Array]]:
-            columns = [*now, *of_slots]
-            return [[column[i] for column in columns] for i in positions]
+        def rows() -> list[tuple[Array, ...]]:
+            of_mappings = now if are_all else [[column[i] for i in positions] for column in now]
+            return list(zip(*of_mappings, *own_slots, strict=True))
 
         return Table(rows, [self._of_key[i] for i in positions])
 
@@ -146,8 +159,8 @@ class NamedPlan:
     def _renewed(self, values: list[Any], grads: list[Any]) -> bool:
         """Take other gradients into the tables, unless a new plan is needed."""
         known = set(self._ids)
-        for key, value, grad in zip(self._keys, values, grads, strict=True):
-            if not _are_alike(value, grad):
+        for key, value, alike, grad in zip(self._keys, values, self._alike, grads, strict=True):
+            if type(grad) is not np.ndarray or (grad.shape, grad.dtype) != alike:
                 check_gradient(key, value, grad)
             # memory that is shared with a parameter: see in_disjoint_parts
             if id(grad) in known or getattr(grad, "base", None) is not None:
@@ -228,15 +241,6 @@ def _as_computed(numbers: Numbers, table: Table) -> Numbers:
     xp = namespace(factor)
     factor = xp.astype(factor, sum_dtype(xp, table.dtype), copy=False)
     return [(*row[:-1], factor) for row in numbers]
-
-
-def _are_alike(param: Array, grad: Any) -> bool:
-    """Whether a gradient needs no further check; only of NumPy's arrays, quickly."""
-    return (
-        type(param) is type(grad) is np.ndarray
-        and param.shape == grad.shape
-        and param.dtype == grad.dtype
-    )
 
 
 def _watched(arrays: list[Any]) -> tuple[list[int], list[Any], list[Any]]:

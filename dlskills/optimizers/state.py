@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from dlskills.arrays.backend import backend_of, namespace, to_host
+from dlskills.arrays.backend import backend_of, namespace, sum_dtype, to_host
 from dlskills.arrays.parameters import Parameters
 from dlskills.optimizers.arguments import is_number, shape_of
 
@@ -22,7 +22,8 @@ class State:
     names : tuple of str
         Of the slots.
     params : mapping of str to array or number
-        The slots start as zeros like them.
+        The slots start as zeros like them; those of half precision are in float32, in which
+        updates are computed.
     """
 
     def __init__(self, names: tuple[str, ...], params: Mapping[str, Any]) -> None:
@@ -96,14 +97,15 @@ class State:
         """Lay the slots out as these parameters are, and where they are."""
         for name, values in self.slots.items():
             if isinstance(params, Parameters):
-                if not params.pairs_with(values):
-                    self.slots[name] = moved = params.zeros_like()
+                zeros = params.zeros_like(_dtype_for(params.flat))
+                if not zeros.pairs_with(values):
+                    self.slots[name] = zeros
                     for key, value in values.items():
-                        moved[key] = params.backend.asarray(value, params.dtype)
+                        zeros[key] = zeros.backend.asarray(value, zeros.dtype)
             else:
                 for key, param in params.items():
                     if not is_number(param):
-                        values[key] = backend_of(param).asarray(values[key], param.dtype)
+                        values[key] = backend_of(param).asarray(values[key], _dtype_for(param))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"slots": self.slots, "shapes": self._shapes}
@@ -114,15 +116,20 @@ class State:
 
 
 def _host_copy(value: Any) -> Any:
-    return value if is_number(value) else to_host(value).copy()
+    return value if is_number(value) else to_host(value).copy(order="K")
 
 
 def _zeros_like(params: Mapping[str, Any]) -> Any:
     if isinstance(params, Parameters):
-        return params.zeros_like()
+        return params.zeros_like(_dtype_for(params.flat))
     return {key: 0.0 if is_number(param) else _zeros_beside(param) for key, param in params.items()}
 
 
 def _zeros_beside(param: Any) -> Any:
     with backend_of(param).active():
-        return namespace(param).zeros_like(param)
+        return namespace(param).zeros_like(param, dtype=_dtype_for(param))
+
+
+def _dtype_for(param: Any) -> Any:
+    """The dtype of slots."""
+    return sum_dtype(namespace(param), param.dtype)

@@ -9,13 +9,16 @@ import pytest
 from dlskills import Parameters, backend_of, to_host
 
 SHAPES = {"W": (2, 3), "b": (3,), "scale": (), "none": (0, 4), "cube": (2, 1, 2)}
+STARTS = {"W": 0, "b": 6, "scale": 9, "none": 10, "cube": 10}
 
 
 @pytest.fixture
 def params(backend):
     """The numbers 0, 1, 2, ... in the shapes above."""
     made = Parameters.from_shapes(SHAPES, **place(backend))
-    made.flat[...] = backend.xp.arange(14, dtype=made.dtype, device=made.flat.device)
+    for name, start in STARTS.items():
+        size = int(np.prod(SHAPES[name]))
+        made[name] = backend.asarray((start + np.arange(size)).reshape(SHAPES[name]), "float32")
     return made
 
 
@@ -27,11 +30,16 @@ def values(array):
     return to_host(array).tolist()
 
 
+def numbers(params):
+    """All elements without padding, in their order."""
+    return [value for array in params.values() for value in to_host(array).ravel().tolist()]
+
+
 def test_shapes_and_order_are_kept(params, backend):
     assert list(params) == list(SHAPES)
     assert params.shapes == SHAPES
     assert {name: tuple(array.shape) for name, array in params.items()} == SHAPES
-    assert params.size == len(values(params.flat)) == 14
+    assert params.size == len(numbers(params)) == 14
     assert len(params) == 5
     assert "W" in params
     assert "V" not in params
@@ -54,7 +62,57 @@ def test_views_and_buffer_are_one_memory(params):
     for name in params:
         params[name] += 1
         params[name][...] += 1
-    assert values(params.flat) == [3] * 14
+    parts = [values(params.flat[start:stop]) for start, stop, _ in params.runs()]
+    assert parts == [[3] * 6, [3] * 3, [3], [3] * 4]
+
+
+# Where arrays are in the buffer
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_array_begins_at_a_multiple_of_64_bytes(backend, dtype):
+    params = Parameters.from_shapes(SHAPES, dtype=dtype, **place(backend))
+    positions = {"W": 0, "b": 32, "scale": 64, "none": 96, "cube": 96}
+    assert tuple(params.flat.shape) == (100,)
+    for name, array in params.items():
+        array[...] = 1.0
+        found = np.flatnonzero(to_host(params.flat)).tolist()
+        size = int(np.prod(array.shape))
+        assert found == list(range(positions[name], positions[name] + size))
+        array[...] = 0.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(1,), (31,), (1000,), ()])
+def test_numpys_buffer_begins_at_a_multiple_of_64_bytes(dtype, shape):
+    made = Parameters.from_shapes({"a": shape, "b": (3,)}, dtype=dtype)
+    copies = [made, made.copy(), made.zeros_like(), Parameters(made), copy.deepcopy(made)]
+    copies += [pickle.loads(pickle.dumps(made))]
+    for params in copies:
+        assert {array.ctypes.data % 64 for array in [params.flat, *params.values()]} == {0}
+        assert params.flat.flags.c_contiguous
+        assert params.flat.flags.writeable
+
+
+def test_runs_are_as_long_as_padding_and_groups_let_them():
+    shapes = {"a": (32,), "b": (2, 16), "c": (3,), "d": (0,), "e": (32,), "f": ()}
+    params = Parameters.from_shapes(shapes)
+    assert params.runs() == [(0, 67, 0), (96, 129, 0)]
+    assert params.runs([0, 0, 1, 1, 0, 0]) == [(0, 64, 0), (64, 67, 1), (96, 129, 0)]
+    assert params.runs([0, None, 0, None, 1, 2]) == [
+        (0, 32, 0), (64, 67, 0), (96, 128, 1), (128, 129, 2),
+    ]  # fmt: skip
+    assert params.runs([None] * 6) == []
+
+
+def test_layouts_agree_in_all_dtypes(backend):
+    single = Parameters.from_shapes(SHAPES, **place(backend))
+    double = single.zeros_like("float64")
+    assert double.dtype == backend.dtype("float64")
+    assert double.runs() == single.runs()
+    single["cube"] += 1
+    double.flat = single.flat
+    assert values(double["cube"]) == values(single["cube"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +133,7 @@ def test_setting_writes_into_the_buffer(params, assign):
 
     assert params["b"] is view
     assert params.flat is flat
-    assert values(params.flat) == [0, 1, 2, 3, 4, 5, 7, 8, 9, 9, 10, 11, 12, 13]
+    assert numbers(params) == [0, 1, 2, 3, 4, 5, 7, 8, 9, 9, 10, 11, 12, 13]
 
 
 def test_setting_copies(params):
@@ -125,14 +183,14 @@ def test_names_are_fixed(params):
 
 def test_zeros_like_and_copy_have_buffers_of_their_own(params):
     zeros, twin = params.zeros_like(), params.copy()
-    assert values(zeros.flat) == [0] * 14
+    assert values(zeros.flat) == [0] * 100
     assert values(twin.flat) == values(params.flat)
     for other in (zeros, twin):
         assert params.pairs_with(other)
         assert other.pairs_with(params)
         other.flat[...] = -1.0
         assert values(other["b"]) == [-1] * 3
-    assert values(params.flat) == list(range(14))
+    assert numbers(params) == list(range(14))
 
 
 @pytest.mark.parametrize(
@@ -145,20 +203,20 @@ def test_copies_of_objects_keep_views_and_buffer_together(params, duplicate):
     assert params.pairs_with(other)
     assert backend_of(other.flat) == params.backend
     other["b"] += 1
-    assert values(other.flat)[6:9] == [7, 8, 9]
+    assert values(other.flat)[32:35] == [7, 8, 9]
     other.flat[...] = 0.0
     assert values(other["b"]) == [0, 0, 0]
     if duplicate is not copy.copy:
-        assert values(params.flat) == list(range(14))
+        assert numbers(params) == list(range(14))
 
 
 def test_setting_flat_writes_values_of_the_same_place(backend):
     params = Parameters.from_shapes(SHAPES, device=backend.device, xp=backend.xp)
     view = params["b"]
-    params.flat = backend.asarray(np.arange(14.0))  # of another dtype
+    params.flat = backend.asarray(np.arange(100.0))  # of another dtype
     assert params["b"] is view
-    assert values(view) == [6, 7, 8]
-    with pytest.raises(ValueError, match=r"flat has shape \(14,\), got an array of shape \(1,\)"):
+    assert values(view) == [32, 33, 34]
+    with pytest.raises(ValueError, match=r"flat has shape \(100,\), got an array of shape \(1,\)"):
         params.flat = backend.zeros((1,), "float32")
     with pytest.raises(TypeError, match="flat must be an array on .*, got a float"):
         params.flat = 0.0

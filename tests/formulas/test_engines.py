@@ -11,8 +11,8 @@ import pytest
 
 from dlskills import SGD, Adam, Optimizer, engine, optimizers, to_host
 from dlskills.formulas.engines import ENGINES, engine_for, forced_engine, numba, plain
+from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.engines.blocked import BLOCK
-from dlskills.formulas.engines.engine import Engine
 from dlskills.formulas.engines.numba import SMALL
 from dlskills.formulas.trace import UnsuitedFormulaError
 

@@ -154,7 +154,7 @@ def test_sums_over_everything(backend, shape, dtype):
 @pytest.mark.backends("numpy", "cupy")
 def test_a_long_sum_keeps_its_digits(backend):
     x = backend.asarray(np.full(3_000_000, 0.1, "float32"))
-    for name in engines_for(backend):
+    for name in [name for name in engines_for(backend) if ENGINES[name].fuses]:
         with engine(name):
             total = float(only_sums(x, x, axis=0)[1])
         assert total == pytest.approx(3_000_000 * float(np.float32(0.1)) ** 2 / 3, rel=1e-6), name

@@ -322,6 +322,21 @@ def test_cuts_cover_all_rows_in_order(sizes, share_from, share):
     assert ends[-1] == len(cuts.rows)
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_shares_are_a_multiple_of_the_threads(monkeypatch, workers):
+    import numba
+
+    monkeypatch.setattr(numba, "get_num_threads", lambda: workers)
+    assert threads.shares(7, threads.SHARE_FROM - 1) == [(0, 7)]
+    for size in (1_000_000, 3_000_000, 10_000_000, 99_999_999):
+        parts = threads.shares(size, size)
+        assert len(parts) % workers == 0
+        assert len(parts) == workers or size // len(parts) >= 4 * threads.SHARE
+        assert parts[0][0] == 0
+        assert parts[-1][1] == size
+    assert len(threads.shares(3, 10_000_000)) <= 3
+
+
 def test_shares_are_of_about_one_size():
     sizes = [3_000_000, 10, 2_000_000, 500, 1_000_000]
     cuts = threads.cuts(sizes)

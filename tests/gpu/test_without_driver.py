@@ -46,8 +46,8 @@ def test_a_driver_too_old_is_told_from_none(monkeypatch):
 
 
 def test_the_engine_is_refused_with_the_reason():
-    message = f"^engine 'fused' is not available: {MESSAGE}$"
-    with pytest.raises(RuntimeError, match=message), engine("fused"):
+    message = f"^engine 'cuda' is not available: {MESSAGE}$"
+    with pytest.raises(RuntimeError, match=message), engine("cuda"):
         pass
 
 

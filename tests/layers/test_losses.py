@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from gradient_check import assert_same_gradient, normal
 
-from dlskills import MeanSquaredError, SoftmaxWithLoss, backend_of, numerical_gradient, to_host
+from dlskills import (
+    Affine,
+    BinaryCrossEntropy,
+    MeanSquaredError,
+    Sequential,
+    SoftmaxWithLoss,
+    backend_of,
+    numerical_gradient,
+    to_host,
+)
 
 
 def targets(backend, kind, dtype="float64"):
@@ -190,3 +199,160 @@ def test_half_precision_squares_in_single(backend):
 def test_targets_of_another_shape_are_refused(backend):
     with pytest.raises(ValueError, match=r"shape.*\(5, 3\), got \(5, 1\)$"):
         MeanSquaredError().forward(normal(backend, 5, 3), normal(backend, 5, 1))
+
+
+# Targets of all kinds
+
+
+def softmax(x):
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+TARGETS = {
+    "all zero": [[0, 0, 0], [0, 1, 0]],
+    "weighted": [[0, 2.5, 0], [0.5, 0, 0]],
+    "several classes": [[1, 0, 1], [1, 1, 1]],
+    "probabilities": [[0.2, 0.3, 0.5], [0.1, 0.9, 0]],
+}
+
+
+@pytest.mark.parametrize("rows", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("epsilon", [0.0, 1e-3])
+def test_the_gradient_is_that_of_the_loss_for_any_targets(backend, rows, epsilon):
+    x, t = normal(backend, 2, 3), backend.asarray(np.array(rows, dtype="float64"))
+    loss = SoftmaxWithLoss(epsilon)
+    value = float(loss.forward(x, t))
+    host, targets = to_host(x), np.array(rows)
+    expected = -np.sum(targets * np.log(softmax(host) + epsilon)) / 2
+    assert value == pytest.approx(expected, rel=1e-9)
+    gradient = loss.backward()
+    numerical = numerical_gradient(lambda: SoftmaxWithLoss(epsilon).forward(x, t), {"x": x})["x"]
+    assert_same_gradient(gradient, numerical)
+    if not epsilon:
+        by_hand = (targets.sum(1, keepdims=True) * softmax(host) - targets) / 2
+        np.testing.assert_allclose(to_host(gradient), by_hand, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (200, 30)])
+def test_rows_of_zeros_leave_their_samples_out(backend, shape):
+    loss = SoftmaxWithLoss()
+    zeros = backend.zeros(shape, "float64")
+    assert float(loss.forward(zeros + 1.0, zeros)) == 0
+    assert not np.any(to_host(loss.backward()))
+
+
+@pytest.mark.parametrize("targets", ["labels", "one-hot"])
+@pytest.mark.parametrize(
+    ("scores", "label", "dtype", "expected"),
+    [
+        ([-np.inf, 0, 1], 2, "float64", 0.31326168751822286),
+        ([-np.inf, 0, 1], 2, "float32", 0.31326168751822286),
+        ([0, -np.inf, -np.inf], 0, "float32", 0.0),
+        ([3e38, -3e38], 0, "float32", 0.0),
+        ([1e308, -1e308], 0, "float64", 0.0),
+        ([6e4, -6e4], 0, "float16", 0.0),
+        ([-np.inf, 0, 1], 2, "float16", 0.31326168751822286),
+    ],
+)
+@pytest.mark.parametrize("samples", [1, 2000])
+@pytest.mark.parametrize("epsilon", [0.0, 1e-9])
+def test_scores_that_are_no_class_cost_nothing(
+    backend, targets, scores, label, dtype, expected, samples, epsilon
+):
+    if not hasattr(backend.xp, dtype):
+        pytest.skip(f"{backend.name} has no {dtype}")
+    x = backend.asarray(np.array([scores] * samples), dtype)
+    t = np.array([label] * samples)
+    if targets == "one-hot":
+        t = np.eye(len(scores))[t]
+    loss = SoftmaxWithLoss(epsilon)
+    found = float(loss.forward(x, backend.asarray(t)))
+    tolerance = 1e-3 if dtype == "float16" else 1e-6
+    assert found == pytest.approx(expected, rel=tolerance, abs=1e-8)
+    assert np.all(np.isfinite(to_host(loss.backward())))
+
+
+def test_a_score_of_minus_infinity_for_the_right_class_shows(backend):
+    x = backend.asarray(np.array([[-np.inf, 0.0, 1.0]]))
+    assert float(SoftmaxWithLoss().forward(x, backend.asarray([0]))) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        ([[7, 3], [1, 0]], "t must be one-hot, integers 0 and 1 .* got 7; give labels as an array"),
+        ([[0.5, -0.1], [1, 0]], "t must hold targets of at least 0, got -0.1"),
+        ([[-1, 1], [1, 0]], "t must hold targets of at least 0, got -1"),
+        ([[0.5, np.nan], [1, 0]], "t must hold targets of at least 0, got nan"),
+    ],
+)
+def test_targets_that_are_none_are_refused(t, message):
+    with pytest.raises(ValueError, match=message):
+        SoftmaxWithLoss().forward(np.ones((2, 2)), np.array(t))
+
+
+@pytest.mark.parametrize("t", [[0, 0], [[1], [1]]], ids=["labels", "one-hot"])
+def test_softmax_of_one_score_is_refused(backend, t):
+    x = backend.zeros((2, 1), "float32")
+    with pytest.raises(ValueError, match=r"at least 2 classes.*BinaryCrossEntropy\(\)"):
+        SoftmaxWithLoss().forward(x, backend.asarray(np.array(t)))
+
+
+# One score per sample
+
+
+def binary(x, t):
+    """The textbook, in float64."""
+    p = 1 / (1 + np.exp(-x))
+    return -np.mean(t * np.log(p) + (1 - t) * np.log(1 - p))
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 1), (9000, 1)])
+@pytest.mark.parametrize("kind", ["labels", "bool", "probabilities"])
+def test_binary_cross_entropy_is_the_textbooks(backend, shape, kind):
+    x = normal(backend, *shape)
+    t = np.arange(shape[0]) % 2 if kind != "probabilities" else np.linspace(0, 1, shape[0])
+    t = t.astype(bool) if kind == "bool" else t
+    loss = BinaryCrossEntropy()
+    found = float(loss.forward(x, backend.asarray(t)))
+    assert found == pytest.approx(binary(to_host(x).reshape(-1), t), rel=1e-9)
+    if shape[0] < 10:
+        t = backend.asarray(t)
+        expected = numerical_gradient(lambda: BinaryCrossEntropy().forward(x, t), {"x": x})["x"]
+        assert_same_gradient(loss.backward(), expected)
+
+
+@pytest.mark.parametrize(
+    ("score", "target", "expected"),
+    [(np.inf, 1, 0.0), (-np.inf, 0, 0.0), (1e30, 0, 1e30), (-800.0, 1, 800.0), (np.inf, 0, np.inf)],
+)
+def test_binary_cross_entropy_of_extreme_scores(backend, score, target, expected):
+    x, loss = backend.asarray(np.array([[score]])), BinaryCrossEntropy()
+    assert float(loss.forward(x, backend.asarray([target]))) == pytest.approx(expected)
+    assert np.all(np.isfinite(to_host(loss.backward())))
+
+
+def test_a_score_above_0_is_class_1(backend):
+    network = Sequential(
+        [Affine(2, 1)], BinaryCrossEntropy(), device=backend.device, xp=backend.xp, seed=0
+    )
+    network.params["W1"] = backend.asarray([[1.0], [0.0]])
+    x = backend.asarray([[3.0, 0.0], [-1.0, 0.0], [2.0, 0.0], [np.nan, 0.0]], "float32")
+    assert network.accuracy(x, backend.asarray([1, 0, 0, 1])) == 0.5
+    assert network.accuracy(x, backend.asarray([[1], [0], [1], [0]])) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "message"),
+    [
+        (np.ones((3, 2)), np.ones(3), "one score for each sample, got scores of shape .3, 2."),
+        (np.ones((3, 1)), np.ones(2), r"must have shape \(3,\), got \(2,\)"),
+        (np.ones(3), np.ones((3, 2)), r"must have shape \(3,\), got \(3, 2\)"),
+        (np.ones(3), np.array([0, 1, 2]), "numbers from 0 to 1, got numbers from 0 to 2"),
+        (np.ones(3), np.array([0, 1, np.nan]), "numbers from 0 to 1"),
+    ],
+)
+def test_what_binary_cross_entropy_refuses(x, t, message):
+    with pytest.raises(ValueError, match=message):
+        BinaryCrossEntropy().forward(x, t)

@@ -1,10 +1,12 @@
 """Batch Normalization."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from gradient_check import assert_backward, bind, normal
 
-from dlskills import BatchNormalization, Parameters, get_backend, to_host
+from dlskills import BatchNormalization, Parameters, engine, get_backend, to_host
 
 SHAPES = [(8, 3), (4, 3, 2, 2)]
 
@@ -254,3 +256,18 @@ def test_an_input_of_the_wrong_shape_is_refused(backend, shape):
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         BatchNormalization(**settings)
+
+
+@pytest.mark.parametrize("value", [100.1, -7.3, 1e4 + 0.1])
+@pytest.mark.parametrize("shape", [(10_000, 3), (500, 3, 4, 5)])
+@pytest.mark.parametrize("name", ["plain", None])
+def test_a_constant_feature_is_normalized_to_0(backend, value, shape, name):
+    layer = bind(BatchNormalization(3), backend, dtype="float32")
+    layer.params["gamma"], layer.params["beta"] = [1, 1, 1], [0, 0, 0]
+    x = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    x[:, 1] = value
+    with engine(name) if name else contextlib.nullcontext():
+        y = to_host(layer.forward(backend.asarray(x)))
+    # what is left is the rounding of the value itself, over the root of epsilon
+    assert np.max(np.abs(y[:, 1])) <= np.spacing(np.float32(abs(value))) / 1e-3
+    assert np.std(y[:, 0]) == pytest.approx(1, rel=1e-3)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dlskills.arrays.backend import Array, library_of
 from dlskills.checks import check_choice
 from dlskills.formulas.engines import blocked, cuda, numba, plain
-from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.trace import UnsuitedFormulaError
 
 if TYPE_CHECKING:

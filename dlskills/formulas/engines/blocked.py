@@ -9,7 +9,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array
 from dlskills.formulas.engines import plain
-from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.base import Engine
 
 if TYPE_CHECKING:
     from dlskills.formulas.formula import Formula

@@ -15,13 +15,13 @@ from dlskills.arrays.random import Mask
 from dlskills.formulas import threads
 from dlskills.formulas.addresses import addresses_of
 from dlskills.formulas.engines import blocked, plain
-from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.layout import Layout, layout_of
 from dlskills.formulas.trace import UnsuitedFormulaError
 
 if TYPE_CHECKING:
-    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.formula import Formula
+    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.table import Table
 
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
@@ -38,16 +38,14 @@ class Numba(Engine):
     fuses = True
 
     def missing(self) -> str | None:
-        if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-            return "NUMBA_DISABLE_JIT is set: unset it"
-        return _import_problem()
+        return _disabled() or _import_problem()
 
     def suits(self, array: Array, size: int | None = None) -> bool:
         return (
             type(array) is np.ndarray
             and (array.size if size is None else size) > SMALL
             and array.dtype in _DTYPES
-            and _is_available()
+            and _import_problem() is None
         )
 
     def run(
@@ -62,9 +60,9 @@ class Numba(Engine):
             axis,
             *[(o.shape, o.strides, o.dtype) if type(o) is np.ndarray else None for o in operands],
         )
-        call = formula.memory.get(key)
+        call: Call | None = formula.memory.get(key)
         if call is None:
-            call = formula.memory[key] = _prepare(formula, operands, axis)
+            call = formula.remember(key, _prepare(formula, operands, axis))
         return call(operands, out)
 
     def update(self, table: Table) -> None:
@@ -77,13 +75,16 @@ class Numba(Engine):
 ENGINE = Numba()
 
 
-@functools.cache
-def _is_available() -> bool:
-    return ENGINE.missing() is None
+def _disabled() -> str | None:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set: unset it"
+    return None
 
 
 @functools.cache
 def _import_problem() -> str | None:
+    if problem := _disabled():  # which Numba reads when it is imported, and not again
+        return problem
     try:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
@@ -238,6 +239,7 @@ def _kernel_of(text: str, constants: tuple[tuple[str, float], ...], dtype: Any) 
     names = {
         "np": np,
         "T": kind,
+        "double": np.float64,
         "size_of_t": dtype.itemsize,
         "array_at": pointers.array_at(dtype),
         **vector_math.functions(dtype),
@@ -296,6 +298,7 @@ class _Rows:
         flat = [known and blocked.flattened(row) is not None for row in rows]
         self.inside = [i for i, is_flat in enumerate(flat) if is_flat]
         self.others = [i for i, is_flat in enumerate(flat) if not is_flat]
+        self.strides = [rows[i][0].strides for i in self.inside]
         sizes = [rows[i][0].size for i in self.inside]
         cuts = threads.cuts(sizes)
         self.runs = cuts.runs
@@ -310,8 +313,8 @@ class _Rows:
     def renew_gradients(self, rows: Sequence[Sequence[Array]]) -> bool:
         """Take other gradients, if they lie in memory as their parameters do."""
         grads = [rows[i][1] for i in self.inside]
-        for i, grad in zip(self.inside, grads, strict=True):
-            if grad.strides != rows[i][0].strides and blocked.flattened(rows[i]) is None:
+        for i, grad, strides in zip(self.inside, grads, self.strides, strict=True):
+            if grad.strides != strides and blocked.flattened(rows[i]) is None:
                 return False
         # a row that had gaps may have none now, which is found out when the table is made anew
         addresses = np.array(addresses_of(grads), np.int64)
@@ -322,7 +325,7 @@ class _Rows:
         rule, given = table.rule, table.numbers
         if self.runs:
             kernel = _update_kernel(rule, self.arrays, len(given[0]), self.dtype)
-            numbers = np.array(given, np.float64).reshape((len(given), len(given[0])))
+            numbers = np.array(given, np.float64)
             tables = self.addresses, self.sizes, self.groups, numbers
             if len(self.runs) == 1:
                 _compiled(kernel, *tables, 0, len(self.sizes))
@@ -344,4 +347,4 @@ def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Call
         kernel = rule.memory[arrays, numbers, dtype] = _kernel(
             numba_source.update_source(trace), dtype
         )
-    return kernel  # type: ignore[no-any-return]
+    return kernel

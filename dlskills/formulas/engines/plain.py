@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array, DType, is_dtype, namespace, sum_dtype
 from dlskills.arrays.random import Mask
-from dlskills.formulas.engines.engine import Engine
+from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.layout import Shape, broadcast_shape
 
 if TYPE_CHECKING:
@@ -44,6 +44,19 @@ class Plain(Engine):
             _stored(xp, result, into, first, full)
             for result, into in zip(results, given, strict=True)
         )
+
+    def update_row(self, rule: Formula, row: Sequence[Array], numbers: Sequence[Any]) -> None:
+        param, _, *slots = row
+        xp, dtype = namespace(param), param.dtype
+        if not is_dtype(xp, dtype, "real floating") or sum_dtype(xp, dtype) != dtype:
+            super().update_row(rule, row, numbers)
+            return
+        # as run(), without what only operands of other shapes and dtypes need
+        results = rule.call(xp, [*row, *numbers], None)
+        rule.check_results(results, len(row) - 1)
+        for array, result in zip((param, *slots), results, strict=True):
+            if result is not array:
+                array[...] = xp.astype(result, array.dtype, copy=False)
 
 
 def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:

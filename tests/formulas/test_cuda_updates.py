@@ -1,0 +1,200 @@
+"""Updates by the engine `cuda`: of single arrays, and of many in one launch."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from dlskills.formulas import engines
+from dlskills.formulas.cuda_source import CHUNK
+from dlskills.formulas.engines import cuda_table
+from dlskills.formulas.formula import Rule
+from dlskills.formulas.table import Table
+
+pytestmark = pytest.mark.backends("cupy")
+
+
+def adam_rule(xp):
+    def update(param, grad, m, v, lr, decay, epsilon):
+        m = decay * m + (1 - decay) * grad
+        v = decay * v + (1 - decay) * grad * grad
+        return param - lr * m / (xp.sqrt(v) + epsilon), m, v
+
+    return update
+
+
+def scaled_rule(xp):
+    update = adam_rule(xp)
+    return lambda param, grad, m, v, *numbers: update(
+        param, grad * numbers[-1], m, v, *numbers[:-1]
+    )
+
+
+ADAM, SCALED = Rule(adam_rule), Rule(scaled_rule)
+TOLERANCE = {"float16": 2e-3, "float32": 1e-5, "float64": 1e-12}
+
+
+def row_of(size, dtypes, rng):
+    return [np.abs(rng.standard_normal(size)).astype(dtype) for dtype in dtypes]
+
+
+def numbers_of(group):
+    return 0.001 * (group + 1), 0.9, 1e-4
+
+
+def check(rows, host, groups, factor=1.0):
+    """Rows after one update, against NumPy in double precision."""
+    for row, before, group in zip(rows, host, groups, strict=True):
+        param, grad, m, v = (array.astype("float64") for array in before)
+        param, m, v = adam_rule(np)(param, grad * factor, m, v, *numbers_of(group))
+        assert (row[1].get() == before[1]).all()
+        for array, want in zip([row[0], *row[2:]], [param, m, v], strict=True):
+            tolerance = TOLERANCE[array.dtype.name]
+            np.testing.assert_allclose(array.get(), want, rtol=tolerance, atol=tolerance)
+
+
+DTYPES = [
+    ("float32",) * 4, ("float64",) * 4, ("float16",) * 4,
+    ("float16", "float16", "float32", "float32"),
+]  # fmt: skip
+
+
+@hypothesis.given(data=st.data())
+def test_rows_of_all_kinds(backend, data):
+    sizes = st.one_of(
+        st.integers(0, 30), st.tuples(st.integers(1, 9), st.integers(1, 9)),
+        st.sampled_from([CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5]),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    host, rows, groups = [], [], []
+    factor = data.draw(st.booleans())
+    count = data.draw(st.sampled_from([1, 2, 400]))
+    for _ in range(data.draw(st.integers(1, 12))):
+        host.append(row_of(data.draw(sizes), data.draw(st.sampled_from(DTYPES)), rng))
+        how = data.draw(st.sampled_from(["", "", "transposed", "mixed", "strided"]))
+        row = [backend.asarray(array) for array in host[-1]]
+        for i, array in enumerate(row):
+            if (how == "transposed" or (how == "mixed" and i == 1)) and array.ndim == 2:
+                row[i] = backend.xp.asarray(array.T.copy()).T
+            elif how == "strided":
+                row[i] = backend.xp.repeat(array, 2, axis=-1)[..., ::2]
+        rows.append(row)
+        groups.append(data.draw(st.integers(0, count - 1)))
+    table = Table(rows, groups)
+    table.rule = SCALED if factor else ADAM
+    shared = (backend.asarray(np.float32(0.5)),) if factor else ()
+    table.numbers = [(*numbers_of(group), *shared) for group in range(count)]
+    with engines.engine("cuda"):
+        engines.update(table)
+    check(rows, host, groups, 0.5 if factor else 1.0)
+
+
+def table_of(backend, sizes, groups=None, dtypes=DTYPES[0]):
+    rng = np.random.default_rng(0)
+    host = [row_of(size, dtypes, rng) for size in sizes]
+    table = Table([[backend.asarray(array) for array in row] for row in host], groups)
+    table.rule = ADAM
+    table.numbers = [numbers_of(group) for group in range(max(table.groups) + 1)]
+    return table, host
+
+
+TABLES = {
+    "one row": ([100], None, 1),
+    "one row of a later group": ([(30, 40)], [3], 1),
+    "two rows": ([100, 200], None, 1),
+    "some empty": ([0, 5000, 0, 7, 1], [0, 1, 2, 1, 0], 1),
+    "all empty": ([0, 0], None, 0),
+    "more numbers than one launch takes": (range(334), range(334), 2),
+}
+
+
+@pytest.mark.parametrize(("sizes", "groups", "launches"), TABLES.values(), ids=TABLES)
+def test_launches(sizes, groups, launches, backend, device_counters):
+    table, host = table_of(backend, sizes, groups)
+    before = [[array.copy() for array in row] for row in table.rows]
+    engines.update(table)  # compiles it, and makes the table on the device
+    for row, values in zip(table.rows, before, strict=True):
+        for array, value in zip(row, values, strict=True):
+            array[...] = value
+    with device_counters.counting() as added:
+        engines.update(table)
+    assert added["kernel_launches"] == launches
+    assert added["copies_h2d"] == added["copies_d2h"] == added["copies_d2d"] == 0
+    check(table.rows, host, table.groups)
+
+
+def test_many_rows_are_one_launch(backend, device_counters):
+    rng = np.random.default_rng(0)
+    ends = np.cumsum(rng.integers(0, 9, 10_000)).tolist()
+    host = row_of(ends[-1], DTYPES[0], rng)
+    flat = [backend.asarray(array) for array in host]
+    parts = list(zip([0, *ends], ends, strict=False))
+    table = Table([[array[begin:end] for array in flat] for begin, end in parts])
+    table.rule, table.numbers = ADAM, [numbers_of(0)]
+    with device_counters.counting() as added:
+        engines.update(table)
+    assert added["kernel_launches"] == 1
+    check([flat], [host], [0])
+
+
+def test_one_launch_for_each_choice_of_dtypes(backend, device_counters):
+    table, host = table_of(backend, [10, 20])
+    more, more_host = table_of(backend, [10, 20], dtypes=DTYPES[3])
+    table = Table([*table.rows, *more.rows])
+    table.rule, table.numbers = ADAM, [numbers_of(0)]
+    with device_counters.counting() as added:
+        engines.update(table)
+    assert added["kernel_launches"] == 2
+    check(table.rows, host + more_host, table.groups)
+
+
+def test_rule_and_numbers_may_change(backend):
+    table, host = table_of(backend, [10, 20])
+    engines.update(table)
+    check(table.rows, host, table.groups)
+    host = [[array.get() for array in row] for row in table.rows]
+    table.rule, factor = SCALED, backend.asarray(np.float64(0.25))
+    table.numbers = [(*numbers_of(0), factor)]
+    engines.update(table)
+    check(table.rows, host, table.groups, 0.25)
+
+
+def test_a_rule_without_numbers(backend):
+    @Rule
+    def halve(xp):
+        return lambda param, grad: param / 2
+
+    rows = [[backend.xp.ones(3), backend.xp.ones(3)] for _ in range(2)]
+    table = Table(rows)
+    table.rule, table.numbers = halve, [()]
+    engines.update(table)
+    assert [row[0].get().tolist() for row in rows] == [[0.5] * 3] * 2
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_rule_returns_as_much_as_it_changes(rows, backend):
+    @Rule
+    def short(xp):
+        return lambda param, grad, m: param
+
+    table = Table([[backend.xp.ones(3) for _ in range(3)] for _ in range(rows)])
+    table.rule, table.numbers = short, [()]
+    with pytest.raises(TypeError, match=r"must return \(param, \*slots\), 2 in all.* got 1"):
+        engines.update(table)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_rule_of_several_elements_runs_plain(rows, backend):
+    @Rule
+    def centred(xp):
+        return lambda param, grad: param - xp.mean(grad)
+
+    table = Table([[backend.xp.ones(3), backend.xp.ones(3)] for _ in range(rows)])
+    table.rule, table.numbers = centred, [()]
+    with pytest.warns(UserWarning, match="it runs on the engine 'plain'"):
+        engines.update(table)
+    assert all((row[0].get() == 0).all() for row in table.rows)
+
+
+def test_numbers_fit_into_a_kernel_s_arguments():
+    assert cuda_table.NUMBERS_BYTES + 8 + 4 + 8 + 8 <= 4096

@@ -1,0 +1,35 @@
+"""A gradient too large for its square: the element stands still, and nothing becomes NaN."""
+
+import numpy as np
+import pytest
+
+from dlskills import engine, make_optimizer, to_host
+from dlskills.formulas import ENGINES
+
+RULES = ["adam", "adamw", "amsgrad", "nadam", "rmsprop", "adadelta", "adagrad"]
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("size", [3, 5000])
+@pytest.mark.parametrize("outlier", [2e19, -2e19, 3e38])
+def test_one_outlier_stops_its_element_and_no_other(backend, name, size, outlier):
+    for engine_name, runs in ENGINES.items():
+        if runs.library not in (None, backend.name) or runs.missing():
+            continue
+        optimizer = make_optimizer(name)
+        params = {"w": backend.zeros((size,), "float32") + 1.0}
+        grads = np.full(size, 0.5, "float32")
+        with engine(engine_name):
+            for step in range(30):
+                grads[1] = outlier if step == 3 else 0.5
+                optimizer.update(params, {"w": backend.asarray(grads.copy())})
+                if step == 3:
+                    stopped = to_host(params["w"])[1]
+        w = to_host(params["w"])
+        assert np.all(np.isfinite(w)), engine_name
+        assert w[0] != 1, engine_name
+        # AdamW's decay goes on
+        assert w[1] == stopped or name == "adamw", engine_name
+        state = optimizer.state_dict()["slots"]
+        assert not any(np.any(np.isnan(slot["w"])) for slot in state.values()), engine_name
+        assert any(np.isinf(slot["w"][1]) for slot in state.values()), engine_name
