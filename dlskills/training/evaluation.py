@@ -10,7 +10,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.random import stream
-from dlskills.layers import MeanSquaredError
+from dlskills.layers import BinaryCrossEntropy, MeanSquaredError
 from dlskills.networks.sequential import Sequential
 from dlskills.training.samples import Samples
 
@@ -33,9 +33,9 @@ def accuracy(network: Sequential, samples: Samples, rows: Rows | None = None) ->
     Returns
     -------
     float
-        NaN for a network with a single output, which would always be right.
+        NaN for a network with a single output, unless its loss is BinaryCrossEntropy.
     """
-    if network.output_size == 1:
+    if network.output_size == 1 and not isinstance(network.loss_layer, BinaryCrossEntropy):
         return math.nan
     # whole numbers add up to the same whatever the parts
     right: int = sum(

@@ -96,9 +96,10 @@ class Trainer:
     eval_loss_list : list of float
         With ``record_loss="both"``, the loss of each batch after its update, in test mode.
     train_acc_list, test_acc_list : list of float
-        Accuracies in inference mode, one per evaluation. NaN where there are no classes: for a
-        network with a single output, and for :class:`~dlskills.MeanSquaredError` with targets
-        that are not one-hot. `test_acc_list` is empty without test data.
+        Accuracies in inference mode, one per evaluation. NaN where there are no classes: for
+        :class:`~dlskills.MeanSquaredError` with targets that are not one-hot, and for a network
+        with a single output, unless its loss is :class:`~dlskills.BinaryCrossEntropy`.
+        `test_acc_list` is empty without test data.
     test_loss_list : list of float
         Losses on the test data in inference mode, one per evaluation, the penalty of weight decay
         included: for a network with a single output, or with MeanSquaredError; otherwise empty.

@@ -10,6 +10,7 @@ from dlskills import (
     Adam,
     Affine,
     BatchNormalization,
+    BinaryCrossEntropy,
     DivergedError,
     Dropout,
     Layer,
@@ -750,6 +751,20 @@ def test_a_regression_records_losses_on_test_data(evaluate):
     np.testing.assert_allclose(trainer.test_loss_list, expected, rtol=1e-12)
     assert all(type(loss) is float for loss in trainer.test_loss_list)
     assert trainer.test_loss == pytest.approx(network.loss(x_test, t_test), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(60,), (60, 1)])
+def test_two_classes_of_one_score_have_accuracies_and_losses(backend, shape):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    t = (x[:, 0] > x[:, 1]).astype(int).reshape(shape)
+    network = MultiLayerNet(
+        4, [8], 1, loss=BinaryCrossEntropy(), seed=0, device=backend.device, xp=backend.xp
+    )
+    trainer = Trainer(network, x, t, x, t, 30, 10, "adam", {"lr": 0.01}, verbose=False)
+    trainer.train()
+    assert trainer.train_acc_list[-1] > 0.9 > trainer.train_acc_list[0]
+    assert trainer.test_acc > 0.9
+    assert trainer.test_loss_list[-1] < 0.5 * trainer.test_loss_list[0]
 
 
 def test_losses_on_test_data_are_of_the_samples_asked_for():
