@@ -85,7 +85,10 @@ def known_keywords(
     """
 
     def decorate(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
-        known = list(inspect.signature(function).parameters)[1:]
+        _, *parameters = inspect.signature(function).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return function  # which looks after them itself
+        known = [parameter.name for parameter in parameters]
 
         @functools.wraps(function)
         def checked(*args: _Given.args, **keywords: _Given.kwargs) -> _Result:

@@ -128,3 +128,10 @@ def test_an_unknown_keyword_gets_a_sentence(kind):
 def test_missing_arguments_are_pythons_affair():
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'flour'"):
         Recipe(yeast=1)
+
+
+def test_what_takes_any_keyword_is_left_alone():
+    def cook(self, **ingredients):
+        return ingredients
+
+    assert known_keywords({})(cook) is cook
