@@ -526,13 +526,54 @@ def test_sgd_may_be_shared(backend):
     assert optimizer.step == 2
 
 
-def test_parameters_that_are_built_anew_are_taken_for_the_old(backend):
+@pytest.mark.parametrize("name", WITH_SLOTS)
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "gone"])
+def test_a_loop_over_folds_with_one_optimizer_is_refused(backend, name, keep):
+    optimizer, kept = make(name), []
+
+    def train(fold):
+        params = arrays(backend, fold)  # fresh
+        kept.append(params if keep else None)
+        walk(optimizer, params, backend, 2)
+
+    train(0)
+    with pytest.raises(RuntimeError, match="of other parameters .* each run, or call reset"):
+        train(1)
+    assert optimizer.step == 2
+    optimizer.reset()
+    train(1)
+    assert optimizer.step == 2
+
+
+def test_a_loop_over_folds_of_numbers_is_refused_too():
+    optimizer = Adam()
+    for _ in range(2):
+        optimizer.update(params := {"x": 1.0, "y": 2.0}, {"x": 1.0, "y": 1.0})
+        if optimizer.step == 1:
+            first = dict(params)
+            with pytest.raises(RuntimeError, match="of other parameters"):
+                optimizer.update({"x": 1.0, "y": 2.0}, {"x": 1.0, "y": 1.0})
+            optimizer.reset()
+    assert params == first
+
+
+def test_new_values_in_place_go_on_with_the_state(backend):
     optimizer = Adam()
     expected = walk(Adam(), arrays(backend, 0), backend, 4)
     params = walk(optimizer, arrays(backend, 0), backend, 2)
-    params = {key: backend.asarray(value) for key, value in hosts(params).items()}
+    values = hosts(params)
+    for key, array in params.items():
+        array[...] = backend.asarray(values[key])
 
     assert_same(walk(optimizer, params, backend, 2, first=2), expected)
+
+
+def test_one_array_that_was_replaced_is_no_other_run(backend):
+    optimizer, params = Adam(), arrays(backend, 0)
+    walk(optimizer, params, backend, 2)
+    params["W"] = params["W"] + 1.0
+    walk(optimizer, params, backend, 1)
+    assert optimizer.step == 3
 
 
 @every_rule
