@@ -421,9 +421,9 @@ def test_arrays_of_whole_numbers_are_refused(backend, dtype):
 
 @pytest.mark.parametrize("wrong", [[1.0, 2.0], "w", None, True])
 def test_what_is_neither_number_nor_array_is_refused(wrong):
-    with pytest.raises((TypeError, ValueError), match=r"shape|expected an array|number"):
+    with pytest.raises((TypeError, ValueError), match=r"shape|expected an array|number|is None"):
         SGD().update({"w": wrong}, {"w": wrong})
-    with pytest.raises((TypeError, ValueError), match=r"shape|expected an array|number"):
+    with pytest.raises((TypeError, ValueError), match=r"shape|expected an array|number|is None"):
         SGD().update({"w": 1.0}, {"w": wrong})
 
 
@@ -750,3 +750,31 @@ def test_state_is_not_adopted_by_the_next_network():
             continue
         with pytest.raises(RuntimeError, match="holds m and v of other parameters"):
             optimizer.update(params, params.zeros_like())
+
+
+# Gradients that are missing, and parameters that overlap themselves
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam, lambda: Adam(clip_norm=1.0)])
+def test_a_gradient_that_is_none_is_refused(backend, optimizer):
+    for params in ({"w": 1.0}, {"w": backend.asarray([1.0, 2.0], "float32")}):
+        with pytest.raises(TypeError, match="^the gradient of 'w' is None. Compute it before the"):
+            optimizer().update(params, {"w": None})
+    params = {"w": backend.asarray([1.0, 2.0], "float32")}
+    known = optimizer()
+    known.update(params, {"w": params["w"] * 1})
+    with pytest.raises(TypeError, match="^the gradient of 'w' is None"):
+        known.update(params, {"w": None})
+    assert known.step == 1
+
+
+@pytest.mark.backends("numpy", "torch", "cupy")
+def test_a_parameter_whose_elements_share_memory_is_refused(backend):
+    if backend.name == "numpy":
+        array = np.lib.stride_tricks.as_strided(np.zeros(1), (3,), (0,))
+    else:
+        array = backend.xp.broadcast_to(backend.zeros((1,), "float64"), (3,))
+    for optimizer in (SGD(), Adam()):
+        with pytest.raises(ValueError, match="parameter 'w' has elements that share memory. Give"):
+            optimizer.update({"w": array}, {"w": backend.zeros((3,), "float64")})
+        optimizer.update({"w": backend.zeros((3,), "float64")}, {"w": array})  # read only
