@@ -327,7 +327,7 @@ def test_a_setting_is_checked_whenever_it_is_set():
 
 @pytest.mark.parametrize("lr", ["0.1", None, True, [0.1]])
 def test_a_learning_rate_that_is_no_number_is_refused(lr):
-    with pytest.raises(TypeError, match="lr must be a number, got"):
+    with pytest.raises(TypeError, match="lr must be a number.*, got"):
         SGD(lr)
 
 
