@@ -12,7 +12,7 @@ from dlskills import initializers, moved
 from dlskills.arrays.backend import Backend, backend_of, get_backend, namespace, to_device, to_host
 from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.parameters import Parameters
-from dlskills.data import Batches, load_mnist
+from dlskills.data import Batches, load_mnist, shuffle_dataset
 from dlskills.formulas import EngineMissingError, along, elementwise, engine
 from dlskills.gradients import numerical_gradient, relative_error
 from dlskills.layers import (
@@ -81,7 +81,7 @@ __all__ = [  # noqa: RUF022 - by subject
     "Sequential", "MultiLayerNet", "MultiLayerNetExtend", "Parameters", "initializers",
     "numerical_gradient", "relative_error",
     # data and training
-    "load_mnist", "Batches", "Trainer", "DivergedError", "diagnostics",
+    "load_mnist", "shuffle_dataset", "Batches", "Trainer", "DivergedError", "diagnostics",
     "smooth_curve",
     # arrays and where they live
     "get_backend", "Backend", "backend_of", "namespace", "to_device", "to_host", "DeviceError",

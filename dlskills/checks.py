@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
 import operator
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 
 def check_number(
@@ -65,3 +70,40 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'adam'?"`` for a word that is near a known one, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def known_keywords(
+    remedies: Mapping[str, str],
+) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
+    """Return a decorator for constructors: it refuses keywords that other libraries use.
+
+    Parameters
+    ----------
+    remedies : mapping of str to str
+        What to write instead, for each foreign keyword. For any other unknown keyword the error
+        has the nearest name.
+    """
+
+    def decorate(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+        _, *parameters = inspect.signature(function).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return function  # which looks after them itself
+        known = [parameter.name for parameter in parameters]
+
+        @functools.wraps(function)
+        def checked(*args: _Given.args, **keywords: _Given.kwargs) -> _Result:
+            for name in keywords:
+                if name not in known:
+                    made = type(args[0]).__name__
+                    raise TypeError(_no_such_keyword(made, name, known, remedies))
+            return function(*args, **keywords)
+
+        return checked
+
+    return decorate
+
+
+def _no_such_keyword(made: str, name: str, known: list[str], remedies: Mapping[str, str]) -> str:
+    if name in remedies:
+        return f"{made} has no argument {name!r}. Write {remedies[name]}"
+    return f"{made} has no argument {name!r}{suggestion(name, known)}. It takes: {', '.join(known)}"

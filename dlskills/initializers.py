@@ -18,6 +18,7 @@ A weight of shape (fan_in, fan_out) is one of an :class:`~dlskills.layers.Affine
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -218,5 +219,32 @@ def weight_initializer(weight_init_std: float | str | Initializer) -> Initialize
     if isinstance(weight_init_std, str):
         return BY_NAME[check_choice("weight_init_std", weight_init_std, BY_NAME)]()
     if callable(weight_init_std):
-        return weight_init_std
+        return check_initializer("weight_init_std", weight_init_std)
     return Normal(check_number("weight_init_std", weight_init_std, at_least=0))
+
+
+def check_initializer(name: str, initializer: Any) -> Initializer:
+    """Return the initializer, refused if it can't be called with a shape and a generator.
+
+    Raises
+    ------
+    TypeError
+        Also for a function of this module that makes an initializer but was not called.
+    """
+    if callable(initializer) and not isinstance(initializer, type):
+        checked: Initializer = initializer
+        try:
+            inspect.signature(initializer).bind((1, 1), None)
+        except TypeError:
+            pass
+        except ValueError:  # of a function in C that does not tell its arguments
+            return checked
+        else:
+            return checked
+    if getattr(initializer, "__module__", None) == __name__ and hasattr(initializer, "__name__"):
+        made = initializer.__name__
+        raise TypeError(f"{name} is {made}, which makes an initializer. Call it: {made}(...)")
+    raise TypeError(
+        f"{name} must be an initializer, a function of a shape and a numpy.random.Generator, got "
+        f"{initializer!r}"
+    )

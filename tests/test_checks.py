@@ -1,11 +1,12 @@
 """Checks of arguments: what passes, and what the refusals say."""
 
+import inspect
 import math
 
 import numpy as np
 import pytest
 
-from dlskills.checks import check_choice, check_count, check_number, suggestion
+from dlskills.checks import check_choice, check_count, check_number, known_keywords, suggestion
 
 
 @pytest.mark.parametrize("value", [1, 1.0, np.float32(1), np.int64(1), np.asarray(1.0)])
@@ -95,3 +96,42 @@ def test_an_unknown_choice_is_refused_with_the_nearest(value, message):
 def test_a_suggestion_is_made_only_for_near_words():
     assert suggestion("adm", ["adam", "sgd"]) == "; did you mean 'adam'?"
     assert suggestion("xyz", ["adam", "sgd"]) == ""
+
+
+class Recipe:
+    @known_keywords({"sugar": "honey=..."})
+    def __init__(self, flour, *, honey=0, yeast=1):
+        self.made = flour, honey, yeast
+
+
+class Cake(Recipe):
+    pass
+
+
+def test_known_keywords_pass():
+    assert Recipe(1, honey=2).made == Recipe(flour=1, honey=2, yeast=1).made == (1, 2, 1)
+    assert list(inspect.signature(Recipe).parameters) == ["flour", "honey", "yeast"]
+
+
+@pytest.mark.parametrize("kind", [Recipe, Cake])
+def test_an_unknown_keyword_gets_a_sentence(kind):
+    name = kind.__name__
+    with pytest.raises(TypeError, match=f"^{name} has no argument 'sugar'. Write honey=...$"):
+        kind(1, sugar=2)
+    close = f"^{name} has no argument 'honney'; did you mean 'honey'.. It takes: flour, honey"
+    with pytest.raises(TypeError, match=close):
+        kind(1, honney=2)
+    with pytest.raises(TypeError, match=f"^{name} has no argument 'q'. It takes: flour, honey, y"):
+        kind(1, q=2)
+
+
+def test_missing_arguments_are_pythons_affair():
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'flour'"):
+        Recipe(yeast=1)
+
+
+def test_what_takes_any_keyword_is_left_alone():
+    def cook(self, **ingredients):
+        return ingredients
+
+    assert known_keywords({})(cook) is cook

@@ -61,6 +61,57 @@ def test_the_step_is_h_to_both_sides():
     assert seen == [3.25, 2.75]
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,), (2, 1, 2)])
+def test_the_books_form_takes_a_function_of_an_array(backend, shape):
+    values = np.random.default_rng(0).uniform(0.5, 2, shape)
+    x, xp = backend.asarray(values.copy(), "float64"), backend.xp
+    gradient = numerical_gradient(lambda x: xp.sum(xp.log(x) * x), x)
+
+    assert backend_of(gradient) == backend
+    np.testing.assert_allclose(to_host(gradient), np.log(values) + 1, rtol=1e-8)
+    np.testing.assert_array_equal(to_host(x), values)
+
+
+def test_the_books_form_takes_a_function_that_reads_the_array_by_itself():
+    weight, x = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, -1.0])
+
+    def loss(_):  # chapter 4: f = lambda w: net.loss(x, t)
+        return np.sum((x @ weight) ** 2)
+
+    np.testing.assert_allclose(
+        numerical_gradient(loss, weight), 2 * np.outer(x, x @ weight), rtol=1e-8
+    )
+
+
+def test_the_books_form_leaves_the_array_after_an_error():
+    x = np.array([1.0, 2.0])
+    with pytest.raises(ZeroDivisionError):
+        numerical_gradient(lambda x: 1 / 0, x)
+    assert x.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (np.array([3, 4]), "^params must hold floating-point numbers, .* got int64. Convert"),
+        ({"w": np.array([3, 4])}, "^parameter 'w' must hold floating-point numbers, .* got int64"),
+        ([3.0, 4.0], "^params must be an array, got a list. Make one with numpy.asarray"),
+        (3.0, "^params must be an array, got a float"),
+        ({"w": 3.0}, "^parameter 'w' must be an array, got a float"),
+    ],
+)
+def test_what_takes_no_small_steps_is_refused(params, message):
+    with pytest.raises(TypeError, match=message):
+        numerical_gradient(lambda *x: 0.0, params)
+
+
+@pytest.mark.parametrize("name", ["params", "parameter 'w'"])
+def test_elements_that_share_memory_are_refused(name):
+    x = np.lib.stride_tricks.as_strided(np.zeros(1), (3,), (0,))
+    with pytest.raises(ValueError, match=f"^{name} has elements that share memory. Give a copy"):
+        numerical_gradient(lambda *x: 0.0, x if name == "params" else {"w": x})
+
+
 @pytest.mark.parametrize(
     ("a", "b", "error"),
     [

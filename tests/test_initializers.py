@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlskills import Affine, MultiLayerNet, initializers, to_host
+from dlskills import Affine, Declared, Layer, MultiLayerNet, Sequential, initializers, to_host
 from dlskills.arrays.random import stream
 
 FAN_IN, FAN_OUT = 400, 250
@@ -161,3 +161,48 @@ def test_every_device_starts_from_the_same_values(backend, given):
 
     np.testing.assert_array_equal(to_host(there.params["W1"]), values.astype(np.float32))
     assert not to_host(there.params["b1"]).any()
+
+
+class Halves:
+    def __call__(self, shape, rng):
+        return np.full(shape, 0.5)
+
+
+def halves(shape, rng, scale=0.5):
+    return np.full(shape, scale)
+
+
+@pytest.mark.parametrize("initializer", [Halves(), halves, lambda *args: np.full(args[0], 0.5)])
+def test_an_initializer_of_ones_own(initializer):
+    assert initializers.weight_initializer(initializer) is initializer
+    network = MultiLayerNet(4, [3], 2, weight_init_std=initializer, seed=0)
+    assert (network.params["W1"] == 0.5).all()
+
+
+FACTORIES = [
+    "zeros", "constant", "normal", "xavier", "he", "he_uniform", "glorot_normal",
+    "glorot_uniform", "lecun_normal", "lecun_uniform", "orthogonal",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FACTORIES, "Normal", "Constant", "VarianceScaling"])
+def test_an_initializer_without_its_call_is_refused(name):
+    message = f"is {name}, which makes an initializer. Call it: {name}"
+    made = getattr(initializers, name)
+    with pytest.raises(TypeError, match=f"^weight_init_std {message}"):
+        MultiLayerNet(4, [3], 2, weight_init_std=made)
+    with pytest.raises(TypeError, match=f"^weight_init_std {message}"):
+        Affine(4, 3, made)
+
+    class Own(Layer):
+        def declare(self):
+            return {"scale": Declared((3,), made)}
+
+    with pytest.raises(TypeError, match=f"^the initializer of scale1 {message}"):
+        Sequential([Own()])
+
+
+@pytest.mark.parametrize("wrong", [lambda: 1.0, lambda shape: 1.0, Halves, len])
+def test_a_function_of_other_arguments_is_refused(wrong):
+    with pytest.raises(TypeError, match="^weight_init_std must be an initializer, a function of a"):
+        initializers.weight_initializer(wrong)

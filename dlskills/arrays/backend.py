@@ -60,10 +60,12 @@ class Backend:
     def asarray(self, values: Any, dtype: str | DType | None = None) -> Array:
         """An array here with these values: numbers, nested lists, or an array of any library.
 
-        An array that is here in this dtype comes back as it is, not copied.
+        An array that is here in this dtype comes back as it is, not copied. A PyTorch tensor that
+        requires a gradient comes back detached, in the same memory.
         """
         if not isinstance(values, np.ndarray | np.generic) and hasattr(values, "shape"):
             if backend_of(values) == self:
+                values = detached(values)
                 if dtype is None:
                     return values
                 with self.active():
@@ -93,7 +95,13 @@ class Backend:
             self.xp.cuda.synchronize(self.device)
 
     def active(self) -> AbstractContextManager[Any]:
-        """A context in which new work goes to this device (CuPy has a current device)."""
+        """A context in which new work goes to this device, and PyTorch records no gradients.
+
+        CuPy has a current device. dlskills computes gradients itself: PyTorch's recording would
+        refuse in-place updates of leaf tensors, and would keep every step in memory.
+        """
+        if self.name == "torch":
+            return _without_gradients(self.xp)
         return self.device if self.name == "cupy" else _NOTHING
 
     def _place(self) -> dict[str, Device]:
@@ -114,6 +122,11 @@ class Backend:
         if self.name == "cupy":
             return f"cuda:{self.device.id} (CuPy)"
         return f"{self.device} ({self.name})"
+
+
+def _without_gradients(xp: ModuleType) -> AbstractContextManager[Any]:
+    context: AbstractContextManager[Any] = xp.no_grad()
+    return context
 
 
 def _plainly_laid_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -308,6 +321,24 @@ def to_device(
 ) -> Array:
     """The array's values on a device; see :func:`get_backend` for the arguments."""
     return get_backend(device, xp).asarray(array)
+
+
+def detached(array: Array) -> Array:
+    """The array, as a view without a gradient if it is a PyTorch tensor that requires one."""
+    return array.detach() if getattr(array, "requires_grad", False) else array
+
+
+def with_all_operations(array: Array) -> Array:
+    """The array, in int64 if its library only stores its dtype.
+
+    PyTorch can't index, compare or sort uint16, uint32 and uint64.
+    """
+    if library_of(array) != "torch":
+        return array
+    xp = namespace(array)
+    if array.dtype not in (xp.uint16, xp.uint32, xp.uint64):
+        return array
+    return xp.astype(array, xp.int64)
 
 
 def check_array(name: str, array: Array, expected: Backend) -> None:

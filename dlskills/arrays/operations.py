@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dlskills.arrays.backend import Array, library_of, namespace, sum_dtype
@@ -30,3 +32,23 @@ def sum_into(out: Array, array: Array, axis: int | tuple[int, ...] | None) -> No
         xp.sum(array, axis=axis, out=out)
     else:
         out[...] = xp.sum(array, axis=axis)
+
+
+def repeats_memory(array: Any) -> bool:
+    """Return whether elements share memory, as in a broadcast or expanded array.
+
+    Writing one element of such an array changes others. Libraries that don't tell their strides
+    have no such arrays that can be written to.
+    """
+    if library_of(array) == "torch":
+        strides, reach = array.stride(), 0  # in elements
+    else:
+        strides, reach = getattr(array, "strides", None), getattr(array, "itemsize", 1) - 1
+    if strides is None or 0 in array.shape:
+        return False
+    axes = zip(map(abs, strides), array.shape, strict=True)
+    for stride, size in sorted((stride, size) for stride, size in axes if size > 1):
+        if stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False

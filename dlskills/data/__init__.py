@@ -2,5 +2,6 @@
 
 from dlskills.data.batches import Batches
 from dlskills.data.mnist import load_mnist
+from dlskills.data.shuffle import shuffle_dataset
 
-__all__ = ["Batches", "load_mnist"]
+__all__ = ["Batches", "load_mnist", "shuffle_dataset"]

@@ -6,7 +6,7 @@ import math
 
 from dlskills.arrays.backend import Array, namespace
 from dlskills.arrays.operations import matmul_into, sum_into
-from dlskills.checks import check_count
+from dlskills.checks import check_count, known_keywords
 from dlskills.initializers import Initializer, weight_initializer, zeros
 from dlskills.layers.base import Declared, Layer, saved
 
@@ -27,6 +27,15 @@ class Affine(Layer):
         See :func:`~dlskills.initializers.weight_initializer`; "relu" is He's. Biases start at 0.
     """
 
+    @known_keywords(
+        {
+            "in_features": "input_size=...",
+            "out_features": "output_size=...",
+            "units": "output_size=...",
+            "init": 'weight_init_std="he"',
+            "kernel_initializer": 'weight_init_std="he"',
+        }
+    )
     def __init__(
         self,
         input_size: int,

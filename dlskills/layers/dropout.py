@@ -8,7 +8,7 @@ from typing import Any
 
 from dlskills.arrays.backend import Array
 from dlskills.arrays.random import MaskStream, resolve_seed
-from dlskills.checks import check_number
+from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import elementwise
 from dlskills.layers.base import Layer, saved
 
@@ -41,6 +41,7 @@ class Dropout(Layer):
         Of the masks; a fresh one if not given. A network with a seed sets its own.
     """
 
+    @known_keywords({"p": "dropout_ratio=...", "rate": "dropout_ratio=..."})
     def __init__(
         self, dropout_ratio: float = 0.5, *, inverted: bool = False, seed: int | None = None
     ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from dlskills.arrays.backend import Device, DType
-from dlskills.checks import check_choice, check_count
+from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.initializers import Initializer
 from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer, Loss
+from dlskills.networks.keywords import FOR_EXTENDED, FOR_MULTILAYER
 from dlskills.networks.sequential import Sequential
 
 
@@ -39,6 +41,7 @@ class MultiLayerNet(Sequential):
     MultiLayerNet(784, [100, 100], 10, activation='relu', weight_init_std='relu', seed=1)
     """
 
+    @known_keywords(FOR_MULTILAYER)
     def __init__(
         self,
         input_size: int,
@@ -57,9 +60,7 @@ class MultiLayerNet(Sequential):
         xp: ModuleType | None = None,
     ) -> None:
         self.input_size = check_count("input_size", input_size)
-        if isinstance(hidden_size_list, int):
-            raise TypeError(f"hidden_size_list must be a list, such as [{hidden_size_list}]")
-        self.hidden_size_list = [check_count("hidden_size_list", n) for n in hidden_size_list]
+        self.hidden_size_list = _check_sizes(hidden_size_list)
         self._output_size = check_count("output_size", output_size)
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.weight_init_std = weight_init_std
@@ -119,6 +120,7 @@ class MultiLayerNetExtend(MultiLayerNet):
         See :class:`Sequential`.
     """
 
+    @known_keywords(FOR_EXTENDED)
     def __init__(
         self,
         input_size: int,
@@ -181,3 +183,16 @@ class MultiLayerNetExtend(MultiLayerNet):
             extras += ["use_batchnorm=True"]
             extras += ["batchnorm_debias=False"] * (not self.batchnorm_debias)
         return settings[:-1] + extras + settings[-1:]
+
+
+def _check_sizes(hidden_size_list: Any) -> list[int]:
+    """Return the sizes as a list of Python ints, refused unless they are a sequence."""
+    try:
+        if isinstance(hidden_size_list, str):
+            raise TypeError
+        sizes = list(hidden_size_list)
+    except TypeError:
+        raise TypeError(
+            f"hidden_size_list must be a list, such as [100, 100], got {hidden_size_list!r}"
+        ) from None
+    return [check_count("hidden_size_list", size) for size in sizes]

@@ -12,13 +12,23 @@ from typing import Any
 import numpy as np
 
 from dlskills import gradients
-from dlskills.arrays.backend import Array, Device, DType, check_array, get_backend
+from dlskills.arrays.backend import (
+    Array,
+    Device,
+    DType,
+    check_array,
+    detached,
+    get_backend,
+    with_all_operations,
+)
 from dlskills.arrays.parameters import Parameters, Views
 from dlskills.arrays.random import resolve_seed, stream
-from dlskills.checks import check_number
+from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
+from dlskills.initializers import check_initializer
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
 from dlskills.networks import joined, structure
+from dlskills.networks.keywords import FOR_SEQUENTIAL
 from dlskills.networks.unwritten import UnwrittenGradients
 
 _ROWS = 1000  # of a batch in accuracy(): keeps what the layers compute in the cache
@@ -71,6 +81,7 @@ class Sequential:
     (50, 10)
     """
 
+    @known_keywords(FOR_SEQUENTIAL)
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -115,7 +126,8 @@ class Sequential:
         here = self.backend
         self._params = Parameters.from_shapes(shapes, dtype=dtype, device=here.device, xp=here.xp)
         for name, wanted in declared.items():
-            values = wanted.initializer(wanted.shape, stream(self.seed, "weights", name))
+            initializer = check_initializer(f"the initializer of {name}", wanted.initializer)
+            values = initializer(wanted.shape, stream(self.seed, "weights", name))
             self.params[name] = here.asarray(values, dtype)
         self.grads = self.params.zeros_like()
         if self.compute_dtype != dtype:
@@ -143,9 +155,14 @@ class Sequential:
         self._steps = [*self.layers[: self._first], *self._learning]
 
     @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """The shape of one sample's output as the layers declare it, None where they don't."""
+        return self._shapes[-1]
+
+    @property
     def output_size(self) -> int | None:
         """The number of outputs of a sample, None where the layers don't say."""
-        shape = self._shapes[-1]
+        shape = self.output_shape
         return None if shape is None else math.prod(shape)
 
     @property
@@ -226,7 +243,7 @@ class Sequential:
         if type(t) is np.ndarray and isinstance(self.loss_layer, SoftmaxWithLoss):
             check_labels("t", t, y.shape[1])  # on a GPU, the look would wait for it
         with self.backend.active():
-            return self.loss_layer.forward(y, t)
+            return self.loss_layer.forward(y, detached(t))
 
     def penalty(self) -> Array | float:
         """The part of :meth:`loss` that weight decay adds: a 0-d array, or 0.0 without any.
@@ -273,6 +290,7 @@ class Sequential:
         if count == 0 or t.shape[0] != count:
             raise ValueError(f"accuracy needs a label for each sample, got {count} samples and "
                              f"{t.shape[0]} labels")  # fmt: skip
+        t = with_all_operations(t)
         xp = self.backend.xp
         right: Any = 0
         for start in range(0, count, _ROWS):
@@ -374,7 +392,7 @@ class Sequential:
         check_array("x", x, self.backend)
         self.check_input("x", x)
         with self.backend.active():
-            return self._cast(x, self.compute_dtype)
+            return self._cast(detached(x), self.compute_dtype)
 
     def check_input(self, name: str, x: Array) -> None:
         """Refuse samples of a size that the first layer does not take.

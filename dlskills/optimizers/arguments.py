@@ -9,6 +9,7 @@ import array_api_compat
 import numpy as np
 
 from dlskills.arrays.backend import backend_of, is_dtype, namespace
+from dlskills.arrays.operations import repeats_memory
 
 
 def check_mappings(params: Any, grads: Any) -> None:
@@ -39,6 +40,11 @@ def check_gradients(
 
 def check_gradient(key: str, param: Any, grad: Any) -> None:
     """Refuse a gradient of another shape, kind, device or dtype, by its name."""
+    if grad is None:
+        raise TypeError(
+            f"the gradient of {key!r} is None. Compute it before the update, and leave parameters "
+            "without a gradient out"
+        )
     if is_number(param) and is_number(grad):
         return
     shapes = shape_of(grad), shape_of(param)
@@ -64,6 +70,10 @@ def check_gradient(key: str, param: Any, grad: Any) -> None:
         )
     if isinstance(param, np.ndarray) and not param.flags.writeable:
         raise ValueError(f"parameter {key!r} is a read-only array; give a copy of it")
+    if repeats_memory(param):
+        raise ValueError(
+            f"parameter {key!r} has elements that share memory. Give a copy of the array"
+        )
     if not is_dtype(namespace(param), param.dtype, "real floating"):
         raise TypeError(
             f"parameter {key!r} has dtype {param.dtype}; only floating-point numbers can "

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlskills.checks import check_number
 from dlskills.optimizers.groups import check_names, check_rates
-from dlskills.optimizers.schedules import LearningRate, rate_at
+from dlskills.optimizers.schedules import LearningRate, check_rate, rate_at
 
 GROUP_NAMES = ("decay", "rates", "frozen")
 """The hyperparameters that make groups of parameters."""
@@ -48,7 +48,7 @@ class ScaledRate:
         return lr if optimizer._rate == 1 else lr * optimizer._rate
 
     def __set__(self, optimizer: Any, lr: LearningRate) -> None:
-        vars(optimizer)["_lr"] = lr if callable(lr) else check_number("lr", lr, at_least=0)
+        vars(optimizer)["_lr"] = check_rate("lr", lr)
 
 
 _RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)

@@ -364,7 +364,8 @@ class Optimizer:
                 )
             raise RuntimeError(
                 f"this {type(self).__name__} holds {' and '.join(self.slots)} of other parameters "
-                "than it is given now; make one optimizer for each network, or call reset() to "
-                "start anew (plain numbers are to be changed in their mapping itself)"
+                "than it is given now; make one optimizer for each network and each run, or call "
+                "reset() to start anew. To go on with new values, write arrays in place, "
+                "params[key][...] = values, and numbers into the same mapping"
             )
         return self._state.slots

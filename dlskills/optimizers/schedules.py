@@ -195,7 +195,7 @@ class Chain:
             raise ValueError("Chain needs at least one part, (steps, schedule), got none")
         for steps, schedule in parts:
             check_count("steps", steps)
-            _check_rate("schedule", schedule)
+            check_rate("schedule", schedule)
         object.__setattr__(self, "parts", parts)
 
     def __repr__(self) -> str:
@@ -211,7 +211,13 @@ class Chain:
 
 def rate_at(schedule: Schedule | float, step: int) -> float:
     """The learning rate after `step` updates; a number is the same at every step."""
-    rate = schedule(step) if callable(schedule) else schedule
+    try:
+        rate = schedule(step) if callable(schedule) else schedule
+    except OverflowError:
+        raise ValueError(
+            f"the learning rate of {schedule!r} is too large for a number after {step} updates. "
+            "Let it fall, or end, as Chain and Linear do"
+        ) from None
     return check_number("the learning rate that a schedule gave", rate, at_least=0)
 
 
@@ -220,9 +226,27 @@ def _check(schedule: Any, *counts: str) -> None:
         if name in counts:
             check_count(name, value)
         elif name in ("lr", "start", "end", "factor", "rate", "schedule"):
-            _check_rate(name, value)
+            check_rate(name, value)
 
 
-def _check_rate(name: str, value: Schedule | float) -> None:
-    if not callable(value):
-        check_number(name, value, at_least=0)
+def check_rate(name: str, value: Any) -> LearningRate:
+    """Return a schedule as it is, or a number as a float; refuse anything else.
+
+    Raises
+    ------
+    TypeError
+        Also for the class of a schedule, and for parameters.
+    ValueError
+        The number is negative or not finite.
+    """
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} is the class {value.__name__}. Give a schedule: {value.__name__}(...)"
+        )
+    many = hasattr(value, "__iter__") and getattr(value, "shape", None) != ()
+    if callable(getattr(value, "parameters", None)) or (many and not isinstance(value, str)):
+        raise TypeError(
+            f"{name} must be a number or a schedule, got a {type(value).__name__}. An optimizer "
+            "gets its parameters at each update: update(params, grads)"
+        )
+    return value if callable(value) else check_number(name, value, at_least=0)

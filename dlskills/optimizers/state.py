@@ -8,7 +8,7 @@ from typing import Any
 
 from dlskills.arrays.backend import backend_of, namespace, sum_dtype, to_host
 from dlskills.arrays.parameters import Parameters
-from dlskills.optimizers.arguments import is_number, shape_of
+from dlskills.optimizers.arguments import is_mutable, is_number, shape_of
 
 Slots = dict[str, Any]
 """For each slot its value for each parameter: Parameters, or a dict of arrays or numbers."""
@@ -60,9 +60,9 @@ class State:
         self._is_bound = isinstance(params, Parameters)
         self._mapping = weakref.ref(params) if isinstance(params, Parameters) else None
         self._arrays = {
-            key: weakref.ref(param) for key, param in params.items() if not is_number(param)
+            key: weakref.ref(param) for key, param in params.items() if is_mutable(param)
         }
-        # numbers have no identity: a mapping of nothing else is known by itself
+        # what each update replaces has no identity: a mapping of nothing else is known by itself
         self._numbers: Mapping[str, Any] | None = None if self._arrays else params
 
     def _forget(self) -> None:
@@ -77,11 +77,11 @@ class State:
         known = {key: ref() for key, ref in self._arrays.items()}
         if any(params[key] is array for key, array in known.items()):
             return True
-        # None of the arrays is one we know. Those of a network don't change: this is another. A
-        # plain dict's may have been built anew, unless those we know live on elsewhere.
-        if self._is_bound or any(array is not None for array in known.values()):
+        # None of the arrays is one we know: this is another run, as in a loop over folds, even if
+        # those of the last one are gone.
+        if self._is_bound or self._arrays:
             return False
-        if self._numbers is not None and self._numbers != params:
+        if self._numbers is not None and not _same_values(self._numbers, params):
             return False  # the same numbers may be in a new mapping
         self._move_to(params)
         self._remember(params)
@@ -113,6 +113,15 @@ class State:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.slots, self._shapes = state["slots"], state["shapes"]
         self._forget()
+
+
+def _same_values(known: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Whether two mappings hold the same immutable arrays and equal numbers."""
+    return known is params or all(
+        value is params[key]
+        or (is_number(value) and is_number(params[key]) and value == params[key])
+        for key, value in known.items()
+    )
 
 
 def _host_copy(value: Any) -> Any:

@@ -9,7 +9,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, Backend, DType, backend_of, to_host
+from dlskills.arrays.backend import (
+    Array,
+    Backend,
+    DType,
+    backend_of,
+    to_host,
+    with_all_operations,
+)
 from dlskills.training.memory import memory_explained
 
 _SHARE = 0.5  # of the free memory of a device that a data set may take; layers need the rest
@@ -43,7 +50,7 @@ class SamplesOnDevice:
 
     def __init__(self, backend: Backend, x: Array, t: Array, dtype: DType) -> None:
         self.backend = backend
-        self.x, self.t = backend.asarray(x, dtype), backend.asarray(t)
+        self.x, self.t = backend.asarray(x, dtype), with_all_operations(backend.asarray(t))
 
     def start_epoch(self, order: np.ndarray[Any, Any], bounds: Bounds) -> None:
         """Take the order of an epoch's samples, moved as a whole, and where its batches end."""

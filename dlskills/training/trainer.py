@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, to_host
+from dlskills.arrays.backend import Array
 from dlskills.arrays.random import resolve_seed, stream
-from dlskills.checks import check_choice, check_count
+from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.data.batches import Batches
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
-from dlskills.training.arguments import SGD_PARAM, check_samples, chosen_optimizer
+from dlskills.training.arguments import FOREIGN_KEYWORDS, chosen_optimizer
 from dlskills.training.capture import CapturedPasses
-from dlskills.training.evaluation import accuracy, choose_rows
+from dlskills.training.data_checks import checked_parts
+from dlskills.training.divergence import DivergenceCheck
+from dlskills.training.epoch_line import epoch_line, on_test_data
+from dlskills.training.evaluation import Evaluation
 from dlskills.training.history import History
 from dlskills.training.memory import memory_explained
 from dlskills.training.progress import Progress
@@ -27,10 +29,6 @@ if TYPE_CHECKING:
     from dlskills.diagnostics import Monitor
 
 
-class DivergedError(ArithmeticError):
-    """The loss, or a parameter, is no longer a finite number."""
-
-
 class Trainer:
     """Trains a network on mini-batches, and records losses and accuracies.
 
@@ -38,20 +36,25 @@ class Trainer:
     ----------
     network : Sequential
         Any network; trained where it lives.
-    x_train, t_train, x_test, t_test : array
-        Inputs (N, ...) and labels, integers (N,) or one-hot (N, C). Moved to the network's device
-        once, if they are elsewhere.
+    x_train, t_train : array
+        Inputs (N, ...), and targets as the loss takes them: labels, integers (N,) or one-hot
+        (N, C), or numbers in the outputs' shape for :class:`~dlskills.MeanSquaredError`. Moved to
+        the network's device once, if they are elsewhere.
+    x_test, t_test : array, optional
+        The same for testing. Without them nothing is measured on test data.
     epochs : int, default 20
     mini_batch_size : int, default 100
     optimizer : str or Optimizer, default "SGD"
         A name in any case, or an optimizer; any object with ``update(params, grads)`` will do.
-    optimizer_param : mapping, default {"lr": 0.01}
-        Hyperparameters for the optimizer named. Mind that the page's default is meant for SGD:
-        for ``"adam"`` give ``{"lr": 0.001}``.
+    optimizer_param : mapping, optional
+        Hyperparameters for the optimizer named; what is left out takes that optimizer's own
+        default: a learning rate of 0.01 for SGD, 0.001 for Adam. (The tutorial's default,
+        ``{"lr": 0.01}``, applies to every optimizer, and is ten times Adam's own.)
     evaluate_sample_num_per_epoch : int, optional
-        Accuracies are of so many samples; of all by default.
+        Number of samples that each evaluation is based on; all by default.
     verbose : bool, default True
-        Whether to show progress: a bar in a terminal, else a line an epoch.
+        Whether to show progress: a bar in a terminal, and a line at the end of each epoch with
+        the mean of its losses, its accuracies, and the step they were measured at.
     seed : int, optional
         Of the batches; the network's by default, so that one seed repeats a run.
     sampling : {"replacement", "epoch"}, default "replacement"
@@ -66,8 +69,8 @@ class Trainer:
         that pass. With ``"both"`` the first is in `eval_loss_list`, the second in
         `train_loss_list`.
     evaluate : {"first", "last"}, default "first"
-        The page measures accuracies after the first step of each epoch; ``"last"`` after its
-        last.
+        The tutorial measures accuracies after the first step of each epoch, so those of the
+        first epoch are of a network that has hardly learned; ``"last"`` measures after the last.
     evaluate_samples : {"first", "random"}, default "first"
         Which samples, if not all: the page takes the first ones. ``"random"`` draws them once, by
         the seed, so that data in some order do no harm.
@@ -93,11 +96,17 @@ class Trainer:
     eval_loss_list : list of float
         With ``record_loss="both"``, the loss of each batch after its update, in test mode.
     train_acc_list, test_acc_list : list of float
-        Accuracies in test mode, one an evaluation; NaN for a network with a single output.
+        Accuracies in inference mode, one per evaluation. NaN where there are no classes: for
+        :class:`~dlskills.MeanSquaredError` with targets that are not one-hot, and for a network
+        with a single output, unless its loss is :class:`~dlskills.BinaryCrossEntropy`.
+        `test_acc_list` is empty without test data.
+    test_loss_list : list of float
+        Losses on the test data in inference mode, one per evaluation, the penalty of weight decay
+        included: for a network with a single output, or with MeanSquaredError; otherwise empty.
     penalty_list : list of float
         What weight decay adds to the loss, at each evaluation.
-    test_acc : float or None
-        On all of the test data, at the end.
+    test_acc, test_loss : float or None
+        On all of the test data, after the last step.
     iter_per_epoch : int
         Batches in an epoch: the number of samples over the batch size, rounded up, or down where
         `remainder` is not kept.
@@ -110,17 +119,18 @@ class Trainer:
         The data do not fit.
     """
 
+    @known_keywords(FOREIGN_KEYWORDS)
     def __init__(
         self,
         network: Sequential,
         x_train: Array,
         t_train: Array,
-        x_test: Array,
-        t_test: Array,
+        x_test: Array | None = None,
+        t_test: Array | None = None,
         epochs: int = 20,
         mini_batch_size: int = 100,
         optimizer: str | Optimizer = "SGD",
-        optimizer_param: Mapping[str, Any] = SGD_PARAM,
+        optimizer_param: Mapping[str, Any] | None = None,
         evaluate_sample_num_per_epoch: int | None = None,
         verbose: bool = True,
         *,
@@ -143,9 +153,11 @@ class Trainer:
         self.record_loss = check_choice("record_loss", record_loss, ("after", "before", "both"))
         self.evaluate = check_choice("evaluate", evaluate, ("first", "last"))
         self.evaluate_every = check_count("evaluate_every", evaluate_every)
-        self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         if evaluate_sample_num_per_epoch is not None:
-            check_count("evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch)
+            evaluate_sample_num_per_epoch = check_count(
+                "evaluate_sample_num_per_epoch", evaluate_sample_num_per_epoch
+            )
+        self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         self.evaluate_samples = check_choice(
             "evaluate_samples", evaluate_samples, ("first", "random")
         )
@@ -154,8 +166,7 @@ class Trainer:
         self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
         self.optimizer = chosen_optimizer(optimizer, optimizer_param)
-        check_samples(network, "train", x_train, t_train)
-        check_samples(network, "test", x_test, t_test)
+        parts = checked_parts(network, x_train, t_train, x_test, t_test)
         self._batches = Batches(
             x_train.shape[0],
             self.batch_size,
@@ -163,20 +174,23 @@ class Trainer:
             remainder=remainder,
             seed=stream(self.seed, "batches"),
         )
-        self._train, self._test = place_samples(
+        placed = place_samples(
             network.backend,
-            {"train": (x_train, t_train), "test": (x_test, t_test)},
+            parts,
             network.compute_dtype,
             self._batches.largest,
             data_on_device,
         )
-        self._evaluated = [
-            (samples, choose_rows(
-                samples.x.shape[0], evaluate_sample_num_per_epoch, self.evaluate_samples,
-                stream(self.seed, "evaluation", part),
-            ))
-            for part, samples in (("train", self._train), ("test", self._test))
-        ]  # fmt: skip
+        self._train = placed[0]
+        self._test = placed[1] if len(placed) > 1 else None
+        self._evaluation = Evaluation(
+            network,
+            self._train,
+            self._test,
+            evaluate_sample_num_per_epoch,
+            self.evaluate_samples,
+            self.seed,
+        )
         if isinstance(self.optimizer, Optimizer):  # memory that is short for it is missed now
             with memory_explained(
                 network.backend,
@@ -199,11 +213,13 @@ class Trainer:
         self._evaluation_due = False
 
         self._train_losses, self._eval_losses = History(), History()
-        self._checked = 0
-        self.train_acc_list: list[float] = []
-        self.test_acc_list: list[float] = []
-        self.penalty_list: list[float] = []
+        self._divergence = DivergenceCheck(network, self.optimizer)
+        self.train_acc_list = self._evaluation.train_acc_list
+        self.test_acc_list = self._evaluation.test_acc_list
+        self.test_loss_list = self._evaluation.test_loss_list
+        self.penalty_list = self._evaluation.penalty_list
         self.test_acc: float | None = None
+        self.test_loss: float | None = None
 
     @property
     def x_train(self) -> Array:
@@ -216,14 +232,14 @@ class Trainer:
         return self._train.t
 
     @property
-    def x_test(self) -> Array:
-        """The inputs to test on, where they live."""
-        return self._test.x
+    def x_test(self) -> Array | None:
+        """The inputs to test on, where they live; None without test data."""
+        return None if self._test is None else self._test.x
 
     @property
-    def t_test(self) -> Array:
+    def t_test(self) -> Array | None:
         """Their targets."""
-        return self._test.t
+        return None if self._test is None else self._test.t
 
     def train_step(self) -> None:
         """One batch, one update; at the turn of an epoch, accuracies.
@@ -304,11 +320,7 @@ class Trainer:
         ended = self.current_epoch + (self.evaluate == "last")
         if ended % self.evaluate_every == 0:
             with self._explained(f"the accuracies after step {self.current_iter}"):
-                train_acc, test_acc = (accuracy(self.network, *shown) for shown in self._evaluated)
-                penalty = float(self.network.penalty())
-            self.train_acc_list.append(train_acc)
-            self.test_acc_list.append(test_acc)
-            self.penalty_list.append(penalty)
+                self._evaluation.record(self.current_iter)
         self.current_epoch += 1
         self._evaluation_due = False
 
@@ -322,24 +334,29 @@ class Trainer:
         """
         with Progress(self.max_iter, "training", show=self.verbose) as progress:
             while self.current_iter < self.max_iter:
-                epoch, evaluations = self.current_epoch, len(self.test_acc_list)
                 self.train_step()
                 progress.advance()
-                if self.current_epoch > epoch:
-                    loss = self._train_losses.read()[-1]
-                    note = f"epoch {self.current_epoch}/{self.epochs}, loss {loss:.4f}"
-                    new = len(self.test_acc_list) > evaluations
-                    if new and not math.isnan(self.test_acc_list[-1]):
-                        note += f", train accuracy {self.train_acc_list[-1]:.4f}"
-                        note += f", test accuracy {self.test_acc_list[-1]:.4f}"
-                    progress.note(note)
+                if self.verbose and self.current_iter % self.iter_per_epoch == 0:
+                    progress.note(self._line())
             self._finish_step()
             with self._explained(f"the accuracy after step {self.current_iter}"):
                 self._check_losses()
-                self._check_parameters()
-                self.test_acc = accuracy(self.network, self._test)
-            if not math.isnan(self.test_acc):
-                progress.note(f"final test accuracy {self.test_acc:.4f}")
+                self._divergence.parameters(self.current_iter)
+                self.test_acc, self.test_loss = self._evaluation.final()
+            if final := on_test_data(self.test_acc, self.test_loss):
+                progress.note(f"final {final}")
+
+    def _line(self) -> str:
+        """What there is to say at the end of an epoch."""
+        with self._explained(f"the losses until step {self.current_iter}"):
+            self._check_losses()
+        return epoch_line(
+            self.current_iter // self.iter_per_epoch,
+            self.epochs,
+            self.train_loss_list[-self.iter_per_epoch :],
+            self._evaluation.latest,
+            self.current_iter,
+        )
 
     @property
     def train_loss_list(self) -> list[float]:
@@ -355,31 +372,7 @@ class Trainer:
         return self._eval_losses.read()
 
     def _check_losses(self) -> None:
-        """Stop where the loss is no longer a number to learn from."""
-        losses = self._train_losses.read()
-        for step in range(self._checked, len(losses)):
-            if not math.isfinite(losses[step]):
-                before = losses[step - 1] if step else None
-                self._stop(f"the loss is {losses[step]} at step {step + 1} (before it: {before})")
-        self._checked = len(losses)
-
-    def _check_parameters(self) -> None:
-        """Stop where the last update, whose loss may not have been looked at, went wrong."""
-        backend = self.network.backend
-        with backend.active():
-            finite = backend.xp.all(backend.xp.isfinite(self.network.params.flat))
-        if not to_host(finite):
-            self._stop(f"a parameter is not finite after step {self.current_iter}")
-
-    def _stop(self, what: str) -> None:
-        scale = self.network.loss_scale
-        smaller = "" if scale == 1 else f", a loss_scale smaller than {scale:g}"
-        raise DivergedError(
-            f"{what}, with {self.optimizer!r}; try a smaller learning rate{smaller}, inputs of "
-            "about 1 in size (pixels divided by 255), or initial values that suit the activation "
-            "('he' for ReLU, 'xavier' for sigmoid and tanh); "
-            "monitor=Monitor(network, every=1), of dlskills.diagnostics, shows where it begins"
-        )
+        self._divergence.losses(self._train_losses.read())
 
     def __repr__(self) -> str:
         return (

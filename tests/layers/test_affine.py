@@ -78,3 +78,12 @@ def test_shapes():
 def test_bad_sizes_are_refused(sizes, error, message):
     with pytest.raises(error, match=message):
         Affine(*sizes)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "own"),
+    [("in_features", "input_size"), ("out_features", "output_size"), ("units", "output_size")],
+)
+def test_keywords_of_other_libraries_get_the_name_used_here(keyword, own):
+    with pytest.raises(TypeError, match=f"Affine has no argument '{keyword}'. Write {own}=..."):
+        Affine(3, 2, **{keyword: 1})

@@ -119,3 +119,9 @@ def test_the_pages_call():
 def test_a_bad_seed_is_refused(seed):
     with pytest.raises((TypeError, ValueError), match="seed must be"):
         Dropout(seed=seed)
+
+
+@pytest.mark.parametrize(("keyword", "own"), [("p", "dropout_ratio"), ("rate", "dropout_ratio")])
+def test_keywords_of_other_libraries_get_the_name_used_here(keyword, own):
+    with pytest.raises(TypeError, match=f"Dropout has no argument '{keyword}'. Write {own}=..."):
+        Dropout(**{keyword: 0.5})

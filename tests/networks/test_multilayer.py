@@ -254,3 +254,44 @@ def test_repr_can_be_read_and_run(net, expected):
 def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         MultiLayerNetExtend(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword", "remedy"),
+    [
+        (MultiLayerNet, "hidden_sizes", r"hidden_size_list=\[...\]"),
+        (MultiLayerNet, "num_classes", "output_size=..."),
+        (MultiLayerNet, "weight_decay", "weight_decay_lambda=..."),
+        (MultiLayerNet, "dropout_rate", r"MultiLayerNetExtend\(..., use_dropout=True, dropout_r"),
+        (MultiLayerNet, "use_batchnorm", r"MultiLayerNetExtend\(..., use_batchnorm=True\)"),
+        (MultiLayerNet, "learning_rate", "lr=... for the optimizer"),
+        (MultiLayerNetExtend, "dropout", "use_dropout=True, dropout_ratio=..."),
+        (MultiLayerNetExtend, "batch_norm", "use_batchnorm=True"),
+        (MultiLayerNetExtend, "random_state", "seed=..."),
+    ],
+)
+def test_keywords_of_other_libraries_get_the_name_used_here(kind, keyword, remedy):
+    with pytest.raises(TypeError, match=f"^{kind.__name__} has no argument .* Write {remedy}"):
+        kind(5, [4], 3, **{keyword: 1})
+
+
+def test_a_misspelled_keyword_gets_the_nearest():
+    with pytest.raises(TypeError, match="'activaton'; did you mean 'activation'"):
+        MultiLayerNet(5, [4], 3, activaton="relu")
+
+
+@pytest.mark.parametrize(
+    "sizes", [(4, 3), np.array([4, 3]), [np.int64(4), np.uint8(3)], (n for n in (4, 3))]
+)
+def test_sizes_may_be_of_numpy(sizes):
+    network = MultiLayerNet(np.int64(5), sizes, np.int32(2), seed=np.int64(0))
+    assert repr(network).startswith("MultiLayerNet(5, [4, 3], 2,")
+    assert network.params["W3"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("sizes", [5, np.int64(5), np.array(5), 5.0, None, "55"])
+def test_sizes_that_are_no_list_are_refused(sizes):
+    with pytest.raises(
+        TypeError, match=r"hidden_size_list must be a list, such as \[100, 100\], g"
+    ):
+        MultiLayerNet(5, sizes, 2)

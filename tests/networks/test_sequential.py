@@ -521,3 +521,8 @@ def test_repr():
 def test_output_size():
     assert Sequential([Affine(3, 2), ReLU()]).output_size == 2
     assert Sequential([ReLU()]).output_size is None
+
+
+def test_keywords_of_other_libraries_get_the_name_used_here():
+    with pytest.raises(TypeError, match="Sequential has no argument 'criterion'. Write loss=..."):
+        Sequential([Affine(2, 2)], criterion=MeanSquaredError())

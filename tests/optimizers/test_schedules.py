@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from textbook import RULES
 
-from dlskills import SGD, make_optimizer
+from dlskills import SGD, Adam, make_optimizer
 from dlskills.optimizers.schedules import (
     Chain,
     CosineDecay,
@@ -235,3 +235,66 @@ def test_an_optimizer_shows_its_schedule():
     optimizer.lr = 0.5
     assert repr(optimizer) == "SGD(lr=0.5)"
     assert repr(ALL[-1]).startswith("Chain((5, 0.1), (10, StepDecay(")
+
+
+# What is no schedule
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SGD(lr=CosineDecay),
+        lambda: Adam(CosineDecay),
+        lambda: setattr(SGD(), "lr", CosineDecay),
+        lambda: make_optimizer("adam", lr=CosineDecay),
+        lambda: Warmup(10, CosineDecay),
+        lambda: Chain((10, 0.1), (1, CosineDecay)),
+    ],
+)
+def test_the_class_of_a_schedule_is_refused(make):
+    message = r"is the class CosineDecay. Give a schedule: CosineDecay\(...\)"
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step"),
+    [
+        (ExponentialDecay(0.1, rate=2.0), 5000),
+        (StepDecay(0.1, every=1, factor=10.0), 400),
+        (lambda step: 2.0**step, 2000),
+        (Warmup(10, ExponentialDecay(0.1, rate=2.0)), 5000),
+        (Chain((3, 0.1), (1, lambda step: math.exp(step))), 1000),
+    ],
+)
+def test_a_schedule_that_overflows_is_told(schedule, step):
+    optimizer = SGD(lr=schedule)
+    optimizer.step = step
+    message = "^the learning rate of .* is too large for a number after .* updates. Let it fall"
+    with pytest.raises(ValueError, match=message):
+        _ = optimizer.lr
+    with pytest.raises(ValueError, match=message):
+        optimizer.update({"x": 1.0}, {"x": 1.0})
+    assert optimizer.step == step
+
+
+class Module:
+    """As torch.nn.Module: can be called, and has parameters."""
+
+    def parameters(self):
+        yield np.zeros(3)
+
+    def __call__(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    "params",
+    [Module().parameters(), Module(), list(Module().parameters()), {"w": np.zeros(3)}, np.zeros(3)],
+    ids=["generator", "module", "list", "dict", "array"],
+)
+def test_parameters_are_no_learning_rate(params):
+    message = r"^lr must be a number or a schedule, got a .*: update\(params, grads\)"
+    for rule in (SGD, Adam):
+        with pytest.raises(TypeError, match=message):
+            rule(params)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlskills import Affine, MeanSquaredError, MultiLayerNet, Sequential
-from dlskills.training.evaluation import accuracy, choose_rows
+from dlskills.training.evaluation import accuracy, choose_rows, is_one_hot, mean_loss
 from dlskills.training.samples import SamplesOnDevice
 
 
@@ -40,6 +40,38 @@ def test_one_output_has_no_accuracy(backend):
     samples, *_ = samples_of(backend)
     network = Sequential([Affine(4, 1)], MeanSquaredError(), device=backend.device, xp=backend.xp)
     assert np.isnan(accuracy(network, samples))
+
+
+@pytest.mark.parametrize("rows", [None, 5, np.array([0, 7, 8, 22])])
+def test_the_mean_loss_of_the_parts_is_that_of_the_whole(backend, monkeypatch, rows):
+    samples, x, t = samples_of(backend)
+    network = MultiLayerNet(
+        4, [8], 3, weight_decay_lambda=0.1, seed=0, dtype="float64", device=backend.device,
+        xp=backend.xp,
+    )  # fmt: skip
+    chosen = slice(None) if rows is None else slice(rows) if isinstance(rows, int) else rows
+    whole = float(network.loss(backend.asarray(x[chosen]), backend.asarray(t[chosen])))
+    for step in (1, 3, 10_000):
+        monkeypatch.setattr(samples, "rows_at_a_time", step)
+        assert mean_loss(network, samples, rows) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("t", "expected"),
+    [
+        ([[0, 1, 0], [1, 0, 0]], True),
+        ([[False, True], [True, False]], True),
+        ([[0.0, 1.0], [1.0, 0.0]], True),
+        ([[0.0, 1.0], [0.5, 0.5]], False),
+        ([[0, 1], [1, 1]], False),
+        ([[0, 0], [0, 1]], False),
+        ([[2, -1], [0, 1]], False),
+        ([[1], [1]], False),
+        ([0, 1], False),
+    ],
+)
+def test_one_hot_rows_are_known(backend, t, expected):
+    assert is_one_hot(backend.asarray(t)) == expected
 
 
 @pytest.mark.parametrize("count", [None, 10, 11])

@@ -1,6 +1,6 @@
 """The Trainer: what it records and when, what it draws, what it refuses, and on which device."""
 
-import inspect
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from dlskills import (
     Adam,
     Affine,
     BatchNormalization,
+    BinaryCrossEntropy,
     DivergedError,
     Dropout,
     Layer,
@@ -21,6 +22,7 @@ from dlskills import (
     RMSprop,
     Sequential,
     Trainer,
+    make_optimizer,
     to_host,
 )
 from dlskills.training import history as history_module
@@ -388,7 +390,7 @@ def test_an_unknown_hyperparameter_is_named():
 
 @pytest.mark.parametrize("param", [{}, {"lr": 0.01}, {"lr": 0.5}])
 def test_hyperparameters_are_refused_beside_an_optimizer(param):
-    with pytest.raises(ValueError, match="optimizer_param goes with the name"):
+    with pytest.raises(ValueError, match="optimizer_param is for the name .* Give the hyperp"):
         make_trainer(optimizer=Momentum(), optimizer_param=param)
 
 
@@ -398,11 +400,27 @@ def test_what_is_no_optimizer_is_refused(optimizer):
         make_trainer(optimizer=optimizer)
 
 
-def test_the_default_hyperparameters_cannot_be_changed():
-    default = inspect.signature(Trainer).parameters["optimizer_param"].default
-    assert default == {"lr": 0.01}
-    with pytest.raises(TypeError):
-        default["lr"] = 1
+@pytest.mark.parametrize(
+    ("name", "lr"),
+    [("sgd", 0.01), ("momentum", 0.01), ("Adam", 0.001), ("adamw", 0.001), ("lion", 1e-4),
+     ("adadelta", 1.0), ("nadam", 0.002)],
+)  # fmt: skip
+def test_an_optimizer_by_name_has_its_own_default_rate(name, lr):
+    assert make_trainer(optimizer=name).optimizer.lr == lr
+    assert make_trainer(optimizer=name, optimizer_param={}).optimizer.lr == lr
+    assert make_trainer(optimizer=name, optimizer_param=None).optimizer.lr == lr
+    assert repr(make_trainer(optimizer=name).optimizer) == repr(make_optimizer(name))
+
+
+def test_the_tutorials_rate_applies_to_every_optimizer_where_it_is_given():
+    trainer = make_trainer(optimizer="adam", optimizer_param={"lr": 0.01})
+    assert trainer.optimizer.lr == 0.01
+    x, t = blobs(10)
+    by_position = Trainer(make_network(), x, t, x, t, 2, 3, "adam", {"beta1": 0.5}, verbose=False)
+    assert (by_position.optimizer.lr, by_position.optimizer.beta1) == (0.001, 0.5)
+
+
+def test_changing_one_trainers_rate_changes_no_other():
     one, two = make_trainer(), make_trainer()
     one.optimizer.lr = 1
     assert two.optimizer.lr == make_trainer().optimizer.lr == 0.01
@@ -476,8 +494,22 @@ def test_labels_that_are_words_are_refused():
 
 def test_pixels_of_files_get_a_hint():
     x, t = blobs(10)
-    with pytest.warns(UserWarning, match="x_train holds whole numbers, of dtype uint8.*by 255"):
+    with pytest.warns(UserWarning, match="x_train holds .*, of dtype uint8.*by 255") as caught:
         Trainer(make_network(), np.abs(x).astype(np.uint8), t, x, t, verbose=False)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8, np.array])
+def test_sizes_of_numpy_are_sizes(kind):
+    lists = []
+    for number in (int, kind):
+        trainer = make_trainer(
+            epochs=number(2), mini_batch_size=number(3), seed=number(4),
+            evaluate_sample_num_per_epoch=number(5), evaluate_every=number(1),
+        )  # fmt: skip
+        trainer.train()
+        lists.append((trainer.train_loss_list, trainer.train_acc_list, trainer.test_acc_list))
+    assert lists[0] == lists[1]
 
 
 def test_repr_says_where_the_training_stands():
@@ -507,6 +539,34 @@ def test_one_hot_labels_train_as_their_integers_do():
     np.testing.assert_allclose(rows.train_loss_list, labels.train_loss_list, rtol=1e-12)
     assert rows.train_acc_list == labels.train_acc_list
     assert rows.test_acc_list == labels.test_acc_list
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "remedy"),
+    [
+        ("batch_size", 32, "mini_batch_size=..."),
+        ("learning_rate", 0.1, r"optimizer_param={'lr': ...}, or optimizer=Adam\(lr=...\)"),
+        ("lr", 0.1, "optimizer_param={'lr': ...}"),
+        ("num_epochs", 3, "epochs=..."),
+        ("validation_data", None, "x_test=..., t_test=..."),
+        ("shuffle", True, 'sampling="epoch"'),
+        ("criterion", None, "loss=... for the network"),
+        ("weight_decay", 0.1, "weight_decay_lambda=... for the network"),
+    ],
+)
+def test_keywords_of_other_libraries_get_the_name_used_here(keyword, value, remedy):
+    message = f"^Trainer has no argument '{keyword}'. Write {remedy}"
+    with pytest.raises(TypeError, match=message):
+        make_trainer(**{keyword: value})
+    with pytest.raises(TypeError, match=message):  # even where arguments are missing
+        Trainer(make_network(), **{keyword: value})
+
+
+def test_a_misspelled_keyword_gets_the_nearest():
+    with pytest.raises(TypeError, match="no argument 'epoch'; did you mean 'epochs'.* It takes: "):
+        make_trainer(epoch=3)
+    with pytest.raises(TypeError, match="missing . required positional argument.*'t_train'"):
+        Trainer(make_network(), blobs(3)[0])
 
 
 # Divergence
@@ -659,23 +719,253 @@ def test_a_regression(backend):
     # one output has no highest of several, so no accuracy either
     assert len(trainer.test_acc_list) == 30
     assert np.isnan(trainer.test_acc_list).all()
+    assert len(trainer.test_loss_list) == 30
+    assert trainer.test_loss_list[-1] < 1e-3 * trainer.test_loss_list[0]
+    here = network.backend.asarray
+    expected = float(network.loss(here(x, "float64"), here(t, "float64")))
+    assert trainer.test_loss == pytest.approx(expected, rel=1e-12)
+
+
+def regression(count=12, outputs=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, 4)), rng.normal(size=(count, outputs))
+
+
+def regressor(outputs=1, **options):
+    return Sequential([Affine(4, outputs, 0.1)], MeanSquaredError(), seed=0, **options)
+
+
+@pytest.mark.parametrize("evaluate", ["first", "last"])
+def test_a_regression_records_losses_on_test_data(evaluate):
+    network = regressor(weight_decay_lambda=0.1, dtype="float64")
+    x_test, t_test = regression(2500, seed=1)  # more than are computed at a time
+    trainer = Trainer(
+        network, *regression(), x_test, t_test, 3, 5, evaluate=evaluate, verbose=False
+    )
+    expected = []
+    for step in range(trainer.max_iter):
+        trainer.train_step()
+        if step % 3 == {"first": 0, "last": 2}[evaluate]:
+            expected.append(network.loss(x_test, t_test))
+    trainer.train()
+    np.testing.assert_allclose(trainer.test_loss_list, expected, rtol=1e-12)
+    assert all(type(loss) is float for loss in trainer.test_loss_list)
+    assert trainer.test_loss == pytest.approx(network.loss(x_test, t_test), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(60,), (60, 1)])
+def test_two_classes_of_one_score_have_accuracies_and_losses(backend, shape):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    t = (x[:, 0] > x[:, 1]).astype(int).reshape(shape)
+    network = MultiLayerNet(
+        4, [8], 1, loss=BinaryCrossEntropy(), seed=0, device=backend.device, xp=backend.xp
+    )
+    trainer = Trainer(network, x, t, x, t, 30, 10, "adam", {"lr": 0.01}, verbose=False)
+    trainer.train()
+    assert trainer.train_acc_list[-1] > 0.9 > trainer.train_acc_list[0]
+    assert trainer.test_acc > 0.9
+    assert trainer.test_loss_list[-1] < 0.5 * trainer.test_loss_list[0]
+
+
+def test_losses_on_test_data_are_of_the_samples_asked_for():
+    network, (x, t) = regressor(dtype="float64"), regression(10)
+    trainer = Trainer(network, x, t, x, t, 1, 10, evaluate_sample_num_per_epoch=4, verbose=False)
+    trainer.train()
+    assert trainer.test_loss_list == [pytest.approx(network.loss(x[:4], t[:4]), rel=1e-12)]
+
+
+def test_a_classification_records_no_losses_on_test_data():
+    trainer = make_trainer()
+    trainer.train()
+    assert trainer.test_loss_list == []
+    assert trainer.test_loss is None
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_mean_squared_error_has_accuracies_for_one_hot_targets_alone(one_hot):
+    (x, t), network = blobs(12), regressor(CLASSES)
+    t = np.eye(CLASSES)[t] if one_hot else regression(12, CLASSES)[1]
+    trainer = Trainer(network, x, t, x, t, 2, 5, verbose=False)
+    trainer.train()
+    assert len(trainer.train_acc_list) == len(trainer.test_acc_list) == 2
+    assert np.isfinite([*trainer.train_acc_list, trainer.test_acc]).all() == one_hot
+    assert len(trainer.test_loss_list) == 2
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("make", [make_network, regressor])
+def test_without_test_data(make, verbose, capsys):
+    x, t = blobs(12) if make is make_network else regression()
+    trainer = Trainer(make(), x, t, epochs=3, mini_batch_size=4, verbose=verbose)
+    trainer.train()
+    with_test = Trainer(make(), x, t, x, t, epochs=3, mini_batch_size=4, verbose=False)
+    with_test.train()
+    assert trainer.train_loss_list == with_test.train_loss_list
+    np.testing.assert_array_equal(trainer.train_acc_list, with_test.train_acc_list)
+    assert trainer.test_acc_list == trainer.test_loss_list == []
+    assert trainer.x_test is trainer.t_test is trainer.test_acc is trainer.test_loss is None
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 3 * verbose
+    assert "test" not in out
+
+
+def test_half_of_the_test_data_is_refused():
+    (x, t), message = blobs(6), "x_test and t_test belong together, got {} without {}. Give both"
+    with pytest.raises(ValueError, match=message.format("x_test", "t_test")):
+        Trainer(make_network(), x, t, x)
+    with pytest.raises(ValueError, match=message.format("t_test", "x_test")):
+        Trainer(make_network(), x, t, t_test=t)
+    with pytest.raises(TypeError, match="x_test must be an array .* a int. Without test .*epochs="):
+        Trainer(make_network(), x, t, 20, 100)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    ("outputs", "shape", "remedy"),
+    [
+        (1, (12,), r". Reshape it: t_{part}.reshape\(-1, 1\)$"),
+        (1, (12, 1, 1), r". Reshape it: t_{part}.reshape\(-1, 1\)$"),
+        (1, (12, 2), "$"),
+        (3, (12,), "$"),
+        (4, (12, 2, 2), r". Reshape it: t_{part}.reshape\(-1, 4\)$"),
+    ],
+)
+def test_numbers_of_another_shape_than_the_outputs_are_refused(part, outputs, shape, remedy):
+    x, t = regression(12, outputs)
+    parts = {"train": (x, t), "test": (x, t), part: (x, np.zeros(shape))}
+    message = (
+        rf"t_{part} must have the outputs' shape \(12, {outputs}\), got {re.escape(str(shape))}"
+    )
+    with pytest.raises(ValueError, match=message + remedy.format(part=part)):
+        Trainer(regressor(outputs), *parts["train"], *parts["test"], verbose=False)
+
+
+class Average(Layer):
+    """Doesn't declare the shape of its output."""
+
+    def forward(self, x, train_flg=True):
+        self._shape = x.shape
+        return np.mean(x, axis=1, keepdims=True)
+
+    def backward(self, dout):
+        return np.broadcast_to(dout / self._shape[1], self._shape).copy()
+
+
+class OfColumns(MeanSquaredError):
+    """Takes other targets than its base."""
+
+    def forward(self, x, t):
+        return super().forward(x, t[:, None])
+
+
+def test_what_a_users_own_layer_or_loss_takes_is_not_refused():
+    x, t = regression()
+    own_layer = Sequential([Affine(4, 4), Average()], MeanSquaredError(), seed=0)
+    Trainer(own_layer, x, t, epochs=1, verbose=False).train()
+    with pytest.raises(ValueError, match=r"outputs' shape \(12, 1\), got \(12,\)"):
+        Trainer(own_layer, x, t[:, 0])
+    own_loss = Sequential([Affine(4, 1)], OfColumns(), seed=0)
+    Trainer(own_loss, x, t[:, 0], epochs=1, verbose=False).train()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    ("change", "given", "remedy"),
+    [
+        (lambda t: t[:, None], r"int64 of shape \(9, 1\)", r"Reshape it: t_{}.reshape\(-1\)"),
+        (lambda t: t.astype("float64"), r"float64 of shape \(9,\)", r"Convert it: t_{}.astype"),
+        (lambda t: np.eye(4)[t], r"float64 of shape \(9, 4\)$", ""),
+    ],
+)
+def test_labels_of_a_shape_that_fits_no_class_are_refused(part, change, given, remedy):
+    x, t = blobs(9)
+    parts = {"train": (x, t), "test": (x, t), part: (x, change(t))}
+    message = rf"t_{part} must hold integers of shape \(9,\) or .* \(9, 3\), got {given}"
+    with pytest.raises(ValueError, match=message + ".*" + remedy.format(part)):
+        Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
 
 
 # What it shows (test_progress.py has the rest)
 
 
-def test_verbose_prints_a_line_an_epoch(capsys):
-    make_trainer(epochs=2, verbose=True).train()
+@pytest.mark.parametrize(("evaluate", "steps"), [("first", (1, 5)), ("last", (4, 8))])
+@pytest.mark.parametrize("record_loss", ["after", "before", "both"])
+def test_each_epoch_is_told_at_its_end(capsys, evaluate, steps, record_loss):
+    printed = []
+
+    class Watcher:
+        def observe(self, x, t):
+            printed.append(len(capsys.readouterr().out.splitlines()))
+
+    trainer = make_trainer(
+        epochs=2, verbose=True, evaluate=evaluate, record_loss=record_loss, monitor=Watcher()
+    )
+    trainer.train()
+    # step 5 finds the line of epoch 1, no other step finds one
+    assert printed == [0, 0, 0, 0, 1, 0, 0, 0]
     out, err = capsys.readouterr()
-    lines = out.splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith("training: epoch 1/2, loss ")
-    assert "train accuracy" in lines[1]
-    assert "test accuracy" in lines[1]
-    assert lines[2].startswith("training: final test accuracy ")
+    losses, train, test = trainer.train_loss_list, trainer.train_acc_list, trainer.test_acc_list
+    assert out.splitlines() == [
+        f"training: epoch 2/2, mean loss {np.mean(losses[4:]):.4f}; at step {steps[1]}: "
+        f"train accuracy {train[1]:.4f}, test {test[1]:.4f}",
+        f"training: final test accuracy {trainer.test_acc:.4f}",
+    ]
     assert "\r" not in out
     assert "\x1b" not in out
     assert err == ""
+
+
+def test_a_line_does_not_show_the_first_step_as_the_epochs_result(capsys):
+    # one epoch of 200 steps, after the first of which the network guesses
+    trainer = make_trainer(
+        count=200, mini_batch_size=1, epochs=1, verbose=True, optimizer_param={"lr": 0.1}
+    )
+    trainer.train()
+    line, final = capsys.readouterr().out.splitlines()
+    assert trainer.train_acc_list[0] < 0.7
+    assert trainer.test_acc > 0.9
+    assert trainer.train_loss_list[0] > 2 * np.mean(trainer.train_loss_list)
+    assert line.startswith(
+        f"training: epoch 1/1, mean loss {np.mean(trainer.train_loss_list):.4f}; at step 1: train"
+    )
+    assert final == f"training: final test accuracy {trainer.test_acc:.4f}"
+
+
+def test_a_line_has_no_accuracies_of_earlier_epochs(capsys):
+    make_trainer(epochs=4, evaluate_every=3, verbose=True).train()
+    lines = capsys.readouterr().out.splitlines()
+    assert ["accuracy" in line for line in lines] == [True, False, False, True, True]
+    assert "at step 13: train accuracy" in lines[3]
+
+
+def test_a_regressions_line_has_its_loss_on_test_data(capsys):
+    x, t = regression()
+    trainer = Trainer(regressor(), x, t, x, t, epochs=1, mini_batch_size=6)
+    trainer.train()
+    line, final = capsys.readouterr().out.splitlines()
+    assert line.endswith(f"; at step 1: test loss {trainer.test_loss_list[0]:.4f}")
+    assert final == f"training: final test loss {trainer.test_loss:.4f}"
+
+
+def test_steps_by_hand_in_mid_epoch_count_for_its_line(capsys):
+    trainer = make_trainer(epochs=2, verbose=True)
+    for _ in range(6):
+        trainer.train_step()
+    assert capsys.readouterr().out == ""
+    trainer.train()
+    line, _ = capsys.readouterr().out.splitlines()
+    assert f"epoch 2/2, mean loss {np.mean(trainer.train_loss_list[4:]):.4f}; at step 5" in line
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_epoch_that_diverged_gets_no_line(capsys):
+    trainer = make_trainer(epochs=2, verbose=True)
+    trainer.train_step()
+    trainer.optimizer.lr = 1e200
+    with pytest.raises(DivergedError, match="the loss is"):
+        trainer.train()
+    assert trainer.current_iter == trainer.iter_per_epoch
+    assert capsys.readouterr().out == ""
 
 
 def test_not_verbose_prints_nothing(capsys):

@@ -1,0 +1,113 @@
+"""Checks of the data that a trainer is given, made once, before any step."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
+from dlskills.layers import MeanSquaredError, SoftmaxWithLoss, check_labels
+from dlskills.networks.sequential import Sequential
+from dlskills.training.finite import check_finite
+
+Parts = dict[str, tuple[Array, Array]]
+"""Inputs and targets by the name of their part: "train", and "test" if there is one."""
+
+
+def checked_parts(
+    network: Sequential, x_train: Array, t_train: Array, x_test: Any, t_test: Any
+) -> Parts:
+    """Return the parts of the data, refused if a network can't be trained on them."""
+    parts = {"train": (x_train, t_train)}
+    if x_test is not None or t_test is not None:
+        if x_test is None or t_test is None:
+            given, missing = ("t", "x") if x_test is None else ("x", "t")
+            raise ValueError(
+                f"x_test and t_test belong together, got {given}_test without {missing}_test. "
+                "Give both or neither"
+            )
+        parts["test"] = (x_test, t_test)
+    for part, (x, t) in parts.items():
+        _check_arrays(part, x, t)
+        network.check_input(f"x_{part}", x)
+        computing = network.backend.xp
+        check_finite(f"x_{part}", x, network.compute_dtype, computing)
+        check_finite(f"t_{part}", t, network.params.dtype, computing)
+        _check_targets(network, part, x, t)
+    _warn_of_integers(x_train)
+    return parts
+
+
+def _check_arrays(part: str, x: Any, t: Any) -> None:
+    for name, array in ((f"x_{part}", x), (f"t_{part}", t)):
+        if not getattr(array, "shape", ()):
+            by_name = isinstance(array, int) and part == "test"
+            raise TypeError(
+                f"{name} must be an array with a row for each sample, got a {type(array).__name__}"
+                + ". Without test data, give what follows by name: epochs=..." * by_name
+            )
+    if x.shape[0] != t.shape[0] or x.shape[0] == 0:
+        raise ValueError(
+            f"x_{part} and t_{part} must have the same number of samples, at least one, got "
+            f"{x.shape[0]} and {t.shape[0]}"
+        )
+    xp = namespace(t)
+    if not any(is_dtype(xp, t.dtype, kind) for kind in ("numeric", "bool")):
+        raise TypeError(f"t_{part} must hold numbers, such as labels from 0 on, got {t.dtype}")
+
+
+def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
+    """Refuse targets that the loss would refuse at the first step."""
+    loss = network.loss_layer
+    if isinstance(loss, SoftmaxWithLoss) and network.output_size is not None:
+        if type(loss).forward is SoftmaxWithLoss.forward:
+            _check_classes(f"t_{part}", t, network.output_size)
+        check_labels(f"t_{part}", to_host(t), network.output_size)
+    if type(loss).forward is MeanSquaredError.forward:
+        _check_shape(network, f"t_{part}", x, t)
+
+
+def _check_classes(name: str, t: Array, classes: int) -> None:
+    """Refuse what is neither a label for each sample nor a row of as many numbers as classes."""
+    count, *row = t.shape
+    integers = is_dtype(namespace(t), t.dtype, "integral")
+    if row == [classes] or (not row and integers):
+        return
+    if row == [1] and integers:
+        remedy = f". Reshape it: {name}.reshape(-1)"
+    elif not row:
+        remedy = f". Convert it: {name}.astype('int64')"
+    else:
+        remedy = ""
+    raise ValueError(
+        f"{name} must hold integers of shape ({count},) or be one-hot of shape "
+        f"({count}, {classes}), got {t.dtype} of shape {tuple(t.shape)}{remedy}"
+    )
+
+
+def _check_shape(network: Sequential, name: str, x: Array, t: Array) -> None:
+    """Refuse targets of another shape than the outputs, which would be no targets for them."""
+    shape = tuple(t.shape[1:])
+    if shape == network.output_shape:
+        return
+    # layers of a user's own may not declare the shape of their output: look at one
+    outputs = network.predict(network.backend.asarray(x[:1, ...]))
+    expected = tuple(outputs.shape[1:])
+    if shape == expected:
+        return
+    fits = math.prod(shape) == math.prod(expected)
+    sizes = ", ".join(map(str, expected))
+    raise ValueError(
+        f"{name} must have the outputs' shape {(t.shape[0], *expected)}, got {tuple(t.shape)}"
+        + f". Reshape it: {name}.reshape(-1, {sizes})" * fits
+    )
+
+
+def _warn_of_integers(x_train: Array) -> None:
+    if is_dtype(namespace(x_train), x_train.dtype, "unsigned integer"):
+        warnings.warn(
+            f"x_train holds whole numbers, of dtype {x_train.dtype}, as images do in files. "
+            "Networks learn from numbers of about 1: divide pixels by 255",
+            stacklevel=5,  # the caller of Trainer, whose __init__ is decorated
+        )
