@@ -29,7 +29,7 @@ class LayerNormalization(Layer):
 
     def __init__(self, size: int, epsilon: float = 1e-6) -> None:
         self.size = check_count("size", size)
-        self.epsilon = check_number("epsilon", epsilon, at_least=0)
+        self.epsilon = check_number("epsilon", epsilon, above=0)
 
     def declare(self) -> dict[str, Declared]:
         return {
@@ -120,7 +120,7 @@ class RMSNormalization(Layer):
 
     def __init__(self, size: int, epsilon: float = 1e-6) -> None:
         self.size = check_count("size", size)
-        self.epsilon = check_number("epsilon", epsilon, at_least=0)
+        self.epsilon = check_number("epsilon", epsilon, above=0)
 
     def declare(self) -> dict[str, Declared]:
         return {"gamma": Declared((self.size,), constant(1.0))}

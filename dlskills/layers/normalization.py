@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype
-from dlskills.checks import check_count, check_number
+from dlskills.checks import check_count, check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
 from dlskills.layers.base import Declared, Layer, saved
@@ -51,6 +51,7 @@ class BatchNormalization(Layer):
     computes in float32 between its input and its output, and the running averages are float32.
     """
 
+    @known_keywords({"num_features": "size=...", "eps": "epsilon=..."})
     def __init__(
         self,
         size: int,
@@ -62,7 +63,7 @@ class BatchNormalization(Layer):
     ) -> None:
         self.size = check_count("size", size)
         self.momentum = check_number("momentum", momentum, at_least=0, below=1)
-        self.epsilon = check_number("epsilon", epsilon, at_least=0)
+        self.epsilon = check_number("epsilon", epsilon, above=0)
         self.debias = debias
         self.correction = check_count("correction", correction, at_least=0)
         self.batches = 0

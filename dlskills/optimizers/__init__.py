@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import Any
 
@@ -41,13 +40,7 @@ def make_optimizer(name: str, **hyperparameters: Any) -> Optimizer:
         )
         name = "rmsprop"
     rule = OPTIMIZERS[check_choice("optimizer", name, OPTIMIZERS)]
-    try:
-        return rule(**hyperparameters)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        takes = ", ".join(inspect.signature(rule).parameters)
-        raise TypeError(f"{rule.__name__} got {hyperparameters}, but takes: {takes}") from None
+    return rule(**hyperparameters)
 
 
 __all__ = [

@@ -18,6 +18,7 @@ from dlskills.optimizers.arguments import check_gradients, check_mappings
 from dlskills.optimizers.clipping import clip_factor
 from dlskills.optimizers.groups import ALL, Group, Names, assign_groups
 from dlskills.optimizers.hyperparameters import GROUP_NAMES, ScaledRate, check_hyperparameter
+from dlskills.optimizers.keywords import checked
 from dlskills.optimizers.passes import Groups, NamedPlan, PairedPlan, plan_of
 from dlskills.optimizers.state import State
 
@@ -144,6 +145,7 @@ class Optimizer:
                     "takes for groups of parameters; give it another name"
                 )
         dataclasses.dataclass(eq=False, repr=False)(cls)
+        cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
         if "lr" in vars(cls):  # the default, which the dataclass has taken note of
             cls.lr = Optimizer.lr
 

@@ -70,3 +70,9 @@ def test_engines_agree_on_large_inputs(backend, kind):
 def test_a_network_with_another_number_of_features_is_refused(kind):
     with pytest.raises(ValueError, match=r"last axis has 7 features, got \(5,\)"):
         Sequential([Affine(3, 5), kind(7), ReLU(), Affine(5, 2)])
+
+
+@pytest.mark.parametrize("layer", [LayerNormalization, RMSNormalization])
+def test_epsilon_must_be_positive(layer):
+    with pytest.raises(ValueError, match="^epsilon must be greater than 0, got 0$"):
+        layer(3, epsilon=0)

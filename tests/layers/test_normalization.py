@@ -59,7 +59,7 @@ def test_backward_of_a_batch_of_one(backend, seen):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_output_has_mean_0_and_variance_1_before_gamma_and_beta(backend, shape):
     x = normal(backend, *shape) * 100 - 50
-    y = to_host(plain(BatchNormalization(3, epsilon=0), backend).forward(x))
+    y = to_host(plain(BatchNormalization(3, epsilon=1e-300), backend).forward(x))
 
     np.testing.assert_allclose(y.mean(axis=axes(y)), 0, atol=1e-12)
     np.testing.assert_allclose(y.var(axis=axes(y)), 1, rtol=1e-12)
@@ -249,7 +249,7 @@ def test_an_input_of_the_wrong_shape_is_refused(backend, shape):
     [
         ({"size": 0}, "size must be at least 1"),
         ({"size": 2, "momentum": 1}, "momentum must be at least 0 and less than 1"),
-        ({"size": 2, "epsilon": -1}, "epsilon must be at least 0"),
+        ({"size": 2, "epsilon": -1}, "epsilon must be greater than 0"),
         ({"size": 2, "correction": -1}, "correction must be at least 0"),
     ],
 )
@@ -271,3 +271,16 @@ def test_a_constant_feature_is_normalized_to_0(backend, value, shape, name):
     # what is left is the rounding of the value itself, over the root of epsilon
     assert np.max(np.abs(y[:, 1])) <= np.spacing(np.float32(abs(value))) / 1e-3
     assert np.std(y[:, 0]) == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", [0, 0.0, -1e-6])
+def test_epsilon_must_be_positive(epsilon):
+    # a feature that is constant over a batch would be 0 / 0
+    with pytest.raises(ValueError, match=f"^epsilon must be greater than 0, got {epsilon}$"):
+        BatchNormalization(3, epsilon=epsilon)
+
+
+@pytest.mark.parametrize(("keyword", "own"), [("num_features", "size"), ("eps", "epsilon")])
+def test_keywords_of_other_libraries_get_the_name_used_here(keyword, own):
+    with pytest.raises(TypeError, match=f"has no argument '{keyword}'. Write {own}=..."):
+        BatchNormalization(**{keyword: 3})

@@ -349,7 +349,7 @@ def test_the_pages_misspelling_is_taken_with_a_warning(spelled):
 
 
 def test_an_unknown_setting_is_refused_with_those_that_exist():
-    message = r"^Momentum got {'beta': 0.9}, but takes: lr, momentum, weight_decay, "
+    message = r"^Momentum has no argument 'beta'.* It takes: lr, momentum, weight_decay, "
     with pytest.raises(TypeError, match=message):
         make_optimizer("momentum", beta=0.9)
 
@@ -778,3 +778,43 @@ def test_a_parameter_whose_elements_share_memory_is_refused(backend):
         with pytest.raises(ValueError, match="parameter 'w' has elements that share memory. Give"):
             optimizer.update({"w": array}, {"w": backend.zeros((3,), "float64")})
         optimizer.update({"w": backend.zeros((3,), "float64")}, {"w": array})  # read only
+
+
+@pytest.mark.parametrize(
+    ("rule", "keyword", "remedy"),
+    [
+        (SGD, "learning_rate", "lr=..."),
+        (SGD, "momentum", r"Momentum\(lr=..., momentum=...\)"),
+        (Adam, "betas", "beta1=..., beta2=..."),
+        (Adam, "eps", "epsilon=..."),
+        (Adam, "params", r"update\(params, grads\)"),
+        (AMSGrad, "max_norm", "clip_norm=..."),
+    ],
+)
+def test_keywords_of_other_libraries_get_the_name_used_here(rule, keyword, remedy):
+    for make in (rule, lambda **given: make_optimizer(rule.__name__, **given)):
+        with pytest.raises(TypeError, match=f"^{rule.__name__} has no argument .* Write {remedy}"):
+            make(**{keyword: 0.5})
+
+
+def test_a_module_s_parameters_beside_a_rate_are_told():
+    # Python's own error would be of two values for lr
+    with pytest.raises(TypeError, match=r"An optimizer gets its parameters .* update\(params, g"):
+        Adam(iter([np.zeros(3)]), lr=0.1)
+
+
+def test_an_optimizer_of_ones_own_gets_the_same_sentences():
+    class Own(Optimizer):
+        lr: float = 0.1
+        sharpness: float = 2.0
+
+        def coefficients(self, step):
+            return (self.lr,)
+
+        @staticmethod
+        def rule(xp):
+            return lambda param, grad, lr: param
+
+    assert Own(sharpness=3.0).sharpness == 3.0
+    with pytest.raises(TypeError, match="Own has no argument 'sharpnes'; did you mean 'sharpness'"):
+        Own(sharpnes=3.0)

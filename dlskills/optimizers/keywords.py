@@ -1,0 +1,49 @@
+"""Keywords of other libraries' optimizers, and what to write here."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlskills.checks import known_keywords
+from dlskills.optimizers.schedules import check_rate
+
+_PARAMETERS = "update(params, grads), which takes them at each step"
+FOREIGN_KEYWORDS: Mapping[str, str] = {
+    "learning_rate": "lr=...",
+    "eta": "lr=...",
+    "betas": "beta1=..., beta2=...",
+    "beta_1": "beta1=...",
+    "beta_2": "beta2=...",
+    "eps": "epsilon=...",
+    "alpha": "decay_rate=... for RMSprop",
+    "rho": "decay_rate=... for RMSprop",
+    "momentum": "Momentum(lr=..., momentum=...)",
+    "nesterov": "Nesterov(lr=..., momentum=...)",
+    "amsgrad": "AMSGrad(lr=...)",
+    "weight_decay_lambda": "weight_decay=..., or give it to the network",
+    "max_norm": "clip_norm=...",
+    "max_grad_norm": "clip_norm=...",
+    "clipnorm": "clip_norm=...",
+    "global_clipnorm": "clip_norm=...",
+    "clipvalue": "clip_value=...",
+    "lr_decay": "lr=schedules.InverseTimeDecay(...)",
+    "scheduler": "lr=schedules.CosineDecay(...)",
+    "params": _PARAMETERS,
+    "parameters": _PARAMETERS,
+    "model": _PARAMETERS,
+}
+
+
+def checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Return an optimizer's constructor that refuses foreign keywords, and parameters."""
+    known = known_keywords(FOREIGN_KEYWORDS)(init)
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **keywords: Any) -> None:
+        if args and "lr" in keywords:  # of which Python only says that lr is given twice
+            check_rate("lr", args[0])
+        known(self, *args, **keywords)
+
+    return __init__
