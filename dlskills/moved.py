@@ -19,6 +19,8 @@ MOVED = {
     "dlskills.sequential": "dlskills.networks.sequential",
     "dlskills.structure": "dlskills.networks.structure",
     "dlskills.compare": "dlskills.diagnostics.compare",
+    "dlskills.optimizers.engines.plain": "dlskills.formulas.engines.plain",
+    "dlskills.optimizers.engines.blocked": "dlskills.formulas.engines.blocked",
     "dlskills.optimizers.engines": "dlskills.formulas.engines",
     "dlskills.optimizers.engines.compiled": "dlskills.formulas.engines.numba",
     "dlskills.optimizers.engines.fused": "dlskills.formulas.engines.cuda",
@@ -29,7 +31,10 @@ MOVED = {
 
 
 class _MovedModules:
-    """A finder, asked last of all, and loader: what the import system wants of both."""
+    """A finder and loader: what the import system wants of both.
+
+    It is asked first, as a moved package's own folder may hold a file of the old name.
+    """
 
     def find_spec(self, name: str, *where: Any) -> importlib.machinery.ModuleSpec | None:
         return importlib.machinery.ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
@@ -50,4 +55,4 @@ class _MovedModules:
 def install() -> None:
     """Let the old names be imported."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(_MovedModules())
+        sys.meta_path.insert(0, _MovedModules())

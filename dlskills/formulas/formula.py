@@ -85,9 +85,9 @@ class Formula:
         return found
 
     def remember(self, key: Any, prepared: Any) -> Any:
-        """Keep what an engine has prepared; all is forgotten where shapes vary without end."""
+        """Keep what an engine has prepared, and forget the oldest where shapes vary without end."""
         if len(self.memory) >= _REMEMBERED:
-            self.memory.clear()
+            self.memory.pop(next(iter(self.memory)), None)
         self.memory[key] = prepared
         return prepared
 
@@ -116,7 +116,8 @@ class elementwise(Formula):
     -----
     Call it with arrays and numbers, of which the first is an array: it decides the dtype that is
     computed in and that results have. Half precision is computed in float32. Other operands are
-    cast to that dtype; ``xp.astype(condition, x.dtype)`` makes numbers of a comparison.
+    cast to that dtype; ``xp.astype(condition, x.dtype)`` makes numbers of a comparison. The
+    function must not change its arguments in place.
 
     On CuPy the formula is one kernel; on NumPy, with Numba installed, one compiled loop. Where it
     can't be (it uses a function that the Array API lacks, say) it is called with whole arrays,

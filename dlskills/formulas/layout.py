@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 Shape = tuple[int, ...]
 
@@ -89,10 +90,10 @@ def layout_of(shapes: tuple[Shape | None, ...], axis: Shape | None) -> Layout | 
         The axes of reductions, as positions in the broadcast shape.
     """
     shape = np.broadcast_shapes(*(s for s in shapes if s is not None))
+    padded = [(1,) * (len(shape) - len(s)) + s for s in shapes if s is not None]
+    axes = () if axis is None else normalize_axis_tuple(axis, len(shape), "axis")
     if 0 in shape:
         return None
-    padded = [(1,) * (len(shape) - len(s)) + s for s in shapes if s is not None]
-    axes = set() if axis is None else {a % len(shape) for a in axis}
     groups: list[tuple[bool, tuple[bool, ...], int]] = []
     for d, size in enumerate(shape):
         if size == 1:

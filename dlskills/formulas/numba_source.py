@@ -23,6 +23,7 @@ from dlskills.formulas.operators import OPERATORS, REDUCTIONS
 from dlskills.formulas.trace import Trace, Value
 
 SHORT = 64  # elements of a line: below that, many lines at once are quicker
+PART = 4096  # elements of a line that are added up in the working precision
 TILE_BYTES = 1 << 18  # of one array: what all passes over a tile should find in the cache
 
 
@@ -156,7 +157,9 @@ class _Rows(_Writer):
         reductions, totals, results = trace.ends(number)
         if not (reductions or totals or results):
             return
-        put(2, *(f"{v.name} = {self.start(v)}" for v in reductions))
+        for value in reductions:
+            is_sum = value.op == "sum"
+            put(2, f"{value.name}_sum = 0.0" if is_sum else f"{value.name} = {self.start(value)}")
         indent = 2
         if "A" in self.layout.dims:
             put(2, "for a in range(size_a):")
@@ -170,15 +173,21 @@ class _Rows(_Writer):
                 part = "a * size_b:(a + 1) * size_b" if "A" in self.layout.dims else ":"
                 put(indent, f"{value.name}_ = k{self.kept[value]}[{part}]")
         put(indent, *(f"out{i}_ = out{i}{self.at(self.layout.dims)}" for i, _ in results))
-        put(indent, *(f"{v.name}_part = {self.start(v)}" for v in reductions))
-        put(indent, *(f"{v.name}_part = 0.0" for v in totals))
-        put(indent, "for j in range(size_b):")
-        self.body(number, indent + 1)
+        put(indent, f"for part in range(0, size_b, {PART}):")
+        put(indent + 1, *(f"{v.name}_part = {self.start(v)}" for v in reductions))
+        put(indent + 1, *(f"{v.name}_part = 0.0" for v in totals))
+        put(indent + 1, f"for j in range(part, min(part + {PART}, size_b)):")
+        self.body(number, indent + 2)
         for value in reductions:
-            op = OPERATORS[REDUCTIONS[value.op][0]].loop
-            put(indent, f"{value.name} = {op.format(value.name, value.name + '_part')}")
+            if value.op == "sum":
+                put(indent + 1, f"{value.name}_sum += {value.name}_part")
+            else:
+                op = OPERATORS[REDUCTIONS[value.op][0]].loop
+                put(indent + 1, f"{value.name} = {op.format(value.name, value.name + '_part')}")
         for total in totals:
-            put(indent, f"sums[{self.sums[total]}] += {total.name}_part")
+            put(indent + 1, f"sums[{self.sums[total]}] += {total.name}_part")
+        # sums of parts are in double precision, as a sum of very many numbers loses digits
+        put(2, *(f"{v.name} = T({v.name}_sum)" for v in reductions if v.op == "sum"))
 
     @staticmethod
     def at(dims: str) -> str:

@@ -105,6 +105,7 @@ for _method, _op in METHODS.items():
     setattr(Value, f"__r{_method}__", lambda a, b, op=_op: a.trace.make(op, b, a))
 
 
+_ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "square", "pow"}
 _POWERS = {0.5: "sqrt", 2: "square"}  # as NumPy computes them
 
 
@@ -183,6 +184,11 @@ class Trace:
                 f"xp.{op} takes {OPERATORS[op].operands} operands, got {len(operands)}"
             )
         args = tuple(map(self.value, operands))
+        if op in _ARITHMETIC and all(arg.is_condition for arg in args):
+            raise UnsuitedFormulaError(
+                "conditions are combined by &, | and ~; make numbers of them by "
+                "xp.astype(condition, x.dtype)"
+            )
         whole = any(arg.whole for arg in args)
         if whole and any(arg.dims for arg in args):
             raise UnsuitedFormulaError(
@@ -221,6 +227,11 @@ class Trace:
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Value:
         """The mean along the axis, or over everything."""
         self._check_reduces("mean")
+        if axis is None and self.value(x).level == "line":
+            raise UnsuitedFormulaError(
+                "xp.mean without an axis is of values that differ from element to element; divide "
+                "xp.sum of those of lines by their number"
+            )
         count = self._new("size" if axis is None else "length", (), "")
         return self.make("divide", self.reduce("sum", x, axis, keepdims), count)
 
@@ -333,6 +344,8 @@ class _Namespace:
         self.mean, self.var = trace.mean, trace.var
 
     def astype(self, x: Any, dtype: Any, *, copy: bool = True) -> Value:
+        if dtype != Value.dtype:
+            raise UnsuitedFormulaError(f"a formula computes in the dtype x.dtype, not in {dtype!r}")
         return self._trace.make("astype", x)
 
     def std(self, x: Any, axis: Any, keepdims: bool = False) -> Value:

@@ -61,19 +61,23 @@ class Activation(Layer):
         return y
 
     def backward(self, dout: Array) -> Array:
-        return self._formulas["dx"](dout, saved(self), *self.numbers())
+        kept = saved(self)
+        if isinstance(kept, tuple):  # a network ran forward, and joined it with the bias
+            kept = kept[0] + kept[1]
+        return self._formulas["dx"](dout, kept, *self.numbers())
 
     # For a network that joins an activation with the bias before it.
 
     def forward_biased(self, x: Array, bias: Array) -> Array:
         """The output for ``x + bias``, in one pass."""
         y = self._formulas["y, biased"](x, bias, *self.numbers())
-        self._saved = y if self.keeps == "output" else x
+        self._saved = y if self.keeps == "output" else (x, bias)
         return y
 
     def backward_biased(self, dout: Array, bias: Array, dbias: Array) -> Array:
         """The gradient by x after :meth:`forward_biased`; that by the bias goes into `dbias`."""
-        operands = dout, saved(self), bias, *self.numbers()
+        kept = saved(self)
+        operands = dout, kept[0] if self.keeps == "input" else kept, bias, *self.numbers()
         formula = self._formulas["dx, biased"]
         dx, _ = formula(*operands, axis=0, out=(None, dbias))
         return dx

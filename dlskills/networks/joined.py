@@ -22,6 +22,9 @@ class AffineActivation:
         self._joined = False  # in the last forward pass
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
+        if _is_hooked(self.affine) or _is_hooked(self.activation):
+            self._joined = False
+            return self.activation.forward(self.affine.forward(x, train_flg), train_flg)
         y = self.affine.product(x)
         bias = self.affine.params["b"]
         self._joined = engine_for(y).fuses
@@ -37,6 +40,12 @@ class AffineActivation:
         return self.affine.backward_product(
             self.activation.backward_biased(dout, params["b"], grads["b"])
         )
+
+
+def _is_hooked(layer: Layer) -> bool:
+    """Whether a layer has methods of its own, such as a hook around forward."""
+    own = vars(layer)
+    return "forward" in own or "backward" in own
 
 
 Step = Layer | AffineActivation

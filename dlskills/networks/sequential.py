@@ -150,7 +150,12 @@ class Sequential:
         for i, (layer, names) in enumerate(zip(self.layers, self._names, strict=True)):
             layer.bind(Views(params, names), Views(grads, names))
             layer.propagates = i > self._first
-        self._unwritten = UnwrittenGradients(self.layers, self._names)
+        self._unwritten = UnwrittenGradients(self.layers)
+        self._join()
+
+    def _join(self) -> None:
+        """Join the layers that can be run together."""
+        self._joined_of = list(self.layers)
         self._learning = joined.steps(self.layers[self._first :])
         self._steps = [*self.layers[: self._first], *self._learning]
 
@@ -203,6 +208,8 @@ class Sequential:
         x = self._input(x)
         with self.backend.active():
             self._refresh()
+            if self.layers != self._joined_of:  # another one was put in
+                self._join()
             for step in self._steps:
                 x = step.forward(x, train_flg)
             return self._cast(x, self.params.dtype)
@@ -333,9 +340,8 @@ class Sequential:
         loss = self._data_loss(x, t, train_flg=True)
         with self.backend.active():
             dout = self._cast(self.loss_layer.backward(self.loss_scale), self.compute_dtype)
-            with self._unwritten.check(self._working_grads or self.grads):
-                for step in reversed(self._learning):
-                    dout = step.backward(dout)
+            for step in reversed(self._learning):
+                dout = self._unwritten.backward(step, dout)
             if self._working_grads is not None:
                 self.grads.flat = self._cast(self._working_grads.flat, self.params.dtype)
             if self.loss_scale != 1:
@@ -380,9 +386,12 @@ class Sequential:
         )
         network.grads = network.params.zeros_like()
         network.compute_dtype, network._working, network._working_grads = dtype, None, None
-        vars(network).pop("_is_weight", None)
         network._bind()
         return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        made_anew = ("_is_weight", "_joined_of", "_learning", "_steps", "_unwritten")
+        return {key: value for key, value in vars(self).items() if key not in made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -2,59 +2,69 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
-from dlskills.arrays.backend import to_host
-from dlskills.arrays.parameters import Parameters
+from dlskills.arrays.backend import Array, namespace, to_host
 from dlskills.layers import Layer
+from dlskills.networks.joined import Step
 
-# Whatever is still this after a backward pass was not written; it fits into half precision.
+# A gradient that is still this after a backward pass was not written; half precision has it, too.
 _MARK = -54336.0
 
 
 class UnwrittenGradients:
-    """Checks, in a network's first backward pass, that each layer of a user's writes its gradients.
+    """Checks in a network's first backward pass that each layer of a user's writes its gradients.
 
     Parameters
     ----------
     layers : sequence of Layer
-    names : sequence of mapping of str to str
-        For each layer the names of its parameters in the network, by its own names.
     """
 
-    def __init__(self, layers: Sequence[Layer], names: Sequence[Mapping[str, str]]) -> None:
-        # ours do; and reading whether they did would wait for the device
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        # dlskills' own do, and to look would wait for the device
         self._due = [
-            (layer, of_layer)
-            for layer, of_layer in zip(layers, names, strict=True)
-            if of_layer and not type(layer).__module__.startswith("dlskills.")
+            layer
+            for layer in layers
+            if layer.params and not type(layer).__module__.startswith("dlskills.")
         ]
 
-    @contextlib.contextmanager
-    def check(self, grads: Parameters) -> Iterator[None]:
-        """Check the backward pass in this block, if it is the first.
+    def backward(self, step: Step, dout: Array) -> Array:
+        """The step's own `backward`; the first time, its gradients are looked at.
 
         Raises
         ------
         RuntimeError
             A declared gradient was not written.
         """
-        if not self._due:
-            yield
-            return
-        xp = grads.backend.xp
-        for _, names in self._due:
-            for name in names.values():
-                grads[name][...] = _MARK
-        yield
-        for layer, names in self._due:
-            for own, name in names.items():
-                if grads[name].size and to_host(xp.all(grads[name] == _MARK)):
-                    grads[name] = xp.zeros_like(grads[name])
-                    raise RuntimeError(
-                        f"{layer!r} declares a parameter {own!r}, and its backward wrote no "
-                        f"gradient for it; write it into self.grads[{own!r}], such as "
-                        f"self.grads[{own!r}][...] = ..."
-                    )
-        self._due = []
+        layer = next((layer for layer in self._due if layer is step), None)
+        if layer is None:
+            return step.backward(dout)
+        grads = dict(layer.grads)  # a layer may rebind its own
+        for grad in grads.values():
+            grad[...] = 0.0
+        dx = layer.backward(dout)
+        zero = {name: grad for name, grad in grads.items() if _all_are(grad, 0.0)}
+        if zero:  # because it is, or because it was not written
+            _check_written(layer, zero, dout)
+        self._due = [other for other in self._due if other is not layer]
+        return dx
+
+
+def _check_written(layer: Layer, grads: dict[str, Array], dout: Array) -> None:
+    for grad in grads.values():
+        grad[...] = _MARK
+    try:
+        layer.backward(dout)
+        unwritten = [name for name, grad in grads.items() if _all_are(grad, _MARK)]
+    finally:
+        for grad in grads.values():
+            grad[...] = 0.0
+    for name in unwritten[:1]:
+        raise RuntimeError(
+            f"{layer!r} declares a parameter {name!r}, and its backward wrote no gradient for it; "
+            f"write it into self.grads[{name!r}], such as self.grads[{name!r}][...] = ..."
+        )
+
+
+def _all_are(array: Array, number: float) -> bool:
+    return 0 not in array.shape and bool(to_host(namespace(array).all(array == number)))

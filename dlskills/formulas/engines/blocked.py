@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.arrays.backend import Array
+from dlskills.arrays.random import Mask
 from dlskills.formulas.engines import plain
 from dlskills.formulas.engines.base import Engine
 
@@ -25,7 +26,11 @@ class Blocked(Engine):
     library = "numpy"
 
     def suits(self, array: Array, size: int | None = None) -> bool:
-        return type(array) is np.ndarray and (array.size if size is None else size) > BLOCK
+        return (
+            type(array) is np.ndarray
+            and array.dtype.kind == "f"
+            and (array.size if size is None else size) > BLOCK
+        )
 
     def run(
         self,
@@ -34,15 +39,17 @@ class Blocked(Engine):
         axis: tuple[int, ...] | None,
         out: Sequence[Array | None] | None,
     ) -> tuple[Array, ...]:
+        operands = [o.values() if type(o) is Mask else o for o in operands]
         arrays = [o for o in operands if isinstance(o, np.ndarray)]
-        shape = arrays[0].shape
-        if axis is not None or any(array.shape != shape for array in arrays):
+        shape, dtype = arrays[0].shape, arrays[0].dtype
+        is_one_problem = axis is None and all(array.shape == shape for array in arrays)
+        if not is_one_problem or dtype.kind != "f":
             return plain.ENGINE.run(formula, operands, axis, out)
         # What looks at other elements than its own must not be sliced; a trace would notice.
         trace = formula.trace(tuple("B" if hasattr(o, "shape") else "" for o in operands), "B")
         out = [None] * len(trace.results) if out is None else out
         formula.check_results(trace.results, len(out))
-        into = [np.empty(shape, arrays[0].dtype) if o is None else o for o in out]
+        into = [np.empty(shape, dtype) if o is None else o for o in out]
         everything = [*operands, *into]
         for part in _slices(shape, [o for o in everything if isinstance(o, np.ndarray)]):
             given = iter(part)

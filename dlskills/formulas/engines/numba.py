@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
 SMALL = 4096
 
+_KNOWN = "?bBhHiIlLqQfd"  # the kinds of numbers that a kernel reads
 _DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
 
 
@@ -56,10 +57,7 @@ class Numba(Engine):
         out: Sequence[Array | None] | None,
     ) -> tuple[Array, ...]:
         operands = [o.values() if type(o) is Mask else o for o in operands]
-        key = (
-            axis,
-            *[(o.shape, o.strides, o.dtype) if type(o) is np.ndarray else None for o in operands],
-        )
+        key = self.name, axis, *map(_kind, operands)
         call: Call | None = formula.memory.get(key)
         if call is None:
             call = formula.remember(key, _prepare(formula, operands, axis))
@@ -73,6 +71,13 @@ class Numba(Engine):
 
 
 ENGINE = Numba()
+
+
+def _kind(operand: Any) -> Any:
+    """What calls have in common that are prepared once."""
+    if isinstance(operand, np.ndarray):
+        return operand.shape, operand.strides, operand.dtype
+    return type(operand)
 
 
 def _disabled() -> str | None:
@@ -106,6 +111,10 @@ def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | 
     """What is to be done in calls with arrays of these shapes, strides and dtypes."""
     from dlskills.formulas import numba_source  # not imported by programs that are done before
 
+    for i, operand in enumerate(operands):
+        if not isinstance(operand, np.ndarray | int | float):
+            kind = type(operand).__name__
+            raise TypeError(f"operand {i} of a formula must be an array or a number, got a {kind}")
     dtype = operands[0].dtype
     shapes = tuple(tuple(o.shape) if hasattr(o, "shape") else None for o in operands)
     layout = layout_of(shapes, axis) if dtype in _DTYPES else None
@@ -144,7 +153,7 @@ class _Call:
         self.conversions = [
             (i, _conversion(operand, layout.shape_of(kind)))
             for i, (operand, kind) in enumerate(zip(operands, layout.kinds, strict=True))
-            if not kind or not operand.flags.c_contiguous or operand.shape != layout.shape_of(kind)
+            if not kind or not _is_taken(operand, layout.shape_of(kind))
         ]
         self.numbers = [i for i, kind in enumerate(layout.kinds) if not kind]
         self.results = [
@@ -177,6 +186,10 @@ class _Call:
                 results[result.position] = array
             else:
                 results[result.position] = array = into
+                if not into.flags.writeable:
+                    raise ValueError(
+                        f"result {result.position} can't be written to a read-only array"
+                    )
                 if (
                     array.dtype != self.dtype
                     or not array.flags.c_contiguous
@@ -217,10 +230,17 @@ class _Call:
         return all_sums.sum(axis=0)
 
 
+def _is_taken(operand: Array, shape: tuple[int, ...]) -> bool:
+    """Whether a kernel takes an array as it is."""
+    plain = type(operand) is np.ndarray and operand.dtype.char in _KNOWN and operand.dtype.isnative
+    return plain and operand.flags.c_contiguous and operand.shape == shape
+
+
 def _conversion(operand: Any, shape: tuple[int, ...]) -> Callable[[Any], Any]:
-    """What makes of an operand what the kernel takes: a float, or a contiguous array."""
+    """A function of an operand that returns what a kernel takes: a float, or an array."""
     if shape:
-        return lambda array: np.ascontiguousarray(array).reshape(shape)
+        dtype = operand.dtype.newbyteorder("=") if operand.dtype.char in _KNOWN else np.float64
+        return lambda array: np.ascontiguousarray(array, dtype).reshape(shape)
     return float if not hasattr(operand, "shape") else lambda array: float(array.reshape(()))
 
 
@@ -358,13 +378,12 @@ class _Rows:
 
 
 def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Callable[..., None]:
-    kernel = rule.memory.get((arrays, numbers, dtype))
+    key = "numba", arrays, numbers, dtype
+    kernel: Callable[..., None] | None = rule.memory.get(key)
     if kernel is None:
         from dlskills.formulas import numba_source
 
         trace = rule.trace(("B",) * arrays + ("",) * numbers, "B")
         rule.check_results(trace.results, arrays - 1)
-        kernel = rule.memory[arrays, numbers, dtype] = _kernel(
-            numba_source.update_source(trace), dtype
-        )
+        kernel = rule.remember(key, _kernel(numba_source.update_source(trace), dtype))
     return kernel

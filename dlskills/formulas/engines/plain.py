@@ -32,17 +32,20 @@ class Plain(Engine):
     ) -> tuple[Array, ...]:
         first = operands[0]
         xp = namespace(first)
-        floating = is_dtype(xp, first.dtype, "real floating")
-        wide = sum_dtype(xp, first.dtype) if floating else None
+        wide = None  # the dtype that is computed in, where it is not the library's own choice
+        if is_dtype(xp, first.dtype, "real floating"):
+            wide = sum_dtype(xp, first.dtype)
         arguments = [_prepared(xp, operand, wide) for operand in operands]
         results = formula.call(xp, arguments, axis)
-        if out is not None:
-            formula.check_results(results, len(out))
         given = [None] * len(results) if out is None else out
-        full = broadcast_shape(operands) if floating else ()
+        formula.check_results(results, len(given))
+        apart = _apart(xp, results, given, [*operands, *arguments])
+        full = None if wide is None else broadcast_shape(operands)
         return tuple(
-            _stored(xp, result, into, first, full)
-            for result, into in zip(results, given, strict=True)
+            _written(xp, result, into)
+            if into is not None
+            else _typed(xp, result, first.dtype if _shape(result) == full else wide)
+            for result, into in zip(apart, given, strict=True)
         )
 
     def update_row(self, rule: Formula, row: Sequence[Array], numbers: Sequence[Any]) -> None:
@@ -54,32 +57,51 @@ class Plain(Engine):
         # as run(), without what only operands of other shapes and dtypes need
         results = rule.call(xp, [*row, *numbers], None)
         rule.check_results(results, len(row) - 1)
-        for array, result in zip((param, *slots), results, strict=True):
+        into = (param, *slots)
+        for array, result in zip(into, _apart(xp, results, into, row), strict=True):
             if result is not array:
-                array[...] = xp.astype(result, array.dtype, copy=False)
+                array[...] = result
 
 
 def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
-    """An operand as the formula is called with it."""
+    """An operand as the formula is called with it: numbers are all of one dtype."""
     if isinstance(operand, Mask):
         operand = operand.values()
     dtype = getattr(operand, "dtype", wide)
-    if wide is None or dtype == wide or not is_dtype(xp, dtype, "real floating"):
+    if wide is None or dtype == wide or is_dtype(xp, dtype, "bool"):
         return operand
-    return xp.astype(operand, wide)  # all are computed with in one dtype
+    return xp.astype(operand, wide)
 
 
-def _stored(xp: ModuleType, result: Any, into: Array | None, first: Array, full: Shape) -> Array:
-    """A result where it belongs: in `into`, or, if of the full shape, in the first one's dtype."""
-    if into is not None:
-        if result is not into:
-            if tuple(result.shape) != tuple(into.shape):
-                result = xp.reshape(result, into.shape)
-            into[...] = xp.astype(result, into.dtype, copy=False)
-        return into
-    if hasattr(result, "dtype") and result.dtype != first.dtype and tuple(result.shape) == full:
-        return xp.astype(result, first.dtype)
-    return result
+def _apart(
+    xp: ModuleType, results: Sequence[Any], given: Sequence[Any], operands: Sequence[Any]
+) -> list[Any]:
+    """The results; copies of those that are operands, unless they are in their place already."""
+    return [
+        xp.asarray(result, copy=True)
+        if result is not into and any(result is o for o in operands) and hasattr(result, "shape")
+        else result
+        for result, into in zip(results, given, strict=True)
+    ]
+
+
+def _written(xp: ModuleType, result: Any, into: Array) -> Array:
+    if result is not into:
+        if _shape(result) != tuple(into.shape):
+            result = xp.reshape(result, into.shape)
+        into[...] = xp.astype(result, into.dtype, copy=False)
+    return into
+
+
+def _typed(xp: ModuleType, result: Any, dtype: DType) -> Any:
+    """A result in the dtype that it has on all engines."""
+    if dtype is None or getattr(result, "dtype", dtype) == dtype:
+        return result
+    return xp.astype(xp.asarray(result), dtype)
+
+
+def _shape(result: Any) -> Shape:
+    return tuple(getattr(result, "shape", ()))
 
 
 ENGINE = Plain()
