@@ -16,11 +16,20 @@ MODULES = sorted(
 )
 
 
+# Modules that import an optional package, as nothing in them is of use without it.
+OPTIONAL = {
+    "dlskills.tuning.samplers": "optuna",
+    "dlskills.formulas.cache": "numba",
+    "dlskills.formulas.pointers": "numba",
+    "dlskills.formulas.vector_math": "numba",
+}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if name == "dlskills.tuning.samplers":  # all of it is about Optuna
-        pytest.importorskip("optuna")
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
     module = importlib.import_module(name)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, _ = doctest.testmod(module, optionflags=flags)

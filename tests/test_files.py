@@ -80,6 +80,7 @@ def test_a_link_stays_a_link(tmp_path):
     assert target.read_text() == "later"
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
 def test_all_files_have_the_umasks_mode(tmp_path, umask):

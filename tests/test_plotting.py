@@ -207,6 +207,7 @@ def test_the_users_settings_change_no_figure(tmp_path, settings):
         assert {name: mpl.rcParams[name] for name in settings} == settings
 
 
+@pytest.mark.slow
 def test_a_matplotlibrc_changes_no_figure(tmp_path):
     code = """
 import pathlib, sys

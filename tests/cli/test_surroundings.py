@@ -10,6 +10,8 @@ import pytest
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
+pytestmark = pytest.mark.slow  # each is a process of its own
+
 
 def shell(*args, cwd=None, **environment):
     """Run a command; its output as bytes."""

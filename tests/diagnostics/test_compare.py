@@ -1,6 +1,5 @@
 """Trainings compared step by step: what differs first is named."""
 
-import dataclasses
 import re
 import sys
 
@@ -159,8 +158,7 @@ def test_what_is_wrong_is_said_before_what_is_missing(args, message):
 
 
 def test_an_engine_that_is_missing_is_one_line(monkeypatch, capsys):
-    gone = dataclasses.replace(ENGINES["blocked"], missing=lambda: "gone")
-    monkeypatch.setitem(ENGINES, "blocked", gone)
+    monkeypatch.setattr(type(ENGINES["blocked"]), "missing", lambda self: "gone")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
     monkeypatch.setattr(sys, "argv", ["dlskills", "compare", "--engine", "blocked"])
     with pytest.raises(SystemExit):

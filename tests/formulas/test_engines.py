@@ -294,12 +294,12 @@ def wrapping():
 @pytest.fixture
 def demanding(backend):
     """The name of the engine for large arrays that wants rules for single elements."""
-    return engine_for(backend.zeros((SMALL + 1,), "float32")).name
+    return engine_for(backend.zeros((BLOCK + 1,), "float32")).name
 
 
 @pytest.mark.backends("numpy", "cupy")
 def test_a_rule_that_does_not_suit_runs_on_plain_with_one_warning(backend, demanding):
-    optimizer, size = wrapping(), SMALL + 1
+    optimizer, size = wrapping(), BLOCK + 1
     values = np.random.default_rng(0).standard_normal(size)
     params = {"w": backend.zeros((size,), "float64")}
     grads = {"w": backend.asarray(values)}

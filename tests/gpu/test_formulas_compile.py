@@ -16,7 +16,14 @@ import ptx
 import pytest
 from some_formulas import EACH, PLACES, operands_for
 
-from dlskills import MultiLayerNet, MultiLayerNetExtend, SoftmaxWithLoss, gradients
+from dlskills import (
+    BinaryCrossEntropy,
+    LayerNormalization,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    RMSNormalization,
+    SoftmaxWithLoss,
+)
 from dlskills.arrays import philox
 from dlskills.arrays.parameters import Parameters
 from dlskills.arrays.random import Mask, MaskStream
@@ -58,6 +65,9 @@ def train(dtype):
     for activation in ACTIVATIONS:
         network = MultiLayerNet(5, [4], 3, activation, seed=0, **dtypes)
         network.gradient(x.astype(network.params.dtype), labels)
+        layer, bias = ACTIVATIONS[activation](), np.zeros(5, dtype)
+        y = layer.forward_biased(x.astype(dtype), bias)  # as a network joins them on a GPU
+        layer.backward_biased(y, bias, np.empty_like(bias))
     extended = MultiLayerNetExtend(
         5, [4], 3, use_batchnorm=True, use_dropout=True, seed=0, **dtypes
     )
@@ -67,6 +77,16 @@ def train(dtype):
     for targets in labels, np.eye(5, dtype=dtype)[labels]:
         SoftmaxWithLoss(1e-7).forward(scores, targets)
     MeanSquaredError().forward(scores, scores)
+    BinaryCrossEntropy().forward(scores[:, :1], labels % 2)
+    extended.predict(x.astype(extended.params.dtype))
+    decaying = MultiLayerNet(5, [4], 3, weight_decay_lambda=0.1, seed=0, **dtypes)
+    decaying.loss(x.astype(decaying.params.dtype), labels)
+    decaying.gradient(x.astype(decaying.params.dtype), labels)
+    for kind in LayerNormalization, RMSNormalization:
+        norm = kind(5)
+        params = Parameters.from_shapes(dict.fromkeys(norm.declare(), (5,)), dtype=dtype)
+        norm.bind(params, params.zeros_like())
+        norm.backward(norm.forward(scores))
     images, layer = rng.standard_normal((2, 3, 4, 4)).astype(dtype), BatchNormalization(3)
     params = Parameters.from_shapes({"gamma": (3,), "beta": (3,)}, dtype=dtype)
     layer.bind(params, params.zeros_like())
@@ -95,11 +115,12 @@ CALLS = calls()
 
 def test_all_formulas_are_called():
     """Each formula in the layers' modules and of the norm, in each precision."""
-    from dlskills.layers import activations, dropout, losses, normalization
+    from dlskills.layers import dropout, layer_normalization, losses, normalization
+    from dlskills.networks import sequential
 
     there = {
         value.__name__
-        for module in (activations, dropout, losses, normalization, gradients)
+        for module in (dropout, layer_normalization, losses, normalization, sequential)
         for value in vars(module).values()
         if isinstance(value, Formula)
     }

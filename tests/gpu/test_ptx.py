@@ -23,12 +23,14 @@ import functools
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from unittest import mock
 
 import numpy as np
 import ptx
 import pytest
 
 from dlskills import Optimizer
+from dlskills.formulas import engines
 from dlskills.formulas.engines import cuda, cuda_table
 from dlskills.formulas.formula import Rule, rule_of
 from dlskills.optimizers import OPTIMIZERS, Adam, modifiers
@@ -65,8 +67,10 @@ class Case:
 
     @classmethod
     def of(cls, optimizer):
-        rule, numbers = optimizer._rule_and_numbers({})
-        return cls(rule_of(rule), len(optimizer.slots), len(numbers))
+        tables = []
+        with mock.patch.object(engines, "update", tables.append):
+            optimizer.update({"w": np.zeros(3)}, {"w": np.zeros(3)})
+        return cls(tables[0].rule, len(optimizer.slots), len(tables[0].numbers[0]))
 
     @property
     def arrays(self):
