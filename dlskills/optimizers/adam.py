@@ -140,7 +140,8 @@ class NAdam(Adam):
     In the step, :math:`m` over its correction is replaced by
     :math:`\mu_{t+1} m / (1 - \pi_{t+1}) + (1 - \mu_t) g / (1 - \pi_t)` with
     :math:`\mu_t = \beta_1 (1 - 0.96^{t \psi} / 2)` and :math:`\pi_t = \mu_1 \cdots \mu_t`: Dozat
-    (2016), "Incorporating Nesterov momentum into Adam", algorithm 2, as in PyTorch and Keras.
+    (2016), "Incorporating Nesterov momentum into Adam", algorithm 2, as in PyTorch. Keras has the
+    same formula with :math:`\psi = 1`: ``NAdam(momentum_decay=1.0)``.
 
     Parameters
     ----------

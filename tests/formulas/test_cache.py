@@ -34,10 +34,10 @@ def folder(cache, tmp_path, monkeypatch):
 
 
 def forget_kernels():
-    from dlskills.formulas.engines import numba
+    from dlskills.formulas.engines import numba_kernels
     from dlskills.formulas.formula import rule_of
 
-    numba._kernel_of.cache_clear()
+    numba_kernels._kernel_of.cache_clear()
     rule_of.cache_clear()
 
 
@@ -60,7 +60,7 @@ def test_a_second_process_finds_what_the_first_compiled(run_python, tmp_path):
     code = """
         import numpy as np
         from dlskills import Adam
-        from dlskills.formulas.engines import numba
+        from dlskills.formulas.engines import numba_kernels
         from dlskills.formulas.formula import rule_of
         from dlskills.optimizers.modifiers import clipped
         for dtype in ("float32", "float64"):

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from dlskills import SGD, Optimizer, Parameters, engine
 from dlskills.formulas import threads
-from dlskills.formulas.engines import numba as engine_numba
 from dlskills.formulas.formula import rule_of
 from dlskills.optimizers import make_optimizer
 
@@ -392,9 +391,9 @@ def test_all_numbers_are_of_the_arrays_dtype(dtype):
 def test_one_compilation_serves_all_networks():
     first, second = (Parameters({"w": np.ones(5000)}) for _ in "12")
     SGD().update(first, first)
-    count = engine_numba._kernel_of.cache_info().misses
+    count = numba_kernels._kernel_of.cache_info().misses
     for params in (first, second):
         SGD(lr=0.5).update(params, params)
-    assert engine_numba._kernel_of.cache_info().misses == count
+    assert numba_kernels._kernel_of.cache_info().misses == count
     rule = rule_of(SGD.rule)
     assert len([key for key in rule.memory if key[-1] == np.dtype("float64")]) == 1

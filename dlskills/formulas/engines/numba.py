@@ -13,15 +13,12 @@ import numpy as np
 from dlskills.arrays.backend import Array
 from dlskills.arrays.random import Mask
 from dlskills.formulas import threads
-from dlskills.formulas.addresses import addresses_of
-from dlskills.formulas.engines import blocked, plain
+from dlskills.formulas.engines import numba_kernels, plain
 from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.layout import Layout, layout_of
-from dlskills.formulas.trace import UnsuitedFormulaError
 
 if TYPE_CHECKING:
     from dlskills.formulas.formula import Formula
-    from dlskills.formulas.numba_source import Source
     from dlskills.formulas.table import Table
 
 # NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
@@ -66,7 +63,9 @@ class Numba(Engine):
     def update(self, table: Table) -> None:
         prepared = table.memory.get(self.name)
         if prepared is None:
-            prepared = table.memory[self.name] = _Rows(table)
+            from dlskills.formulas.engines.numba_table import Rows
+
+            prepared = table.memory[self.name] = Rows(table)
         prepared.update(table)
 
 
@@ -101,15 +100,16 @@ def _import_problem() -> str | None:
     return None
 
 
-# A call that was prepared
+# Prepared calls
 
 
 Call = Callable[[Sequence[Any], Sequence[Array | None] | None], tuple[Array, ...]]
 
 
 def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | None) -> Call:
-    """What is to be done in calls with arrays of these shapes, strides and dtypes."""
-    from dlskills.formulas import numba_source  # not imported by programs that are done before
+    """The call of a formula over arrays of these shapes, strides and dtypes."""
+    # imported here, as programs with small arrays only do without
+    from dlskills.formulas import numba_source
 
     for i, operand in enumerate(operands):
         if not isinstance(operand, np.ndarray | int | float):
@@ -122,10 +122,10 @@ def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | 
         return lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)
     trace = formula.trace(layout.kinds, layout.dims)
     form = numba_source.form_of(layout, trace)
-    kernel = _kernel(numba_source.kernel_source(trace, layout, form), dtype)
-    finish = (
-        _finish(numba_source.finish_source(trace)) if any(r.whole for r in trace.results) else None
-    )
+    kernel = numba_kernels.kernel_for(numba_source.kernel_source(trace, layout, form), dtype)
+    finish = None
+    if any(result.whole for result in trace.results):
+        finish = numba_kernels.finish_for(numba_source.finish_source(trace))
     return _Call(formula, layout, kernel, finish, form, dtype, operands).run
 
 
@@ -216,15 +216,11 @@ class _Call:
 
     def compute(self, arguments: list[Any]) -> Any:
         """Call the kernel, in as many parts as there are; the sums over everything."""
-        if len(self.parts) == 1:
-            sums = np.empty(self.totals)
-            _compiled(self.kernel, *arguments, self.size_a, self.size_b, 0, self.lines, sums)
-            return sums
         all_sums = np.zeros((len(self.parts), self.totals))
+        given = *arguments, self.size_a, self.size_b
 
         def work(i: int) -> None:
-            begin, end = self.parts[i]
-            _compiled(self.kernel, *arguments, self.size_a, self.size_b, begin, end, all_sums[i])
+            numba_kernels.call(self.kernel, *given, *self.parts[i], all_sums[i])
 
         threads.in_threads(work, len(self.parts))
         return all_sums.sum(axis=0)
@@ -266,124 +262,3 @@ class _Result:
 def _is_read(into: Array, operands: Sequence[Any]) -> bool:
     """Whether an array's memory is also an operand's."""
     return any(np.may_share_memory(into, o) for o in operands if isinstance(o, np.ndarray))
-
-
-# Kernels
-
-
-@functools.cache
-def _kernel_of(text: str, constants: tuple[tuple[str, float], ...], dtype: Any) -> Any:
-    from dlskills.formulas import cache, pointers, vector_math
-
-    kind = dtype.type
-    names = {
-        "np": np,
-        "T": kind,
-        "double": np.float64,
-        "size_of_t": dtype.itemsize,
-        "array_at": pointers.array_at(dtype),
-        **vector_math.functions(dtype),
-        **{name: kind(number) for name, number in constants},
-    }
-    return cache.compiled(text, names, (str(dtype), repr(constants)))
-
-
-def _kernel(source: Source, dtype: Any) -> Callable[..., None]:
-    """The compiled loop of a source, for a dtype."""
-    return _kernel_of(source.text, tuple(source.constants.items()), dtype)  # type: ignore[no-any-return]
-
-
-@functools.cache
-def _finish(text: str) -> Callable[..., list[float]]:
-    names: dict[str, Any] = {"T": float, **vars(np)}
-    exec(text, names)
-
-    def finish(*arguments: Any) -> list[float]:
-        with np.errstate(all="ignore"):
-            return names["finish"](*arguments)  # type: ignore[no-any-return]
-
-    return finish
-
-
-def _compiled(kernel: Callable[..., None], *arguments: Any) -> None:
-    try:
-        kernel(*arguments)
-    except Exception as error:
-        # Numba's own, which can't be named before it is imported
-        if not isinstance(error, NotImplementedError) and not _is_from_numba(error):
-            raise
-        raise UnsuitedFormulaError(f"Numba can't compile it: {_reason(error)}") from error
-
-
-def _is_from_numba(error: Exception) -> bool:
-    return type(error).__module__.startswith("numba.")
-
-
-def _reason(error: Exception) -> str:
-    """The one line of Numba's long messages that says what it is about."""
-    lines = [line for line in str(error).splitlines() if line and not line.startswith("Failed in")]
-    return next((line for line in lines if line.startswith("- argument")), lines[0])
-
-
-# Updates
-
-
-class _Rows:
-    """A table's arrays by their addresses, in parts for threads; and the rows that have gaps."""
-
-    def __init__(self, table: Table) -> None:
-        rows = table.rows
-        self.arrays, self.dtype = len(rows[0]), table.dtype
-        known = self.dtype in _DTYPES
-        flat = [known and blocked.flattened(row) is not None for row in rows]
-        self.inside = [i for i, is_flat in enumerate(flat) if is_flat]
-        self.others = [i for i, is_flat in enumerate(flat) if not is_flat]
-        self.strides = [rows[i][0].strides for i in self.inside]
-        sizes = [rows[i][0].size for i in self.inside]
-        cuts = threads.cuts(sizes)
-        self.runs = cuts.runs
-        self.rows = np.array(cuts.rows, np.int64)
-        self.offsets = np.array(cuts.begins, np.int64) * self.dtype.itemsize
-        self.sizes = np.array(cuts.sizes, np.int64)
-        self.groups = np.array(table.groups, np.int64)[self.inside][self.rows]
-        every = [array for i in self.inside for array in rows[i]]
-        addresses = np.array(addresses_of(every), np.int64).reshape((-1, self.arrays))
-        self.addresses = addresses[self.rows] + self.offsets[:, np.newaxis]
-
-    def renew_gradients(self, rows: Sequence[Sequence[Array]]) -> bool:
-        """Take other gradients, if they lie in memory as their parameters do."""
-        grads = [rows[i][1] for i in self.inside]
-        for i, grad, strides in zip(self.inside, grads, self.strides, strict=True):
-            if grad.strides != strides and blocked.flattened(rows[i]) is None:
-                return False
-        # a row that had gaps may have none now, which is found out when the table is made anew
-        addresses = np.array(addresses_of(grads), np.int64)
-        self.addresses[:, 1] = addresses[self.rows] + self.offsets
-        return True
-
-    def update(self, table: Table) -> None:
-        rule, given = table.rule, table.numbers
-        if self.runs:
-            kernel = _update_kernel(rule, self.arrays, len(given[0]), self.dtype)
-            numbers = np.array(given, np.float64)
-            tables = self.addresses, self.sizes, self.groups, numbers
-            if len(self.runs) == 1:
-                _compiled(kernel, *tables, 0, len(self.sizes))
-            else:
-                work = lambda i: _compiled(kernel, *tables, *self.runs[i])  # noqa: E731
-                threads.in_threads(work, len(self.runs))
-        for i in self.others:
-            row = table.rows[i]
-            blocked.ENGINE.update_row(rule, row, given[table.groups[i]])
-
-
-def _update_kernel(rule: Formula, arrays: int, numbers: int, dtype: Any) -> Callable[..., None]:
-    key = "numba", arrays, numbers, dtype
-    kernel: Callable[..., None] | None = rule.memory.get(key)
-    if kernel is None:
-        from dlskills.formulas import numba_source
-
-        trace = rule.trace(("B",) * arrays + ("",) * numbers, "B")
-        rule.check_results(trace.results, arrays - 1)
-        kernel = rule.remember(key, _kernel(numba_source.update_source(trace), dtype))
-    return kernel
