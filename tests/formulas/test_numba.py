@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dlskills import SGD, Optimizer, Parameters, engine
 from dlskills.formulas import threads
+from dlskills.formulas.engines import numba_kernels
 from dlskills.formulas.formula import rule_of
 from dlskills.optimizers import make_optimizer
 
