@@ -13,6 +13,9 @@ from numba.extending import intrinsic
 from dlskills.formulas.vector_math import OPTIONS
 
 
+_TYPES: Any = types
+
+
 @functools.cache
 def array_at(dtype: Any) -> Callable[[int, int], Any]:
     """A function of an address and a size that gives the array there, for compiled code only."""
@@ -24,7 +27,7 @@ def array_at(dtype: Any) -> Callable[[int, int], Any]:
             there = context.get_value_type(signature.return_type)
             return builder.inttoptr(arguments[0], there)
 
-        return types.CPointer(kind)(types.int64), generate  # type: ignore[attr-defined]
+        return _TYPES.CPointer(kind)(_TYPES.int64), generate
 
     @numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
     def array(address: int, size: int) -> Any:
