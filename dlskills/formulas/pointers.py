@@ -12,7 +12,6 @@ from numba.extending import intrinsic
 
 from dlskills.formulas.vector_math import OPTIONS
 
-
 _TYPES: Any = types
 
 

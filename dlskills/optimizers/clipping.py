@@ -74,13 +74,19 @@ def _all_axes(array: Array) -> tuple[int, ...]:
     return tuple(range(array.ndim))
 
 
-@functools.cache
+_ones: dict[str, Array] = {}  # for each device
+
+
 def _one(place: Backend) -> Array:
     """1 in the widest dtype of a device: as a formula's first operand it has it add up in that.
 
     In float32 the square of 1e20 is infinite, and that of 1e-25 is 0.
     """
-    return place.asarray(np.asarray(1.0), getattr(place.xp, "float64", place.xp.float32))
+    key = str(place)  # CuPy's devices can't be keys
+    if key not in _ones:
+        widest = getattr(place.xp, "float64", place.xp.float32)
+        _ones[key] = place.asarray(np.asarray(1.0), widest)
+    return _ones[key]
 
 
 @along

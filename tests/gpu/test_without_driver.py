@@ -56,6 +56,6 @@ def test_info_says_so(monkeypatch):
     result = CliRunner().invoke(cli.app, ["info"])
 
     assert result.exit_code == 0, result.output
-    assert re.search(r"cupy +│ 1\d\.\S+ \(cupy-cuda1\dx\)", result.stdout)
-    assert re.search(f"device cuda +│ not available: {MESSAGE}", result.stdout)
-    assert re.search(f"engine fused +│ not available: {MESSAGE}", result.stdout)
+    assert re.search(r"cupy +1\d\.\S+ \(cupy-cuda1\dx\)", result.stdout)
+    assert re.search(f"device cuda +not available: {MESSAGE}", result.stdout)
+    assert re.search(f"engine cuda +not available: {MESSAGE}", result.stdout)
