@@ -101,6 +101,6 @@ assert gradient.device.id == 1
 )
 def test_all_work_goes_there(backend, device_counters, run_python, options, work):
     """CuPy warns of work given to another than the current device, which is an error here."""
-    tests, build = str(Path(__file__).parent), os.environ["DLSKILLS_HIPEMU_BUILD"]
+    tests, build = str(Path(__file__).parent.parent), os.environ["DLSKILLS_HIPEMU_BUILD"]
     code = START.format(tests=tests, build=build, options=options) + work + "\nprint('done')"
     assert run_python(code, HIPEMU_DEVICES="2") == ["done"]

@@ -64,7 +64,7 @@ def test_a_driver_too_old_is_told(backend, monkeypatch):
 
     monkeypatch.setattr(cupy.cuda.runtime, "driverGetVersion", lambda: 11_080)
     monkeypatch.setattr(cupy.cuda.runtime, "runtimeGetVersion", lambda: 12_040)
-    monkeypatch.setattr(device_check, "_platform", lambda: "CUDA")
+    monkeypatch.setattr(device_check.cuda, "platform", lambda: "CUDA")
     with pytest.raises(DeviceError, match="the driver knows CUDA 11.8, and this CuPy needs 12.4"):
         list(check_device("cuda"))
 

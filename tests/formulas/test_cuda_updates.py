@@ -184,18 +184,5 @@ def test_a_rule_returns_as_much_as_it_changes(rows, backend):
         engines.update(table)
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-def test_a_rule_of_several_elements_runs_plain(rows, backend):
-    @Rule
-    def centred(xp):
-        return lambda param, grad: param - xp.mean(grad)
-
-    table = Table([[backend.xp.ones(3), backend.xp.ones(3)] for _ in range(rows)])
-    table.rule, table.numbers = centred, [()]
-    with pytest.warns(UserWarning, match="it runs on the engine 'plain'"):
-        engines.update(table)
-    assert all((row[0].get() == 0).all() for row in table.rows)
-
-
 def test_numbers_fit_into_a_kernel_s_arguments():
     assert cuda_table.NUMBERS_BYTES + 8 + 4 + 8 + 8 <= 4096
