@@ -125,7 +125,10 @@ def engine_for(array: Array, size: int | None = None) -> Engine:
     """
     name = _forced.get()
     if name is None:
-        return next(e for e in _engines_for(library_of(array)) if e.suits(array, size))
+        for engine in _engines_for(library_of(array)):
+            if engine.suits(array, size):
+                return engine
+        return plain.ENGINE
     forced = ENGINES[name]
     if not forced.takes(array):
         library = library_of(array)

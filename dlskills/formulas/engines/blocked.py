@@ -50,10 +50,11 @@ class Blocked(Engine):
         out = [None] * len(trace.results) if out is None else out
         formula.check_results(trace.results, len(out))
         into = [np.empty(shape, dtype) if o is None else o for o in out]
-        everything = [*operands, *into]
-        for part in _slices(shape, [o for o in everything if isinstance(o, np.ndarray)]):
-            given = iter(part)
-            now = [next(given) if isinstance(o, np.ndarray) else o for o in everything]
+        # an array that is operand and result is one slice, too: a rule changes it in place
+        arrays = list({id(a): a for a in (*arrays, *into)}.values())
+        position = {id(a): i for i, a in enumerate(arrays)}
+        for part in _slices(shape, arrays):
+            now = [part[position[id(o)]] if id(o) in position else o for o in (*operands, *into)]
             plain.ENGINE.run(formula, now[: len(operands)], None, now[len(operands) :])
         return tuple(into)
 

@@ -102,6 +102,8 @@ def _import_problem() -> str | None:
 
 # Prepared calls
 
+_NO_SUMS = np.empty(0)
+
 
 Call = Callable[[Sequence[Any], Sequence[Array | None] | None], tuple[Array, ...]]
 
@@ -216,8 +218,12 @@ class _Call:
 
     def compute(self, arguments: list[Any]) -> Any:
         """Call the kernel, in as many parts as there are; the sums over everything."""
-        all_sums = np.zeros((len(self.parts), self.totals))
         given = *arguments, self.size_a, self.size_b
+        if len(self.parts) == 1:
+            sums = np.empty(self.totals) if self.totals else _NO_SUMS
+            numba_kernels.call(self.kernel, *given, 0, self.lines, sums)
+            return sums
+        all_sums = np.zeros((len(self.parts), self.totals))
 
         def work(i: int) -> None:
             numba_kernels.call(self.kernel, *given, *self.parts[i], all_sums[i])
