@@ -16,6 +16,7 @@ from these sums is a function of its own, `finish`, in plain Python.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dlskills.formulas.layout import Layout
@@ -95,8 +96,9 @@ class _Writer:
             elif value.op in OPERATORS:
                 self.put(1, f"{value.name} = {self.expression(value)}")
 
-    def expression(self, value: Value) -> str:
-        return OPERATORS[value.op].loop.format(*map(self.name, value.args))
+    def expression(self, value: Value, name: Callable[[Value], str] | None = None) -> str:
+        """An operation; `name` writes its operands, by default as they are called."""
+        return OPERATORS[value.op].loop.format(*map(name or self.name, value.args))
 
     def name(self, value: Value) -> str:
         """A value as an expression reads it."""
@@ -104,6 +106,49 @@ class _Writer:
 
     def start(self, reduction: Value) -> str:
         return self.constant(REDUCTIONS[reduction.op][1])
+
+    # The innermost loop of a pass, over lines or along one.
+
+    at = "i"  # its index
+    varying = "L"  # what is read in it differs in this dimension
+
+    def element(self, value: Value) -> str:
+        """A value as the innermost loop reads it."""
+        return self.name(value)
+
+    def accumulator(self, value: Value) -> str:
+        """Where the innermost loop adds up a reduction, or a sum over everything."""
+        return value.name
+
+    def body(self, number: int, indent: int) -> None:
+        trace, put, at = self.trace, self.put, self.at
+        reductions, totals, results = trace.ends(number)
+        for value in trace.inner(number, self.kept):
+            if value.op == "load":
+                if self.varying in value.dims:
+                    put(indent, f"{value.name} = T({value.name}_[{at}])")
+            elif value in self.kept and value.passes < number:
+                put(indent, f"{value.name} = {value.name}_[{at}]")
+            else:
+                put(indent, f"{value.name} = {self.expression(value, self.element)}")
+                if value in self.kept:
+                    put(indent, f"{value.name}_[{at}] = {value.name}")
+        for value in reductions:
+            put(indent, self.joined(value))
+        for total in totals:
+            part = self.accumulator(total)
+            put(indent, f"{part} = plus({part}, double({self.element(total.args[0])}))")
+        put(indent, *(f"out{i}_[{at}] = {self.element(value)}" for i, value in results))
+
+    def joined(self, reduction: Value) -> str:
+        """The line that takes an element into a reduction."""
+        part = self.accumulator(reduction)
+        return f"{part} = {_join(reduction, part, self.element(reduction.args[0]))}"
+
+
+def _join(reduction: Value, one: str, other: str) -> str:
+    """Two results of a reduction as one."""
+    return OPERATORS[REDUCTIONS[reduction.op][0]].loop.format(one, other)
 
 
 class _Flat(_Writer):
@@ -127,6 +172,8 @@ class _Flat(_Writer):
 
 class _Rows(_Writer):
     """Line by line, with the sums of a line in registers."""
+
+    at, varying = "j", "B"
 
     def write(self) -> None:
         trace, put = self.trace, self.put
@@ -166,13 +213,13 @@ class _Rows(_Writer):
             indent = 3
         for value in trace.inner(number, self.kept):
             if value.op == "load" and "B" in value.dims:
-                put(indent, f"{value.name}_ = in{value.args[0]}{self.at(value.dims)}")
+                put(indent, f"{value.name}_ = in{value.args[0]}{self.row(value.dims)}")
             elif value.op == "load":
-                put(indent, f"{value.name} = T(in{value.args[0]}{self.at(value.dims)})")
+                put(indent, f"{value.name} = T(in{value.args[0]}{self.row(value.dims)})")
             elif value in self.kept:
                 part = "a * size_b:(a + 1) * size_b" if "A" in self.layout.dims else ":"
                 put(indent, f"{value.name}_ = k{self.kept[value]}[{part}]")
-        put(indent, *(f"out{i}_ = out{i}{self.at(self.layout.dims)}" for i, _ in results))
+        put(indent, *(f"out{i}_ = out{i}{self.row(self.layout.dims)}" for i, _ in results))
         put(indent, f"for part in range(0, size_b, {PART}):")
         put(indent + 1, *(f"{v.name}_part = {self.start(v)}" for v in reductions))
         put(indent + 1, *(f"{v.name}_part = 0.0" for v in totals))
@@ -182,43 +229,27 @@ class _Rows(_Writer):
             if value.op == "sum":
                 put(indent + 1, f"{value.name}_sum += {value.name}_part")
             else:
-                op = OPERATORS[REDUCTIONS[value.op][0]].loop
-                put(indent + 1, f"{value.name} = {op.format(value.name, value.name + '_part')}")
+                put(indent + 1, f"{value.name} = {_join(value, value.name, f'{value.name}_part')}")
         for total in totals:
             put(indent + 1, f"sums[{self.sums[total]}] += {total.name}_part")
         # sums of parts are in double precision, as a sum of very many numbers loses digits
         put(2, *(f"{v.name} = T({v.name}_sum)" for v in reductions if v.op == "sum"))
 
     @staticmethod
-    def at(dims: str) -> str:
+    def row(dims: str) -> str:
         """An index for all but the innermost dimension."""
         names = {"A": "a", "L": "line"}
         outer = [names[dim] for dim in dims if dim != "B"]
         return f"[{', '.join(outer)}]" if outer else ""
 
-    def body(self, number: int, indent: int) -> None:
-        trace, put = self.trace, self.put
-        reductions, totals, results = trace.ends(number)
-        for value in trace.inner(number, self.kept):
-            if value.op == "load":
-                if "B" in value.dims:
-                    put(indent, f"{value.name} = T({value.name}_[j])")
-            elif value in self.kept and value.passes < number:
-                put(indent, f"{value.name} = {value.name}_[j]")
-            else:
-                put(indent, f"{value.name} = {self.expression(value)}")
-                if value in self.kept:
-                    put(indent, f"{value.name}_[j] = {value.name}")
-        for value in reductions:
-            join = (
-                "plus({0}, {1})" if value.op == "sum" else OPERATORS[REDUCTIONS[value.op][0]].loop
-            )
-            part = f"{value.name}_part"
-            put(indent, f"{part} = {join.format(part, self.name(value.args[0]))}")
-        for total in totals:
-            part = f"{total.name}_part"
-            put(indent, f"{part} = plus({part}, double({self.name(total.args[0])}))")
-        put(indent, *(f"out{i}_[j] = {self.name(value)}" for i, value in results))
+    def accumulator(self, value: Value) -> str:
+        return f"{value.name}_part"
+
+    def joined(self, reduction: Value) -> str:
+        if reduction.op != "sum":
+            return super().joined(reduction)
+        part = self.accumulator(reduction)  # in registers, where LLVM may reorder a sum
+        return f"{part} = plus({part}, {self.element(reduction.args[0])})"
 
 
 class _Tiles(_Writer):
@@ -270,8 +301,7 @@ class _Tiles(_Writer):
             if value.op == "load":
                 lines.append(f"{value.name} = T(in{value.args[0]}_[i])")
             else:
-                form = OPERATORS[value.op].loop
-                lines.append(f"{value.name} = {form.format(*map(name, value.args))}")
+                lines.append(f"{value.name} = {self.expression(value, name)}")
             if value in self.stored:
                 lines.append(f"{value.name}_[i] = {value.name}")
         for i, value in enumerate(trace.results):
@@ -308,29 +338,14 @@ class _Tiles(_Writer):
         put(3, *(f"out{i}_ = out{i}[{self.across()}]" for i, _ in results))
         put(3, *(f"{v.name} = 0.0" for v in totals))
         put(3, "for i in range(width):")
-        for value in trace.inner(number, self.kept):
-            if value.op == "load":
-                if "L" in value.dims:
-                    put(4, f"{value.name} = T({value.name}_[i])")
-            elif value in self.kept and value.passes < number:
-                put(4, f"{value.name} = {value.name}_[i]")
-            else:
-                form = OPERATORS[value.op].loop
-                put(4, f"{value.name} = {form.format(*map(self.element, value.args))}")
-                if value in self.kept:
-                    put(4, f"{value.name}_[i] = {value.name}")
-        for value in reductions:
-            join = OPERATORS[REDUCTIONS[value.op][0]].loop
-            row = f"{value.name}_[i]"
-            put(4, f"{row} = {join.format(row, self.element(value.args[0]))}")
-        for total in totals:
-            put(4, f"{total.name} = plus({total.name}, double({self.element(total.args[0])}))")
-        put(4, *(f"out{i}_[i] = {self.element(value)}" for i, value in results))
+        self.body(number, 4)
         put(3, *(f"sums[{self.sums[total]}] += {total.name}" for total in totals))
 
     def element(self, value: Value) -> str:
-        """A value as the innermost loop reads it."""
         return f"{value.name}_[i]" if value.level == "line" else self.name(value)
+
+    def accumulator(self, value: Value) -> str:
+        return value.name if value.op == "total" else f"{value.name}_[i]"
 
     def across(self) -> str:
         return "j, start:start + width" if self.form == "columns" else "start:start + width, j"
