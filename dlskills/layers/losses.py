@@ -12,6 +12,7 @@ import numpy as np
 from dlskills.arrays.backend import Array, device_of, is_dtype, namespace
 from dlskills.checks import check_number
 from dlskills.formulas import along
+from dlskills.layers.activations import Sigmoid
 from dlskills.layers.base import saved
 
 
@@ -47,11 +48,11 @@ class Loss:
         xp = namespace(y)
         check_targets(t, y)
         if t.ndim > 1:
-            if is_dtype(xp, t.dtype, "bool"):  # of which argmax is not defined
+            if is_dtype(xp, t.dtype, "bool"):  # argmax is not defined for bool
                 t = xp.astype(t, xp.int8)
             t = xp.argmax(t, axis=1)
         best, highest = xp.argmax(y, axis=1), xp.max(y, axis=1)
-        # of scores that are NaN, argmax takes the first: class 0 is no answer
+        # argmax of scores that are NaN is 0, which is no answer
         return (best == xp.astype(t, best.dtype)) & ~xp.isnan(highest)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -63,7 +64,23 @@ class Loss:
         return f"{type(self).__name__}()"
 
 
-class SoftmaxWithLoss(Loss):
+class _WithGradient(Loss):
+    """A loss whose forward pass gives its gradient, too."""
+
+    def _keep(self, x: Array, loss: Array, gradient: Array) -> Array:
+        """The loss, which is computed in single precision, in half precision if `x` is."""
+        self._saved = gradient
+        if loss.dtype == x.dtype:
+            return loss
+        xp = namespace(x)
+        return xp.astype(xp.asarray(loss), x.dtype)
+
+    def backward(self, dout: float = 1.0) -> Array:
+        dx = saved(self)
+        return dx if dout == 1 else dx * dout
+
+
+class SoftmaxWithLoss(_WithGradient):
     r"""Softmax and cross entropy in one.
 
     :math:`L = \frac{1}{N} \sum_n (\log \sum_j e^{x_{nj}} - x_{n t_n})`. Computed from the
@@ -120,18 +137,14 @@ class SoftmaxWithLoss(Loss):
         numbers = (share, self.epsilon) if self.epsilon else (share,)
         if t.ndim == x.ndim:
             formula = _capped if self.epsilon else _cross_entropy
-            loss, self._saved = formula(x, t, *numbers, axis=1)
+            results = formula(x, t, *numbers, axis=1)
         else:
             xp = namespace(x)
             labels = xp.astype(t, xp.int64, copy=False)[:, None]
             formula = _capped_of_labels if self.epsilon else _cross_entropy_of_labels
             classes = self._classes_of(x)
-            loss, self._saved = formula(x, labels, classes, x.shape[1], *numbers, axis=1)
-        return _in_dtype_of(x, loss)
-
-    def backward(self, dout: float = 1.0) -> Array:
-        dx = saved(self)
-        return dx if dout == 1 else dx * dout
+            results = formula(x, labels, classes, x.shape[1], *numbers, axis=1)
+        return self._keep(x, *results)
 
     def __repr__(self) -> str:
         return f"SoftmaxWithLoss({f'epsilon={self.epsilon:g}' if self.epsilon else ''})"
@@ -143,14 +156,6 @@ class SoftmaxWithLoss(Loss):
             xp = namespace(x)
             self._classes = known = here, xp.arange(x.shape[1], dtype=xp.int64, device=here)
         return known[1]
-
-
-def _in_dtype_of(x: Array, loss: Array) -> Array:
-    """A loss, which is computed in single precision, in half precision if the outputs are."""
-    if loss.dtype == x.dtype:
-        return loss
-    xp = namespace(x)
-    return xp.astype(xp.asarray(loss), x.dtype)
 
 
 @along
@@ -213,7 +218,7 @@ _cross_entropy_of_labels = _of_labels(_cross_entropy)
 _capped_of_labels = _of_labels(_capped)
 
 
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(_WithGradient):
     r"""Sigmoid and cross entropy in one, for a network with one score per sample.
 
     :math:`L = -\frac{1}{N} \sum_n (t_n \log \sigma(x_n) + (1 - t_n) \log(1 - \sigma(x_n)))`,
@@ -242,12 +247,7 @@ class BinaryCrossEntropy(Loss):
                 f"t must hold numbers from 0 to 1, got numbers from {t.min()} to {t.max()}"
             )
         share = 1 / x.shape[0]
-        loss, self._saved = _binary_cross_entropy(x, t, share, axis=tuple(range(x.ndim)))
-        return _in_dtype_of(x, loss)
-
-    def backward(self, dout: float = 1.0) -> Array:
-        dx = saved(self)
-        return dx if dout == 1 else dx * dout
+        return self._keep(x, *_binary_cross_entropy(x, t, share, axis=tuple(range(x.ndim))))
 
     def correct(self, y: Array, t: Array) -> Array:
         """Which samples are classified correctly: a score above 0 is class 1."""
@@ -258,7 +258,7 @@ class BinaryCrossEntropy(Loss):
 
 
 def _one_for_each(x: Array, t: Array) -> Array:
-    """Targets in the shape of scores, of which there is one for each sample."""
+    """Targets in the shape of the scores, one for each sample."""
     if x.ndim > 2 or (x.ndim == 2 and x.shape[1] != 1):
         raise ValueError(
             f"BinaryCrossEntropy takes one score for each sample, got scores of shape "
@@ -275,6 +275,7 @@ def _one_for_each(x: Array, t: Array) -> Array:
 @along
 def _binary_cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
     """The mean cross entropy, and its gradient by the scores."""
+    sigmoid = Sigmoid.function(xp)
 
     def loss_and_gradient(
         x: Array, t: Array, share: float, axis: tuple[int, ...]
@@ -285,13 +286,12 @@ def _binary_cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
         if_one, if_zero = xp.maximum(-x, 0.0) + rest, xp.maximum(x, 0.0) + rest
         # chosen, as an infinite loss times 0 is NaN
         losses = t * xp.where(t != 0, if_one, 0.0) + (1 - t) * xp.where(t != 1, if_zero, 0.0)
-        sigmoid = xp.maximum(small, xp.astype(x >= 0, x.dtype)) / (1 + small)
-        return xp.sum(losses) * share, (sigmoid - t) * share
+        return xp.sum(losses) * share, (sigmoid(x) - t) * share
 
     return loss_and_gradient
 
 
-class MeanSquaredError(Loss):
+class MeanSquaredError(_WithGradient):
     """The mean of (x - t)**2 over all elements."""
 
     def forward(self, x: Array, t: Array) -> Array:
@@ -311,12 +311,8 @@ class MeanSquaredError(Loss):
             raise ValueError(
                 f"targets must have the outputs' shape {tuple(x.shape)}, got {tuple(t.shape)}"
             )
-        loss, self._saved = _squared_error(x, t, math.prod(x.shape), axis=tuple(range(x.ndim)))
-        return _in_dtype_of(x, loss)
-
-    def backward(self, dout: float = 1.0) -> Array:
-        dx = saved(self)
-        return dx if dout == 1 else dx * dout
+        count, axes = math.prod(x.shape), tuple(range(x.ndim))
+        return self._keep(x, *_squared_error(x, t, count, axis=axes))
 
 
 @along
