@@ -13,7 +13,29 @@ from dlskills.layers.base import Declared, Layer, saved
 from dlskills.layers.normalization import mean_and_variance
 
 
-class LayerNormalization(Layer):
+class _SampleNormalization(Layer):
+    """Normalization over the last axis of an input (N, ..., size), whatever its rank."""
+
+    def __init__(self, size: int, epsilon: float = 1e-6) -> None:
+        self.size = check_count("size", size)
+        self.epsilon = check_number("epsilon", epsilon, above=0)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if input_shape[-1:] != (self.size,):
+            raise ValueError(
+                f"{self!r} takes samples whose last axis has {self.size} features, got "
+                f"{input_shape}"
+            )
+        return input_shape
+
+    def _rows(self, x: Array) -> Array:
+        return namespace(x).reshape(x, (-1, self.size))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.size}, epsilon={self.epsilon:g})"
+
+
+class LayerNormalization(_SampleNormalization):
     r"""Layer Normalization: the features of each sample to mean 0 and variance 1, then scaled.
 
     :math:`y = \gamma\, (x - \mu) / \sqrt{\sigma^2 + \varepsilon} + \beta`, with the mean and the
@@ -27,40 +49,26 @@ class LayerNormalization(Layer):
     epsilon : float, default 1e-6
     """
 
-    def __init__(self, size: int, epsilon: float = 1e-6) -> None:
-        self.size = check_count("size", size)
-        self.epsilon = check_number("epsilon", epsilon, above=0)
-
     def declare(self) -> dict[str, Declared]:
         return {
             "gamma": Declared((self.size,), constant(1.0)),
             "beta": Declared((self.size,), zeros()),
         }
 
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return _check_features(self, self.size, input_shape)
-
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        shape = tuple(x.shape)
-        self.output_shape(shape[1:])
-        x = namespace(x).reshape(x, (-1, self.size))
-        y, mean, var = _layer_norm(
-            x, self.params["gamma"], self.params["beta"], self.epsilon, axis=1
-        )
-        self._saved = x, mean, var
-        return namespace(y).reshape(y, shape)
+        self.output_shape(tuple(x.shape[1:]))
+        rows, gamma, beta = self._rows(x), self.params["gamma"], self.params["beta"]
+        y, mean, var = _layer_norm(rows, gamma, beta, self.epsilon, axis=1)
+        self._saved = rows, mean, var
+        return namespace(y).reshape(y, x.shape)
 
     def backward(self, dout: Array) -> Array:
-        x, mean, var = saved(self)
-        shape = tuple(dout.shape)
-        dout = namespace(dout).reshape(dout, x.shape)
-        dx = _layer_norm_dx(dout, x, mean, var, self.params["gamma"], self.epsilon, axis=1)
+        rows, mean, var = saved(self)
+        shape, dout = dout.shape, self._rows(dout)
+        dx = _layer_norm_dx(dout, rows, mean, var, self.params["gamma"], self.epsilon, axis=1)
         out = self.grads["gamma"], self.grads["beta"]
-        _layer_norm_sums(dout, x, mean, var, self.epsilon, axis=0, out=out)
+        _layer_norm_sums(dout, rows, mean, var, self.epsilon, axis=0, out=out)
         return namespace(dx).reshape(dx, shape)
-
-    def __repr__(self) -> str:
-        return f"LayerNormalization({self.size}, epsilon={self.epsilon:g})"
 
 
 @along
@@ -105,7 +113,7 @@ def _layer_norm_sums(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
     return dgamma_and_dbeta
 
 
-class RMSNormalization(Layer):
+class RMSNormalization(_SampleNormalization):
     r"""RMS Normalization: each sample divided by the root mean square of its features.
 
     :math:`y = \gamma\, x / \sqrt{\overline{x^2} + \varepsilon}`: Zhang & Sennrich (2019), "Root
@@ -118,34 +126,22 @@ class RMSNormalization(Layer):
     epsilon : float, default 1e-6
     """
 
-    def __init__(self, size: int, epsilon: float = 1e-6) -> None:
-        self.size = check_count("size", size)
-        self.epsilon = check_number("epsilon", epsilon, above=0)
-
     def declare(self) -> dict[str, Declared]:
         return {"gamma": Declared((self.size,), constant(1.0))}
 
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return _check_features(self, self.size, input_shape)
-
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        shape = tuple(x.shape)
-        self.output_shape(shape[1:])
-        x = namespace(x).reshape(x, (-1, self.size))
-        y, square = _rms_norm(x, self.params["gamma"], self.epsilon, axis=1)
-        self._saved = x, square
-        return namespace(y).reshape(y, shape)
+        self.output_shape(tuple(x.shape[1:]))
+        rows = self._rows(x)
+        y, square = _rms_norm(rows, self.params["gamma"], self.epsilon, axis=1)
+        self._saved = rows, square
+        return namespace(y).reshape(y, x.shape)
 
     def backward(self, dout: Array) -> Array:
-        x, square = saved(self)
-        shape = tuple(dout.shape)
-        dout = namespace(dout).reshape(dout, x.shape)
-        dx = _rms_norm_dx(dout, x, square, self.params["gamma"], self.epsilon, axis=1)
-        _rms_norm_sum(dout, x, square, self.epsilon, axis=0, out=(self.grads["gamma"],))
+        rows, square = saved(self)
+        shape, dout = dout.shape, self._rows(dout)
+        dx = _rms_norm_dx(dout, rows, square, self.params["gamma"], self.epsilon, axis=1)
+        _rms_norm_sum(dout, rows, square, self.epsilon, axis=0, out=(self.grads["gamma"],))
         return namespace(dx).reshape(dx, shape)
-
-    def __repr__(self) -> str:
-        return f"RMSNormalization({self.size}, epsilon={self.epsilon:g})"
 
 
 @along
@@ -175,11 +171,3 @@ def _rms_norm_sum(xp: ModuleType) -> Callable[..., Array]:
     return lambda dout, x, square, epsilon, axis: xp.sum(
         dout * x / xp.sqrt(square + epsilon), axis=axis, keepdims=True
     )
-
-
-def _check_features(layer: Layer, size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if shape[-1:] != (size,):
-        raise ValueError(
-            f"{layer!r} takes samples whose last axis has {size} features, got {shape}"
-        )
-    return shape
