@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,14 @@ class Mask:
                 kept = self._stream.kept(self.block, size, self.ratio).reshape(self.shape)
                 self._values = kept if here.name == "numpy" else here.asarray(kept, self._dtype)
         return self._values
+
+
+def without_masks(operands: Sequence[Any]) -> Sequence[Any]:
+    """The operands of a formula, with the values of masks in their place."""
+    for operand in operands:
+        if type(operand) is Mask:
+            return [o.values() if type(o) is Mask else o for o in operands]
+    return operands
 
 
 class MaskStream:

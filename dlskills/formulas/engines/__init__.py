@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array, library_of
+from dlskills.arrays.random import without_masks
 from dlskills.checks import check_choice
 from dlskills.formulas.engines import blocked, cuda, numba, plain
 from dlskills.formulas.engines.base import Engine
@@ -50,11 +51,13 @@ def run(
 ) -> tuple[Array, ...]:
     """The results of a formula, by the engine that suits its first operand or that is forced."""
     chosen = engine_for(operands[0])
+    engine = _unless_unsuited(formula, chosen, operands[0])
     try:
-        return _unless_unsuited(formula, chosen, operands[0]).run(formula, operands, axis, out)
+        given = operands if engine.takes_masks else without_masks(operands)
+        return engine.run(formula, given, axis, out)
     except UnsuitedFormulaError as error:
         _warn_once(formula, chosen, operands[0], error)
-        return plain.ENGINE.run(formula, operands, axis, out)
+        return plain.ENGINE.run(formula, without_masks(operands), axis, out)
 
 
 def update(table: Table) -> None:

@@ -24,12 +24,17 @@ class Engine:
     library : str or None
         The library whose arrays it takes, None for any.
     fuses : bool
-        Whether it runs a formula in one pass over memory.
+        Whether it runs a formula in one pass over memory; a network then joins an activation with
+        the bias before it.
+    takes_masks : bool
+        Whether operands may be a :class:`~dlskills.arrays.random.Mask`. Other engines get its
+        values, as an array.
     """
 
     name: ClassVar[str]
     library: ClassVar[str | None] = None
     fuses: ClassVar[bool] = False
+    takes_masks: ClassVar[bool] = False
 
     def missing(self) -> str | None:
         """Why the engine is not available here and what to do about it, None if it is."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.arrays.backend import Array
-from dlskills.arrays.random import Mask
 from dlskills.formulas.engines import plain
 from dlskills.formulas.engines.base import Engine
 
@@ -39,7 +38,6 @@ class Blocked(Engine):
         axis: tuple[int, ...] | None,
         out: Sequence[Array | None] | None,
     ) -> tuple[Array, ...]:
-        operands = [o.values() if type(o) is Mask else o for o in operands]
         arrays = [o for o in operands if isinstance(o, np.ndarray)]
         shape, dtype = arrays[0].shape, arrays[0].dtype
         is_one_problem = axis is None and all(array.shape == shape for array in arrays)

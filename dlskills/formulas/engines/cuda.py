@@ -13,7 +13,7 @@ import numpy as np
 from dlskills.arrays import philox
 from dlskills.arrays.backend import Array, get_backend
 from dlskills.arrays.cuda import DeviceError
-from dlskills.arrays.random import Mask
+from dlskills.arrays.random import Mask, without_masks
 from dlskills.formulas.cuda_lines import form_of, geometry, kernel_source
 from dlskills.formulas.cuda_source import (
     CTYPES,
@@ -43,6 +43,7 @@ class Cuda(Engine):
     name = "cuda"
     library = "cupy"
     fuses = True
+    takes_masks = True
 
     def missing(self) -> str | None:
         try:
@@ -111,13 +112,16 @@ def _prepare(
     out: Sequence[Array | None] | None,
 ) -> Call:
     """Prepare for calls with operands of these shapes, strides and dtypes."""
-    by_plain = lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)  # noqa: E731
+
+    def by_plain(operands: Sequence[Any], out: Sequence[Array | None] | None) -> tuple[Array, ...]:
+        return plain.ENGINE.run(formula, without_masks(operands), axis, out)
+
     if operands[0].dtype.kind != "f":
         return by_plain
     masks = [o for o in operands if type(o) is Mask]
     if masks and (axis is not None or not _fits_masks(operands, masks[0].shape)):
-        made = _prepare(formula, _without_masks(operands), axis, out)
-        return lambda operands, out: made(_without_masks(operands), out)
+        made = _prepare(formula, without_masks(operands), axis, out)
+        return lambda operands, out: made(without_masks(operands), out)
     if axis is None and not masks:
         return _Elementwise(formula, operands, out).run
     shapes = tuple(tuple(o.shape) if hasattr(o, "shape") else None for o in operands)
@@ -134,10 +138,6 @@ def _fits_masks(operands: Sequence[Any], shape: Shape) -> bool:
         for o in operands
         if hasattr(o, "shape")
     )
-
-
-def _without_masks(operands: Sequence[Any]) -> list[Any]:
-    return [o.values() if type(o) is Mask else o for o in operands]
 
 
 def _names(operands: Sequence[Any]) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.arrays.backend import Array
-from dlskills.arrays.random import Mask
 from dlskills.formulas import threads
 from dlskills.formulas.engines import numba_kernels, plain
 from dlskills.formulas.engines.base import Engine
+from dlskills.formulas.engines.numba_kernels import DTYPES
 from dlskills.formulas.layout import Layout, layout_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 SMALL = 4096
 
 _KNOWN = "?bBhHiIlLqQfd"  # the kinds of numbers that a kernel reads
-_DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
 
 
 class Numba(Engine):
@@ -42,7 +41,7 @@ class Numba(Engine):
         return (
             type(array) is np.ndarray
             and (array.size if size is None else size) > SMALL
-            and array.dtype in _DTYPES
+            and array.dtype in DTYPES
             and _import_problem() is None
         )
 
@@ -53,7 +52,6 @@ class Numba(Engine):
         axis: tuple[int, ...] | None,
         out: Sequence[Array | None] | None,
     ) -> tuple[Array, ...]:
-        operands = [o.values() if type(o) is Mask else o for o in operands]
         key = self.name, axis, *map(_kind, operands)
         call: Call | None = formula.memory.get(key)
         if call is None:
@@ -119,7 +117,7 @@ def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | 
             raise TypeError(f"operand {i} of a formula must be an array or a number, got a {kind}")
     dtype = operands[0].dtype
     shapes = tuple(tuple(o.shape) if hasattr(o, "shape") else None for o in operands)
-    layout = layout_of(shapes, axis) if dtype in _DTYPES else None
+    layout = layout_of(shapes, axis) if dtype in DTYPES else None
     if layout is None:
         return lambda operands, out: plain.ENGINE.run(formula, operands, axis, out)
     trace = formula.trace(layout.kinds, layout.dims)

@@ -13,6 +13,9 @@ from dlskills.formulas.trace import UnsuitedFormulaError
 if TYPE_CHECKING:
     from dlskills.formulas.numba_source import Source
 
+DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
+"""The dtypes that kernels compute in."""
+
 
 @functools.cache
 def _kernel_of(text: str, constants: tuple[tuple[str, float], ...], dtype: Any) -> Any:

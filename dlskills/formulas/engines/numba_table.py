@@ -11,13 +11,10 @@ from dlskills.arrays.backend import Array
 from dlskills.formulas import threads
 from dlskills.formulas.addresses import addresses_of
 from dlskills.formulas.engines import blocked
-from dlskills.formulas.engines.numba_kernels import call, kernel_for
+from dlskills.formulas.engines.numba_kernels import DTYPES, call, kernel_for
 from dlskills.formulas.formula import Formula
 from dlskills.formulas.numba_source import update_source
 from dlskills.formulas.table import Table
-
-DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
-"""The dtypes that kernels compute in."""
 
 
 class Rows:

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array, DType, is_dtype, namespace, sum_dtype
-from dlskills.arrays.random import Mask
 from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.layout import Shape, broadcast_shape
 
@@ -65,8 +64,6 @@ class Plain(Engine):
 
 def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
     """An operand as the formula is called with it: numbers are all of one dtype."""
-    if isinstance(operand, Mask):
-        operand = operand.values()
     dtype = getattr(operand, "dtype", wide)
     if wide is None or dtype == wide or is_dtype(xp, dtype, "bool"):
         return operand
