@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numba.core.caching import FunctionCache
 
+from dlskills.files import write_file
 from dlskills.formulas import vector_math
 
 
@@ -98,10 +99,7 @@ def _file(text: str, digest: str) -> Path | None:
     try:
         file = folder() / f"kernel_{digest}.py"
         if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(f".{os.getpid()}")
-            part.write_text(text, encoding="utf-8")
-            part.replace(file)  # never half a file, whoever else is writing it
+            write_file(file, text)
     except (OSError, RuntimeError) as error:  # the latter of Path.home(), where there is none
         _warn(error)
         return None

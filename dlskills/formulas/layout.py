@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 
 
 def broadcast_shape(operands: Sequence[Any]) -> Shape:
-    """The shape of all operands together, of which some may be numbers."""
+    """The broadcast shape of operands; numbers have none."""
     shapes = [tuple(o.shape) for o in operands if hasattr(o, "shape")]
     return shapes[0] if len(set(shapes)) == 1 else np.broadcast_shapes(*shapes)
 

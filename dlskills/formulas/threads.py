@@ -99,7 +99,7 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
         return
     import numba
 
-    waiting = iter(range(count))  # whoever is done takes the next; next() is atomic
+    waiting = iter(range(count))  # shared: each thread takes the next when it is free
 
     def take() -> None:
         for i in waiting:

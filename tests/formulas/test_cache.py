@@ -226,8 +226,8 @@ def test_a_full_disk(folder, cache, monkeypatch):
 
 
 def test_a_source_that_can_not_be_written(folder, cache, monkeypatch):
-    def full(self, *arguments, **keywords):
+    def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.Path, "write_text", full)
+    monkeypatch.setattr("dlskills.files.os.fsync", full)
     warned_once()
