@@ -27,8 +27,8 @@ from dlskills import (
 from dlskills.arrays import philox
 from dlskills.arrays.parameters import Parameters
 from dlskills.arrays.random import Mask, MaskStream
-from dlskills.formulas import engines
-from dlskills.formulas.engines import cuda
+from dlskills.formulas import cuda_lines, engines
+from dlskills.formulas.engines import cuda_calls
 from dlskills.formulas.formula import Formula, Rule, elementwise
 from dlskills.formulas.layout import layout_of
 from dlskills.formulas.operators import OPERATORS
@@ -135,12 +135,12 @@ def test_all_formulas_are_called():
 
 def prepared(call):
     """What the engine has for such a call, for which arrays of NumPy do; None if it runs plain."""
-    return getattr(cuda._prepare(*call), "__self__", None)
+    return getattr(cuda_calls._prepare(*call), "__self__", None)
 
 
 def source(call):
     made = prepared(call)
-    if not isinstance(made, cuda._Elementwise):
+    if not isinstance(made, cuda_calls._Elementwise):
         return made.kernel.code
     arrays = [i for i, o in enumerate(call.operands) if hasattr(o, "dtype")]
     numbers = set(range(len(call.operands))) - set(arrays)
@@ -175,7 +175,9 @@ def by_text(dtype):
         if formula.has_axis:
             shapes = tuple(o.shape if hasattr(o, "shape") else None for o in operands)
             layout = layout_of(shapes, axes)
-            form = cuda.form_of(layout, formula.trace(layout.kinds, layout.dims)) + layout.dims
+            form = (
+                cuda_lines.form_of(layout, formula.trace(layout.kinds, layout.dims)) + layout.dims
+            )
         found.setdefault(f"{formula.__name__}-{form}-{dtype}", call)
     return found
 

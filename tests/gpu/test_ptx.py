@@ -31,7 +31,7 @@ import pytest
 
 from dlskills import Optimizer
 from dlskills.formulas import engines
-from dlskills.formulas.engines import cuda, cuda_table
+from dlskills.formulas.engines import cuda, cuda_calls, cuda_table
 from dlskills.formulas.formula import Rule, rule_of
 from dlskills.optimizers import OPTIMIZERS, Adam, modifiers
 
@@ -81,7 +81,7 @@ class Case:
         row = [np.empty(10, dtype) for _ in range(self.arrays)]
         numbers = [0.5] * (self.numbers - self.factor) + [np.empty((), dtype)] * self.factor
         param, _, *slots = row
-        call = cuda._prepare(self.rule, [*row, *numbers], None, [param, *slots])
+        call = cuda_calls._prepare(self.rule, [*row, *numbers], None, [param, *slots])
         return call.__self__.kernel
 
     @property
@@ -186,8 +186,8 @@ def test_it_is_the_source_that_a_launch_compiles(name, dtype, size, backend, mon
         raise Compiles(text)
 
     monkeypatch.setattr(cupy.cuda.compiler, "_compile_module_with_cache", compiles)
-    made = functools.cache(cuda._elementwise_kernel.__wrapped__)
-    monkeypatch.setattr(cuda, "_elementwise_kernel", made)
+    made = functools.cache(cuda_calls._elementwise_kernel.__wrapped__)
+    monkeypatch.setattr(cuda_calls, "_elementwise_kernel", made)
     cupy.clear_memo()  # of kernels that are compiled already
     case = CASES[name]
     numbers = [0.5] * (case.numbers - case.factor) + [array(1)[0]] * case.factor
