@@ -114,8 +114,8 @@ class elementwise(Formula):
 
     Notes
     -----
-    Call it with arrays and numbers, of which the first is an array: it decides the dtype that is
-    computed in and that results have. Half precision is computed in float32. Other operands are
+    Call it with arrays and numbers, an array first. The first array sets the dtype of the
+    computation and of the results. Half precision is computed in float32. Other operands are
     cast to that dtype; ``xp.astype(condition, x.dtype)`` makes numbers of a comparison. The
     function must not change its arguments in place.
 

@@ -42,7 +42,7 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **keywords: Any) -> None:
-        if args and "lr" in keywords:  # of which Python only says that lr is given twice
+        if args and "lr" in keywords:  # Python would only say that lr is given twice
             check_rate("lr", args[0])
         known(self, *args, **keywords)
 

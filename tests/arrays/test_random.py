@@ -127,7 +127,7 @@ def test_masks_are_zeros_and_ones_in_the_asked_ratio():
 def test_a_state_brings_masks_back(backend):
     like = backend.zeros((3, 5), "float32")
     masks = MaskStream(0, "dropout")
-    masks.draw(like, 0.5).values()  # an odd number, of which a stream keeps half a word
+    masks.draw(like, 0.5).values()  # an odd number, so a stream would keep half a word
     state = masks.state
     first = [to_host(masks.draw(like, 0.5).values()) for _ in range(3)]
     masks.state = state

@@ -58,7 +58,7 @@ def test_h_is_help(command):
 
 
 def test_completion_can_be_installed():
-    # to show or install it, Typer looks for the shell that it runs in, of which CI may have none
+    # showing or installing it needs the shell that Typer runs in, and CI may have none
     assert "--install-completion" in CliRunner().invoke(cli.app, ["--help"]).output
     done = python(
         "-m", "dlskills", COMP_WORDS="dlskills run sym", COMP_CWORD="2",

@@ -916,7 +916,7 @@ def test_each_epoch_is_told_at_its_end(capsys, evaluate, steps, record_loss):
 
 
 def test_a_line_does_not_show_the_first_step_as_the_epochs_result(capsys):
-    # one epoch of 200 steps, after the first of which the network guesses
+    # one epoch of 200 steps; after the first step the network still guesses
     trainer = make_trainer(
         count=200, mini_batch_size=1, epochs=1, verbose=True, optimizer_param={"lr": 0.1}
     )
