@@ -14,6 +14,7 @@ from dlskills.cli.options import wrong_use
 from dlskills.data.mnist import check_subset
 from dlskills.diagnostics.compare import Way, compare
 from dlskills.formulas.engines import engine as in_use
+from dlskills.layers import ACTIVATIONS
 from dlskills.optimizers import make_optimizer
 from dlskills.training.progress import Progress
 
@@ -36,6 +37,7 @@ def compare_command(
     optimizer: Annotated[str, typer.Option(help="By name, at its default learning rate.")] = "SGD",
     batchnorm: Annotated[bool, typer.Option("--batchnorm", help="With Batch Norm.")] = False,
     dropout: Annotated[float, typer.Option(help="Dropout's ratio.")] = 0.0,
+    activation: Annotated[str, typer.Option(help="Of the hidden layers: relu, tanh, ...")] = "relu",
     seed: Annotated[int, typer.Option(help="Of weights, batches and masks.", min=0)] = 0,
     subset: Annotated[str, typer.Option(help="Of MNIST: sample or full.")] = "sample",
 ) -> None:
@@ -45,19 +47,21 @@ def compare_command(
     or dlskills compare --engine plain --engine blocked.
 
     Both start from the same weights and see the same batches and masks. Exit status 1 if a
-    difference is above the tolerance.
+    difference is above the tolerance. With ReLU, rounding alone may flip a sign and cause one;
+    with a smooth activation it can't.
     """
     with wrong_use():
         _check(device, dtype, engine)
         make_optimizer(optimizer)
         check_number("dropout", dropout, at_least=0, below=1)
+        check_choice("activation", activation, ACTIVATIONS)
         check_subset(subset)
     left, right = _ways(device=device, dtype=dtype, engine=engine)
     with Progress(steps, "compare") as progress:
         result = compare(
             left, right, steps=steps, tolerance=tolerance, optimizer=optimizer,
-            use_batchnorm=batchnorm, dropout_ratio=dropout, seed=seed, subset=subset,
-            on_step=progress.advance,
+            use_batchnorm=batchnorm, dropout_ratio=dropout, activation=activation, seed=seed,
+            subset=subset, on_step=progress.advance,
         )  # fmt: skip
     console = terminal.console()
     console.print(f"compared ({left}) with ({right})", soft_wrap=True)

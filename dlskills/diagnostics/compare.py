@@ -99,6 +99,7 @@ def compare(
     optimizer: str = "SGD",
     use_batchnorm: bool = False,
     dropout_ratio: float = 0.0,
+    activation: str = "relu",
     seed: int = 0,
     subset: str = "sample",
     on_step: Callable[[], None] = lambda: None,
@@ -119,6 +120,9 @@ def compare(
     optimizer : str, default "SGD"
     use_batchnorm : bool, default False
     dropout_ratio : float, default 0
+    activation : str, default "relu"
+        ReLU turns rounding into a real difference when a unit's input lies so close to 0 that the
+        two trainings see different signs. A smooth one, such as ``"tanh"``, does not.
     seed : int, default 0
     subset : str, default "sample"
         Of MNIST.
@@ -136,8 +140,9 @@ def compare(
     sides = []
     for way in (left, right):
         network = MultiLayerNetExtend(
-            784, [100] * 4, 10, use_batchnorm=use_batchnorm, use_dropout=dropout_ratio > 0,
-            dropout_ratio=dropout_ratio, seed=seed, device=way.device, dtype=way.dtype,
+            784, [100] * 4, 10, activation=activation, use_batchnorm=use_batchnorm,
+            use_dropout=dropout_ratio > 0, dropout_ratio=dropout_ratio,
+            seed=seed, device=way.device, dtype=way.dtype,
         )  # fmt: skip
         sides.append(_training(network, make_optimizer(optimizer), way.engine, x, t, batches))
     epsilon = max(np.finfo(way.dtype).eps for way in (left, right))

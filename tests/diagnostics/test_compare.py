@@ -29,10 +29,10 @@ def test_engines_agree():
 
 
 def test_single_precision_rounds():
-    result = compare.compare(Way(), DOUBLE, steps=5)
+    result = compare.compare(Way(), DOUBLE, activation="sigmoid", steps=5)
     assert result.first is None
     assert 0 < result.largest.ulp < 256
-    first = compare.compare(Way(), DOUBLE, steps=5, tolerance=0).first
+    first = compare.compare(Way(), DOUBLE, activation="sigmoid", steps=5, tolerance=0).first
     assert first.step == 1
     assert first.tensor == "the output of layers[0], Affine(784, 100, he())"
     assert 0 < first.ulp <= result.largest.ulp
@@ -110,13 +110,14 @@ def test_cpu_and_gpu_agree_over_fifty_steps(backend, dtype, network):
     ways = Way("cpu", dtype), Way("cuda", dtype)
     relative = {"float32": 1e-5, "float64": 1e-12}[dtype]
     tolerance = relative / np.finfo(dtype).eps
-    # with other seeds a ReLU's input is rounded to the other side of 0 within 50 steps
-    result = compare.compare(*ways, **network, steps=50, tolerance=tolerance, seed=1)
+    # Sigmoid, since some of a ReLU's two million inputs lie so close to 0 that rounding flips
+    # their sign; which ones depends on the processor.
+    result = compare.compare(*ways, **network, activation="sigmoid", steps=50, tolerance=tolerance)
     assert result.first is None, str(result.first)
 
 
 def test_a_gradient_of_pure_rounding_is_no_difference():
-    result = compare.compare(Way(), DOUBLE, steps=3, use_batchnorm=True)
+    result = compare.compare(Way(), DOUBLE, activation="sigmoid", steps=3, use_batchnorm=True)
     assert result.first is None
 
 
