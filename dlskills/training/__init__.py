@@ -1,7 +1,10 @@
-"""Training loops, and what they show while they run."""
+"""Training: the loop, its callbacks, and the trainer of the tutorial."""
 
+from dlskills.training.callbacks import Callback
 from dlskills.training.divergence import DivergedError
+from dlskills.training.history import History
+from dlskills.training.loop import Loop
 from dlskills.training.memory import DeviceMemoryError
 from dlskills.training.trainer import Trainer
 
-__all__ = ["DeviceMemoryError", "DivergedError", "Trainer"]
+__all__ = ["Callback", "DeviceMemoryError", "DivergedError", "History", "Loop", "Trainer"]

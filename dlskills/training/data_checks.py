@@ -7,19 +7,40 @@ import warnings
 from typing import Any
 
 from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
+from dlskills.arrays.random import stream
+from dlskills.checks import check_number
+from dlskills.data.shuffle import shuffle_dataset
 from dlskills.layers import MeanSquaredError, SoftmaxWithLoss, check_labels
 from dlskills.networks.sequential import Sequential
 from dlskills.training.finite import check_finite
 
 Parts = dict[str, tuple[Array, Array]]
-"""Inputs and targets by the name of their part: "train", and "test" if there is one."""
+"""Inputs and targets by the name of their part: "train", and perhaps "validation" and "test"."""
 
 
 def checked_parts(
-    network: Sequential, x_train: Array, t_train: Array, x_test: Any, t_test: Any
+    network: Sequential,
+    x_train: Array,
+    t_train: Array,
+    x_test: Any,
+    t_test: Any,
+    validation: Any = None,
+    seed: int = 0,
 ) -> Parts:
-    """Return the parts of the data, refused if a network can't be trained on them."""
+    """Return the parts of the data; refuse them if the network can't be trained on them.
+
+    Parameters
+    ----------
+    network : Sequential
+    x_train, t_train, x_test, t_test : array
+    validation : float or tuple of array, optional
+        See :class:`~dlskills.Trainer`.
+    seed : int
+        Of the choice of validation samples.
+    """
     parts = {"train": (x_train, t_train)}
+    if validation is not None and not isinstance(validation, float | int):
+        parts["validation"] = _pair(validation)
     if x_test is not None or t_test is not None:
         if x_test is None or t_test is None:
             given, missing = ("t", "x") if x_test is None else ("x", "t")
@@ -36,7 +57,34 @@ def checked_parts(
         check_finite(f"t_{part}", t, network.params.dtype, computing)
         _check_targets(network, part, x, t)
     _warn_of_integers(x_train)
-    return parts
+    if "validation" in parts or validation is None:
+        return parts
+    return parts | _split(x_train, t_train, validation, seed)
+
+
+def _pair(validation: Any) -> tuple[Array, Array]:
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise TypeError(
+            "validation must be a fraction such as 0.2, or a pair of arrays (x, t), got "
+            f"{type(validation).__name__}"
+        )
+    return validation[0], validation[1]
+
+
+def _split(x: Array, t: Array, fraction: float, seed: int) -> Parts:
+    """Return validation and training data, in a random order."""
+    check_number("validation", fraction, above=0, below=1)
+    count = round(fraction * x.shape[0])
+    if not 0 < count < x.shape[0]:
+        raise ValueError(
+            f"validation={fraction} of {x.shape[0]} samples are {count}, which leaves nothing for "
+            "one of training and validation"
+        )
+    x, t = shuffle_dataset(x, t, seed=stream(seed, "validation"))
+    return {
+        "train": (x[count:, ...], t[count:, ...]),
+        "validation": (x[:count, ...], t[:count, ...]),
+    }
 
 
 def _check_arrays(part: str, x: Any, t: Any) -> None:

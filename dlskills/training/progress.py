@@ -17,6 +17,8 @@ class Progress:
         Number of steps.
     what : str
         Name of the work.
+    done : int, default 0
+        Number of steps done before.
     show : bool, default True
         Whether to show anything.
 
@@ -28,8 +30,8 @@ class Progress:
     ...         progress.note(f"step {step}")
     """
 
-    def __init__(self, total: int, what: str, *, show: bool = True) -> None:
-        self._total, self._what, self._show = total, what, show
+    def __init__(self, total: int, what: str, *, done: int = 0, show: bool = True) -> None:
+        self._total, self._what, self._done, self._show = total, what, done, show
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
@@ -47,7 +49,7 @@ class Progress:
                 progress.TimeRemainingColumn(),
                 console=console,
             )
-            self._bar.add_task(self._what, total=self._total)
+            self._bar.add_task(self._what, total=self._total, completed=self._done)
             self._note = Text()  # on a line of its own: 80 columns don't hold both
             shown = Group(self._bar, self._note)
             self._live = Live(shown, console=console, refresh_per_second=10)

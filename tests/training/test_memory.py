@@ -65,7 +65,7 @@ PLACES = {
     "update": ("optimizer", "update", 4, GRADIENT),
     "loss": ("network", "loss", 4, LATER.replace("{what}", "loss")),
     "loss, with accuracies due": ("network", "loss", 6, LATER.replace("{what}", "loss")),
-    "monitor": ("monitor", "observe", 6, LATER.replace("{what}", "monitor's look")),
+    "monitor": ("monitor", "observe", 6, LATER.replace("{what}", "callbacks")),
     "accuracy": ("network", "accuracy", 6, LATER.replace("{what}", "accuracies")),
 }
 

@@ -25,7 +25,7 @@ from dlskills import (
     make_optimizer,
     to_host,
 )
-from dlskills.training import history as history_module
+from dlskills.training import device_numbers
 
 CLASSES = 3
 
@@ -548,7 +548,7 @@ def test_one_hot_labels_train_as_their_integers_do():
         ("learning_rate", 0.1, r"optimizer_param={'lr': ...}, or optimizer=Adam\(lr=...\)"),
         ("lr", 0.1, "optimizer_param={'lr': ...}"),
         ("num_epochs", 3, "epochs=..."),
-        ("validation_data", None, "x_test=..., t_test=..."),
+        ("validation_data", None, r"validation=\(x, t\)"),
         ("shuffle", True, 'sampling="epoch"'),
         ("criterion", None, "loss=... for the network"),
         ("weight_decay", 0.1, "weight_decay_lambda=... for the network"),
@@ -594,7 +594,7 @@ def test_divergence_in_the_last_epoch_is_found_as_well():
     trainer = make_trainer(optimizer=SGD(lr=1e200), epochs=1, record_loss="before")
     with pytest.raises(DivergedError):
         trainer.train()
-    assert len(trainer.train_loss_list) == 4
+    assert len(trainer.train_loss_list) == trainer.current_iter <= 4
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -660,7 +660,7 @@ def test_losses_are_fetched_once_an_epoch(monkeypatch):
         fetched.append(len(losses))
         return to_host(losses)
 
-    monkeypatch.setattr(history_module, "to_host", counting)
+    monkeypatch.setattr(device_numbers, "to_host", counting)
     trainer.train()
     # those until an epoch's evaluation after its first step, and the rest at the end
     assert fetched == [1, 4, 4, 3]
@@ -964,7 +964,7 @@ def test_an_epoch_that_diverged_gets_no_line(capsys):
     trainer.optimizer.lr = 1e200
     with pytest.raises(DivergedError, match="the loss is"):
         trainer.train()
-    assert trainer.current_iter == trainer.iter_per_epoch
+    assert trainer.current_iter < trainer.iter_per_epoch
     assert capsys.readouterr().out == ""
 
 
