@@ -18,6 +18,7 @@ from dlskills.arrays.backend import (
     backend_of,
     check_array,
     get_backend,
+    to_host,
 )
 from dlskills.checks import suggestion
 
@@ -219,6 +220,16 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         made = self.zeros_like()
         made.flat = self.flat
         return made
+
+    def on_host(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all arrays as NumPy arrays, from one transfer; they share one buffer."""
+        flat = to_host(self._flat)
+        if self.backend.name != "cupy":  # whose memory the host can't share
+            flat = flat.copy()
+        return {
+            name: flat[start:stop].reshape(shape)
+            for (name, shape), (start, stop) in zip(self._shapes.items(), self._bounds, strict=True)
+        }
 
     def __getitem__(self, name: str) -> Array:
         try:
