@@ -162,6 +162,18 @@ def read_stream(
     return arrays, metadata
 
 
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays of a state, and all else, for :func:`write_tensors`; ``arrays | plain`` undoes it.
+
+    Parameters
+    ----------
+    state : mapping of str to object
+        From the `state_dict` of a network or an optimizer.
+    """
+    arrays = {name: value for name, value in state.items() if hasattr(value, "shape")}
+    return arrays, {name: value for name, value in state.items() if name not in arrays}
+
+
 def check_plain(what: str, value: Any) -> None:
     """Refuse what JSON can't hold, or would give back as something else than was written.
 
