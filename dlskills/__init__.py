@@ -13,6 +13,7 @@ from dlskills.arrays.backend import Backend, backend_of, get_backend, namespace,
 from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.parameters import Parameters
 from dlskills.data import Batches, load_mnist, shuffle_dataset
+from dlskills.files import FileFormatError
 from dlskills.formulas import EngineMissingError, along, elementwise, engine
 from dlskills.gradients import numerical_gradient, relative_error
 from dlskills.layers import (
@@ -34,7 +35,7 @@ from dlskills.layers import (
     SoftmaxWithLoss,
     Tanh,
 )
-from dlskills.networks import MultiLayerNet, MultiLayerNetExtend, Sequential
+from dlskills.networks import MultiLayerNet, MultiLayerNetExtend, Sequential, load, register
 from dlskills.optimizers import (
     SGD,
     AdaDelta,
@@ -79,7 +80,7 @@ __all__ = [  # noqa: RUF022 - by subject
     "elementwise", "along", "engine", "EngineMissingError",
     # networks
     "Sequential", "MultiLayerNet", "MultiLayerNetExtend", "Parameters", "initializers",
-    "numerical_gradient", "relative_error",
+    "numerical_gradient", "relative_error", "load", "register", "FileFormatError",
     # data and training
     "load_mnist", "shuffle_dataset", "Batches", "Trainer", "DivergedError", "diagnostics",
     "smooth_curve",

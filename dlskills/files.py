@@ -6,7 +6,13 @@ import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+
+class FileFormatError(ValueError):
+    """A file is damaged, cut short, or not of the expected format; the message names it."""
 
 
 def expanded(path: str | os.PathLike[str], name: str = "the path") -> Path:
@@ -55,13 +61,31 @@ def write_file(path: Path, content: str | bytes) -> None:
         The file can't be written; the message names it.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    write_file_by(path, lambda file: file.write(data))
+
+
+def write_file_by(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace a file as :func:`write_file` does, by content that is written piece by piece.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    write : callable
+        Writes the content to the open binary file that it is given. If it raises, the file at
+        `path` stays as it is.
+
+    Raises
+    ------
+    OSError
+        The file can't be written; the message names it.
+    """
     target = Path(os.path.realpath(path))
     aside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("xb") as file:
-                file.write(data)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(target)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
@@ -137,9 +138,18 @@ def _plainly_laid_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _restore(name: str, device: str | None, number: int | None) -> Backend:
-    if name == "cupy":
-        return get_backend(f"cuda:{number}")
-    return get_backend(device, importlib.import_module(name))
+    wanted = f"cuda:{number}" if name == "cupy" else f"{device} ({name})"
+    try:
+        if name == "cupy":
+            return get_backend(wanted)
+        return get_backend(device, importlib.import_module(name))
+    except (DeviceError, ImportError) as error:
+        warnings.warn(
+            f"what was pickled on {wanted} is opened on NumPy, as {wanted} is not available here: "
+            f"{error}",
+            stacklevel=2,
+        )
+        return _NUMPY
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -266,6 +276,11 @@ def sum_dtype(xp: ModuleType, dtype: DType) -> DType:
     if xp.isdtype(dtype, "real floating") and xp.finfo(dtype).bits < 32:
         return xp.float32
     return dtype
+
+
+def dtype_name(dtype: DType) -> str:
+    """The name of a dtype of any library, such as ``"float32"``."""
+    return getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]
 
 
 def library_of(array: Array) -> str:

@@ -17,7 +17,9 @@ from dlskills.arrays.backend import (
     DType,
     backend_of,
     check_array,
+    dtype_name,
     get_backend,
+    to_host,
 )
 from dlskills.checks import suggestion
 
@@ -220,6 +222,16 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         made.flat = self.flat
         return made
 
+    def on_host(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all arrays as NumPy arrays, from one transfer; they share one buffer."""
+        flat = to_host(self._flat)
+        if self.backend.name != "cupy":  # whose memory the host can't share
+            flat = flat.copy()
+        return {
+            name: flat[start:stop].reshape(shape)
+            for (name, shape), (start, stop) in zip(self._shapes.items(), self._bounds, strict=True)
+        }
+
     def __getitem__(self, name: str) -> Array:
         try:
             return self._views[name]
@@ -269,15 +281,30 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
 
     # Views and buffer must stay one memory, which copying attribute by attribute would undo.
     def __getstate__(self) -> dict[str, Any]:
-        return {"shapes": self._shapes, "flat": self._flat, "backend": self.backend}
+        # The values are on the host, so that they can be opened without the device or the library.
+        return {
+            "shapes": self._shapes,
+            "flat": to_host(self._flat),
+            "dtype": dtype_name(self.dtype),
+            "backend": self.backend,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # CuPy unpickles onto the current device
-        flat = state["backend"].asarray(state["flat"])
+        backend, flat = state["backend"], state["flat"]
+        dtype = state.get("dtype")  # which older pickles lack
+        if dtype is not None and not hasattr(backend.xp, dtype):  # bfloat16 that is now on NumPy
+            dtype = None
+        flat = backend.asarray(flat, dtype)
         if isinstance(flat, np.ndarray) and flat.ctypes.data % ALIGNMENT:
             flat, values = _zeros(state["shapes"], flat.dtype, state["backend"]), flat
             flat[...] = values
         self._lay_out(state["shapes"], flat, state["backend"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameters:
+        return self.copy()
+
+    def __copy__(self) -> Parameters:
+        return self._of(self._shapes, self._flat, self.backend)  # shallow: of the same memory
 
     def _unknown(self, name: str) -> str:
         return f"no parameter {name!r}{suggestion(str(name), self)}; there are: {', '.join(self)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,25 @@ class MaskStream:
     def __init__(self, seed: int, *names: str | int) -> None:
         self._generator = stream(seed, *names)
         self._drawn = self.state = 0
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """Where the stream is, in numbers that JSON can hold: its `key`, and `masks`, the state."""
+        return {"masks": self.state, "key": list(self.key)}
+
+    @position.setter
+    def position(self, position: Mapping[str, Any]) -> None:
+        state = check_count("masks", position["masks"], at_least=0)
+        if (key := position.get("key")) is not None:
+            if len(key) != 2:
+                raise ValueError(f"key must be two numbers, got {len(key)}")
+            first, second = (check_count("key", word, at_least=0) for word in key)
+            if max(first, second, state) >= 2**64:
+                raise ValueError("key and masks must be less than 2**64")
+            if (first, second) != self.key:
+                self.key = first, second
+                self._drawn = -1  # the generator has the other key
+        self.state = state
 
     def draw(self, like: Array, ratio: float) -> Mask:
         """A mask with the shape and device of `like`: 0 with probability `ratio`, else 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from dlskills.arrays.backend import Array, namespace
 from dlskills.arrays.operations import matmul_into, sum_into
@@ -91,6 +92,13 @@ class Affine(Layer):
             dx = dout @ self.params["W"].T
             return dx if len(shape) == 2 else namespace(dx).reshape(dx, shape)
         return None
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "input_size": self.input_size,
+            "output_size": self.output_size,
+            "weight_init_std": self.weight_init,
+        }
 
     def __repr__(self) -> str:
         return f"Affine({self.input_size}, {self.output_size}, {self.weight_init})"

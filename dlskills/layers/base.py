@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,24 @@ class Layer:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go back to a state of :meth:`get_state`."""
 
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make such a layer, for :meth:`Sequential.save`.
+
+        By default each argument of the constructor is looked up in the attribute of its name. A
+        layer that keeps an argument elsewhere overrides this.
+
+        Returns
+        -------
+        dict
+            None, numbers, strings, lists and dicts of them, or initializers.
+
+        Raises
+        ------
+        TypeError
+            There is no such attribute.
+        """
+        return settings_of(self)
+
     def __getstate__(self) -> dict[str, Any]:
         # a copy of a view is no view: the copied network hands over its own; and a saved network
         # is no place for the last batch
@@ -118,6 +137,26 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def settings_of(made: Any) -> dict[str, Any]:
+    """The arguments of an object's constructor, from the attributes of the same names.
+
+    Raises
+    ------
+    TypeError
+        There is no such attribute, or the constructor takes any number of arguments.
+    """
+    settings = {}
+    for name, parameter in inspect.signature(type(made)).parameters.items():
+        variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if variable or not hasattr(made, name):
+            raise TypeError(
+                f"{type(made).__name__} has no attribute {name!r} for the argument of its "
+                "constructor; keep it in one, or define settings()"
+            )
+        settings[name] = getattr(made, name)
+    return settings
 
 
 def saved(layer: Any) -> Any:

@@ -77,10 +77,15 @@ class Dropout(Layer):
         return dout * factor if mask is None else _masked(dout, mask, factor)
 
     def get_state(self) -> dict[str, Any]:
-        return {"masks": self._masks.state}
+        return self._masks.position
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        self._masks.state = state["masks"]
+        self._masks.position = state
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "dropout_ratio": self.dropout_ratio, "inverted": self.inverted, "seed": self._seed
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Dropout({self.dropout_ratio:g}{', inverted=True' if self.inverted else ''})"

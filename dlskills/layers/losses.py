@@ -13,7 +13,7 @@ from dlskills.arrays.backend import Array, device_of, is_dtype, namespace
 from dlskills.checks import check_number
 from dlskills.formulas import along
 from dlskills.layers.activations import Sigmoid
-from dlskills.layers.base import saved
+from dlskills.layers.base import saved, settings_of
 
 
 class Loss:
@@ -54,6 +54,10 @@ class Loss:
         best, highest = xp.argmax(y, axis=1), xp.max(y, axis=1)
         # argmax of scores that are NaN is 0, which is no answer
         return (best == xp.astype(t, best.dtype)) & ~xp.isnan(highest)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make such a loss; see :meth:`Layer.settings`."""
+        return settings_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
-from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype
+from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype, to_host
 from dlskills.checks import check_count, check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
@@ -160,9 +160,22 @@ class BatchNormalization(Layer):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         here, dtype = backend_of(self.running_mean), self.running_mean.dtype
-        self.batches = state["batches"]
-        self.running_mean = here.asarray(state["running_mean"], dtype)
-        self.running_var = here.asarray(state["running_var"], dtype)
+        batches = check_count("batches", state["batches"], at_least=0)
+        averages = [here.asarray(state[name], dtype) for name in ("running_mean", "running_var")]
+        for array in averages:
+            if tuple(array.shape) != (self.size,):
+                raise ValueError(
+                    f"{self!r} has averages of shape ({self.size},), got {array.shape}"
+                )
+        self.batches, (self.running_mean, self.running_var) = batches, averages
+
+    def __getstate__(self) -> dict[str, Any]:
+        # on the host, so that a network from a GPU opens without one; bind() moves them back
+        state = super().__getstate__()
+        for name in ("running_mean", "running_var"):
+            if state[name] is not None:
+                state[name] = to_host(state[name])
+        return state
 
     def __repr__(self) -> str:
         more = f", correction={self.correction}" if self.correction else ""

@@ -89,6 +89,15 @@ class MultiLayerNet(Sequential):
         """What stands behind each hidden Affine layer of this size."""
         return [ACTIVATIONS[self.activation]()]
 
+    def settings(self) -> dict[str, Any]:
+        return {
+            "input_size": self.input_size,
+            "hidden_size_list": self.hidden_size_list,
+            "output_size": self._output_size,
+            "activation": self.activation,
+            "weight_init_std": self.weight_init_std,
+        }
+
     def _settings(self) -> list[str]:
         sizes = [repr(self.input_size), repr(self.hidden_size_list), repr(self._output_size)]
         how = [f"activation={self.activation!r}", f"weight_init_std={self.weight_init_std!r}"]
@@ -172,6 +181,15 @@ class MultiLayerNetExtend(MultiLayerNet):
         if self.use_dropout:
             layers.append(Dropout(self.dropout_ratio, inverted=self.inverted_dropout))
         return layers
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {
+            "use_dropout": self.use_dropout,
+            "dropout_ratio": self.dropout_ratio,
+            "use_batchnorm": self.use_batchnorm,
+            "inverted_dropout": self.inverted_dropout,
+            "batchnorm_debias": self.batchnorm_debias,
+        }
 
     def _settings(self) -> list[str]:
         settings = super()._settings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from dlskills.arrays.backend import (
     DType,
     check_array,
     detached,
+    dtype_name,
     get_backend,
     with_all_operations,
 )
@@ -27,7 +29,7 @@ from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import check_initializer
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
-from dlskills.networks import joined, structure
+from dlskills.networks import joined, saving, state, structure
 from dlskills.networks.keywords import FOR_SEQUENTIAL
 from dlskills.networks.unwritten import UnwrittenGradients
 
@@ -125,7 +127,7 @@ class Sequential:
         shapes = {name: wanted.shape for name, wanted in declared.items()}
         here = self.backend
         self._params = Parameters.from_shapes(shapes, dtype=dtype, device=here.device, xp=here.xp)
-        for name, wanted in declared.items():
+        for name, wanted in declared.items() if self._draws else ():
             initializer = check_initializer(f"the initializer of {name}", wanted.initializer)
             values = initializer(wanted.shape, stream(self.seed, "weights", name))
             self.params[name] = here.asarray(values, dtype)
@@ -141,6 +143,7 @@ class Sequential:
         for i, layer in enumerate(self.layers):
             layer.seed(self.seed, str(i))
 
+    _draws = True  # initial values; a network that is loaded from a file needs none
     _working: Parameters | None = None
     _working_grads: Parameters | None = None
 
@@ -377,6 +380,90 @@ class Sequential:
 
             return gradients.numerical_gradient(loss, network.params)
 
+    def state_dict(self, *, on_host: bool = True) -> dict[str, Any]:
+        """All that training changes in the network, under flat names.
+
+        Parameters
+        ----------
+        on_host : bool, default True
+            Whether arrays are copied to NumPy, in one transfer for all parameters. With False
+            they are copied on the network's device, which waits for nothing.
+
+        Returns
+        -------
+        dict
+            The parameters by their names; and, as ``layers.INDEX.NAME``, what each layer keeps
+            from step to step: running averages (arrays), and counts and positions of random
+            streams (ints and lists of ints). Nothing in it changes as training goes on.
+        """
+        with self.backend.active():
+            return state.state_of(self.params, self.layers, on_host)
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Go on from a state that :meth:`state_dict` gave, of a network of the same shape.
+
+        All of it is loaded, or after an error none. The masks of Dropout go on as in the network
+        that the state is of, whatever the seed of this one.
+
+        Parameters
+        ----------
+        values : mapping
+            Arrays of any library and device; they are cast to the network's dtype.
+
+        Raises
+        ------
+        ValueError
+            The message names what is missing, unexpected, or of another shape.
+        """
+        with self.backend.active():
+            state.check_state(values, self.params, self.layers)
+            params = state.staged(values, self.params)
+            state.load_layers(values, self.layers)
+            self.params.flat = params.flat
+
+    def settings(self) -> dict[str, Any]:
+        """What the constructor takes beside the arguments of :class:`Sequential`, to be saved."""
+        return {}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file, whole or not at all.
+
+        The file holds :meth:`state_dict`, and the structure as JSON: :func:`dlskills.load` makes
+        the network anew. Layers, losses and networks of one's own are loaded if their classes are
+        registered (:func:`dlskills.register`); else :meth:`load_state` reads the values.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Such as ``"net.safetensors"``. The folder is made if it is missing.
+
+        Raises
+        ------
+        OSError
+            The file can't be written; an earlier one is unchanged.
+        TypeError, ValueError
+            A layer's state or settings can't be written.
+        """
+        saving.save_network(self, path)
+
+    def load_state(self, path: str | os.PathLike[str]) -> None:
+        """Load the values of a file that :meth:`save` wrote for a network of the same shape.
+
+        All of it is loaded, or after an error none.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileFormatError
+            The file is damaged or of another format or version, or does not fit the network.
+        OSError
+            The file can't be read.
+        """
+        saving.load_state(self, path)
+
     def _copy(self, dtype: DType) -> Sequential:
         """The same network in another dtype."""
         network = copy.deepcopy(self)
@@ -391,10 +478,16 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         made_anew = ("_is_weight", "_joined_of", "_learning", "_steps", "_unwritten")
-        return {key: value for key, value in vars(self).items() if key not in made_anew}
+        kept = {key: value for key, value in vars(self).items() if key not in made_anew}
+        # by name: the library it is of may be missing where the network is opened
+        return kept | {"compute_dtype": dtype_name(self.compute_dtype)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        vars(self).update(kept)
+        self.backend = self._params.backend  # another, if the device is missing here
+        self.compute_dtype = self._params.dtype
+        if self._working is not None:
+            self.compute_dtype = self._working.dtype
         self._bind()
 
     def _input(self, x: Array) -> Array:
@@ -434,12 +527,12 @@ class Sequential:
 
     def _settings(self) -> list[str]:
         decay, half = self.weight_decay_lambda, self._working is not None
-        loss = repr(self.loss_layer)
+        loss, dtype = repr(self.loss_layer), dtype_name(self.params.dtype)
         return [
             *[f"loss={loss}"] * (loss != repr(SoftmaxWithLoss())),
             *[f"weight_decay_lambda={decay:g}"] * bool(decay),
-            *[f"dtype={_name(self.params.dtype)!r}"] * (_name(self.params.dtype) != "float32"),
-            *[f"compute_dtype={_name(self.compute_dtype)!r}"] * half,
+            *[f"dtype={dtype!r}"] * (dtype != "float32"),
+            *[f"compute_dtype={dtype_name(self.compute_dtype)!r}"] * half,
             *[f"loss_scale={self.loss_scale:g}"] * (self.loss_scale != 1),
             f"seed={self.seed}",
         ]
@@ -465,8 +558,3 @@ def _weight_decay(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
         return grad + slope, loss + xp.sum(slope * param) / 2
 
     return gradient_and_loss
-
-
-def _name(dtype: DType) -> str:
-    """What a dtype is called, whatever its library."""
-    return getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]

@@ -1,0 +1,96 @@
+"""The state of a network: what it learned, and where its layers stand in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlskills.arrays.backend import namespace, to_host
+from dlskills.arrays.parameters import Parameters
+from dlskills.layers import Layer
+
+State = dict[str, Any]
+
+
+def state_of(params: Parameters, layers: Sequence[Layer], on_host: bool) -> State:
+    """Copies of the parameters, and the state of each layer under names of its own."""
+    state: State = dict(params.on_host() if on_host else params.copy())
+    for i, layer in enumerate(layers):
+        for own, value in layer.get_state().items():
+            state[layer_name(i, own)] = _copied(value, on_host)
+    return state
+
+
+def layer_name(i: int, own: str) -> str:
+    """What the state of the i-th layer is called in that of its network."""
+    return f"layers.{i}.{own}"
+
+
+def _copied(value: Any, on_host: bool) -> Any:
+    if not hasattr(value, "shape"):
+        return value
+    if on_host:
+        return np.array(to_host(value))
+    xp = namespace(value)
+    return xp.asarray(value, copy=True)
+
+
+def check_state(state: Any, params: Parameters, layers: Sequence[Layer]) -> None:
+    """Refuse a state that is not one of such a network.
+
+    Raises
+    ------
+    TypeError
+        It is no mapping, or has something else than an array where one is expected.
+    ValueError
+        Names are missing or unexpected, or an array has another shape.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"a network's state is a mapping, got a {type(state).__name__}")
+    shapes: dict[str, tuple[int, ...] | None] = dict(params.shapes)
+    for i, layer in enumerate(layers):
+        for own, value in layer.get_state().items():
+            shape = tuple(value.shape) if hasattr(value, "shape") else None
+            shapes[layer_name(i, own)] = shape
+    faults = []
+    if missing := [name for name in shapes if name not in state]:
+        faults.append(f"it lacks {_listed(missing)}")
+    if unexpected := [name for name in state if name not in shapes]:
+        faults.append(f"it has {_listed(unexpected)}, which the network has not")
+    for name, shape in shapes.items():
+        if name in state and shape is not None:
+            value = state[name]
+            if not hasattr(value, "shape"):
+                faults.append(f"{name!r} must be an array, got a {type(value).__name__}")
+            elif tuple(value.shape) != shape:
+                faults.append(f"{name!r} has shape {tuple(value.shape)}, expected {shape}")
+    if faults:
+        raise ValueError(f"the state does not fit the network: {'; '.join(faults[:8])}")
+
+
+def staged(state: Mapping[str, Any], params: Parameters) -> Parameters:
+    """The parameters of a state, laid out as those of the network, and where they are."""
+    made = params.zeros_like()
+    for name in made:
+        made[name] = params.backend.asarray(state[name], params.dtype)
+    return made
+
+
+def load_layers(state: Mapping[str, Any], layers: Sequence[Layer]) -> None:
+    """Give each layer its part of a state; after an error all are as before."""
+    before = [layer.get_state() for layer in layers]
+    try:
+        for i, (layer, own) in enumerate(zip(layers, before, strict=True)):
+            if own:
+                layer.set_state({name: state[layer_name(i, name)] for name in own})
+    except BaseException:
+        for layer, own in zip(layers, before, strict=True):
+            layer.set_state(own)
+        raise
+
+
+def _listed(names: list[Any]) -> str:
+    shown = ", ".join(map(repr, names[:6]))
+    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
