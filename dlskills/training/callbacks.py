@@ -36,6 +36,9 @@ class Callback:
     ...         return float(trainer.loss) < 0.1
     """
 
+    runs_last = False
+    """Whether it is called after all others, whatever its position in the list."""
+
     def before_training(self, trainer: Loop) -> None:
         """Called when ``train()`` begins, and when it goes on."""
 
@@ -62,6 +65,9 @@ class Callback:
 
     def interrupted(self, trainer: Loop) -> None:
         """Called when Ctrl-C ends ``train()``, after a complete step."""
+
+    def close(self, trainer: Loop) -> None:
+        """Called at the end of ``train()``, also after an error."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of this callback: arrays, numbers, text, None."""
@@ -133,7 +139,7 @@ class CallbackList:
             raise TypeError(
                 f"callbacks must be a list of callbacks, got {callbacks!r}; write [{callbacks!r}]"
             )
-        self.all = [as_callback(callback) for callback in callbacks]
+        self.all = sorted(map(as_callback, callbacks), key=lambda callback: callback.runs_last)
         self.after_step = self._overriding("after_step")
         self.after_evaluation = self._overriding("after_evaluation")
         self.after_epoch = self._overriding("after_epoch")

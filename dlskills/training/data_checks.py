@@ -57,9 +57,9 @@ def checked_parts(
         check_finite(f"t_{part}", t, network.params.dtype, computing)
         _check_targets(network, part, x, t)
     _warn_of_integers(x_train)
-    if "validation" in parts or validation is None:
-        return parts
-    return parts | _split(x_train, t_train, validation, seed)
+    if validation is not None and "validation" not in parts:
+        parts |= _split(x_train, t_train, validation, seed)
+    return {part: parts[part] for part in ("train", "validation", "test") if part in parts}
 
 
 def _pair(validation: Any) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ import html
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dlskills.files import expanded, write_file
@@ -78,10 +78,15 @@ class History(Mapping[str, list[float]]):
         """Return the columns as lists of their own."""
         return {name: list(column) for name, column in self._columns.items()}
 
-    def load_dict(self, columns: Mapping[str, list[float]]) -> None:
+    def load_dict(self, columns: Mapping[str, Iterable[float]]) -> None:
         """Replace all rows by those of :meth:`to_dict`."""
-        self._columns = {name: list(map(float, column)) for name, column in columns.items()}
-        self._rows = max(map(len, self._columns.values()), default=0)
+        loaded = {name: list(map(float, column)) for name, column in columns.items()}
+        lengths = {len(column) for column in loaded.values()}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"the columns of a history must be equally long, got {sorted(lengths)}"
+            )
+        self._columns, self._rows = loaded, lengths.pop() if lengths else 0
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the rows to a CSV file, with the names of the columns in the first line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlskills.arrays.backend import Array
+from dlskills.checks import check_count
 from dlskills.networks.sequential import Sequential
 from dlskills.training.accumulation import Accumulated
 from dlskills.training.batch_source import BatchSource, as_source
@@ -56,6 +58,8 @@ class Loop:
         What callbacks and evaluations recorded.
     stopped : bool
         Whether a callback ended the training. Set it to False to go on.
+    run_id : str or None
+        The name of this run in its checkpoints, if there are any.
 
     Examples
     --------
@@ -86,12 +90,14 @@ class Loop:
         self.loss: Array | None = None
         self.history = History()
         self.stopped = False
+        self.run_id: str | None = None
         self._losses = DeviceNumbers()
         self._interrupts = HeldInterrupts()
         self._updating = False
         # what is still to be done of the latest step: a function, its arguments, and whether it is
         # called again after an error
         self._due: deque[tuple[Callable[..., Any], tuple[Any, ...], bool]] = deque()
+        self._completing: deque[Callback] = deque()
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:
@@ -109,12 +115,13 @@ class Loop:
         return self._losses.read()
 
     def run(self, epochs: int | None = None, *, steps: int | None = None) -> None:
-        """Train for a number of epochs or steps from here, or until the batches end.
+        """Train for a number of epochs or steps from here.
 
         Parameters
         ----------
         epochs, steps : int, optional
-            At most one of them. An epoch that has begun counts as one.
+            At most one of them. An epoch that has begun counts as one. By default an epoch, or
+            until the batches end where their number is not known.
 
         Raises
         ------
@@ -123,31 +130,36 @@ class Loop:
         """
         if epochs is not None and steps is not None:
             raise ValueError(f"give epochs or steps, got epochs={epochs} and steps={steps}")
-        if epochs is not None:
-            if not self.batches.steps_per_epoch:
-                raise ValueError("these batches have no known number per epoch; give steps=...")
-            steps = (self.epoch + epochs) * self.batches.steps_per_epoch - self.step
+        per_epoch = self.batches.steps_per_epoch
+        if epochs is not None and not per_epoch:
+            raise ValueError("these batches have no known number per epoch; give steps=...")
+        if per_epoch and steps is None:
+            steps = (self.epoch + (1 if epochs is None else epochs)) * per_epoch - self.step
         self._run(None if steps is None else self.step + steps)
 
     def _run(self, stop: int | None, on_step: Callable[[], None] = lambda: None) -> None:
         """Train up to a step; `on_step` is called after each."""
         with self._interrupts as interrupts:
-            for callback in self._callbacks.all:
-                callback.before_training(self)
             try:
+                for callback in self.callbacks:
+                    callback.before_training(self)
+                self._finish()
                 while not self.stopped and (stop is None or self.step < stop):
                     interrupts.deliver()
                     if not self._step():
                         break
                     on_step()
                 interrupts.deliver()
+                for callback in self.callbacks:
+                    callback.after_training(self)
             except KeyboardInterrupt:
                 if not (self._due or self._updating):
-                    for callback in self._callbacks.all:
+                    for callback in self.callbacks:
                         callback.interrupted(self)
                 raise
-            for callback in self._callbacks.all:
-                callback.after_training(self)
+            finally:
+                for callback in self.callbacks:
+                    callback.close(self)
 
     def train_on(self, x: Array, t: Array) -> None:
         """Take one step on a batch of your own, which leaves the position among `batches` alone.
@@ -166,11 +178,11 @@ class Loop:
 
     def _step(self, batch: Batch | None = None) -> bool:
         """Take one step, on the current batch if none is given; return whether there was one."""
-        if self._due:
+        if self._due or self._completing:
             self._finish()
         if not self._update(batch):
             return False
-        if self._due:
+        if self._due or self._completing:
             self._finish()
         return True
 
@@ -217,7 +229,7 @@ class Loop:
         per_epoch = self.batches.steps_per_epoch
         if callbacks.after_epoch and per_epoch and self.step % per_epoch == 0:
             due.extend((c.after_epoch, (self,), False) for c in callbacks.after_epoch)
-        due.extend((c.step_complete, (self,), False) for c in callbacks.step_complete)
+        self._completing.extend(callbacks.step_complete)
 
     def _finish(self) -> None:
         """Do what is due after an update, or what an error left of it."""
@@ -232,6 +244,8 @@ class Loop:
             with self._explained(f"the callbacks after step {self.step}"):
                 if function(*arguments):
                     self.stopped = True
+        while self._completing:
+            self._completing.popleft().step_complete(self)
 
     def _explained(self, what: str) -> AbstractContextManager[None]:
         remedy = "free some, and train() goes on; parameters are as after that step"
@@ -254,13 +268,7 @@ class Loop:
             raise RuntimeError(
                 f"step {self.step} is not complete, an error kept it from that; call train() first"
             )
-        return {
-            "step": self.step,
-            "stopped": self.stopped,
-            "losses": np.asarray(self._losses.read(), np.float64),
-            "history": self.history.to_dict(),
-            **self._parts_state(),
-        }
+        return self._state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of :meth:`state_dict`, bit for bit.
@@ -280,30 +288,85 @@ class Loop:
                 f"the state has {len(state['callbacks'])} callbacks, this training "
                 f"{len(self.callbacks)}; give the same ones in the same order"
             )
-        before = self._parts_state()
-        try:
-            self._load_parts(state)
-        except BaseException:
-            self._load_parts(before)
-            raise
-        self.step, self.stopped = state["step"], state["stopped"]
-        self._losses = DeviceNumbers(state["losses"].tolist())
-        self.history.load_dict(state["history"])
-        self.loss = None
-        self._due.clear()
-        self._updating = False
+        with self._held():
+            before = self._state()
+            try:
+                self._load(state)
+            except BaseException:
+                self._load(before)
+                raise
+            self.loss, self._updating = None, False
+            self._due.clear()
+            self._completing.clear()
 
-    def _parts_state(self) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
+            "step": self.step,
+            "stopped": self.stopped,
+            "losses": np.asarray(self._losses.read(), np.float64),
+            "history": {name: np.asarray(column) for name, column in self.history.items()},
             "batches": self.batches.state_dict(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
         }
 
-    def _load_parts(self, state: Mapping[str, Any]) -> None:
+    def _load(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches.load_state_dict(state["batches"])
         for callback, own in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(own)
+        self.step = check_count("step", state["step"], at_least=0)
+        self.stopped = bool(state["stopped"])
+        self._losses = DeviceNumbers(map(float, state["losses"]))
+        self.history.load_dict(state["history"])
+
+    def resume(self, folder: str | os.PathLike[str]) -> int:
+        """Go on from the newest good checkpoint of a folder, bit for bit.
+
+        To be called before training, on a network, optimizer, batches and callbacks that were made
+        as those of the run that was stopped.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Of a :class:`~dlskills.training.Checkpoint`. Where it is empty or missing, nothing is
+            done and training starts anew.
+
+        Returns
+        -------
+        int
+            The step of the checkpoint, 0 if there was none.
+
+        Warns
+        -----
+        UserWarning
+            Newer checkpoints were refused, such as damaged ones; the message names them.
+
+        Raises
+        ------
+        FileFormatError
+            There are checkpoints, and none is good, or all belong to another training; the message
+            says what differs.
+        RuntimeError
+            Another process trains with this folder.
+        """
+        from dlskills.training.checkpoint import resume
+
+        return resume(self, folder)
+
+    def about(self) -> dict[str, Any]:
+        """Return what identifies the training: a checkpoint of another one is refused.
+
+        Its seed, device and number of epochs are no part of it, nor the hyperparameters of the
+        optimizer.
+        """
+        network = self.network
+        return {
+            "layers": [repr(layer) for layer in network.layers],
+            "loss": repr(network.loss_layer),
+            "weight decay": network.weight_decay_lambda,
+            "optimizer": type(self.optimizer).__name__,
+            "steps per epoch": self.batches.steps_per_epoch,
+        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ from dlskills.arrays.backend import (
     Backend,
     DType,
     backend_of,
+    dtype_name,
     to_host,
     with_all_operations,
 )
@@ -65,6 +67,10 @@ class SamplesOnDevice:
         if isinstance(rows, slice):
             return self.x[rows, ...], self.t[rows, ...]
         return self._gathered(self.backend.asarray(rows))
+
+    def digest(self) -> str:
+        """Return a text that tells data sets apart."""
+        return _digest(self.x, self.t, self.x.dtype)
 
     def _gathered(self, rows: Array) -> tuple[Array, Array]:
         xp = self.backend.xp
@@ -157,8 +163,22 @@ class StagedSamples:
         asarray = self.backend.asarray  # which casts on the host: what is moved may be smaller
         return asarray(self.x[rows], self._dtype), asarray(self.t[rows])
 
+    def digest(self) -> str:
+        """Return a text that tells data sets apart."""
+        return _digest(self.x, self.t, self._dtype)
+
 
 Samples = SamplesOnDevice | StagedSamples
+
+
+def _digest(x: Array, t: Array, dtype: DType) -> str:
+    """Return a text that tells data sets apart, from some of the samples."""
+    count = x.shape[0]
+    rows = slice(None, None, max(count // 256, 1))
+    inputs, targets = to_host(x[rows, ...]), to_host(t[rows, ...])
+    inputs = inputs.astype(dtype_name(dtype), order="C", copy=False)
+    checksum = zlib.crc32(targets.tobytes(), zlib.crc32(inputs.tobytes()))
+    return f"{count} samples, checksum {checksum:08x}"
 
 
 def place_samples(

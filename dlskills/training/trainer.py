@@ -444,19 +444,30 @@ class Trainer(Loop):
     def _check_losses(self, batch: Batch | None) -> None:
         self._divergence.losses(self.train_loss_list, batch)
 
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {
             "current_epoch": self.current_epoch,
             "mean_from": self._mean_from,
             "losses_after": np.asarray(self._after_losses.read(), np.float64),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
+    def _load(self, state: Mapping[str, Any]) -> None:
+        super()._load(state)
         self.current_epoch, self._mean_from = state["current_epoch"], state["mean_from"]
-        self._after_losses = DeviceNumbers(state["losses_after"].tolist())
+        self._after_losses = DeviceNumbers(map(float, state["losses_after"]))
         self._divergence = DivergenceCheck(self.network, self.optimizer)
         self.test_acc = self.test_loss = None
+
+    def about(self) -> dict[str, Any]:
+        settings = (
+            "sampling", "record_loss", "evaluate", "evaluate_every", "evaluate_samples",
+            "evaluate_sample_num_per_epoch",
+        )  # fmt: skip
+        return super().about() | {
+            "mini_batch_size": self.batch_size,
+            **{name: getattr(self, name) for name in settings},
+            **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
+        }
 
     def __repr__(self) -> str:
         return (
