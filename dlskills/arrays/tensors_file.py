@@ -35,6 +35,7 @@ _DTYPES = {
 _CODES = {np.dtype(kind): code for code, kind in _DTYPES.items() if code != "BF16"}
 _ALIGNMENT = 64
 _NO_CHECKSUM = "crc32 00000000"
+_PIECE = 1024**2  # bytes that stay in the cache between the checksum and the file
 _MAX_DIMENSIONS = 64  # NumPy's limit
 
 
@@ -87,8 +88,10 @@ def write_tensors(
         checksum = zlib.crc32(header)
         for _, array, code in ordered:
             data = _bytes_of(array, code)
-            checksum = zlib.crc32(data, checksum)
-            file.write(data)
+            for start in range(0, len(data), _PIECE):
+                piece = data[start : start + _PIECE].data
+                checksum = zlib.crc32(piece, checksum)
+                file.write(piece)
         file.seek(header.index(_NO_CHECKSUM.encode()))
         file.write(f"crc32 {checksum:08x}".encode())
 
@@ -125,7 +128,7 @@ def read_tensors(
     if source.exists() and not source.is_file():  # opening a pipe would wait for its other end
         raise FileFormatError(f"{path} is not a regular file")
     with source.open("rb", buffering=0) as file:
-        return read_stream(file, os.fstat(file.fileno()).st_size, str(path))  # type: ignore[arg-type]
+        return read_stream(file, os.fstat(file.fileno()).st_size, str(path))
 
 
 def read_stream(

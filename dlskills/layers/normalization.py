@@ -161,6 +161,8 @@ class BatchNormalization(Layer):
     def set_state(self, state: Mapping[str, Any]) -> None:
         here, dtype = backend_of(self.running_mean), self.running_mean.dtype
         batches = check_count("batches", state["batches"], at_least=0)
+        if batches >= 2**63:
+            raise ValueError(f"batches must be less than 2**63, got {batches}")
         averages = [here.asarray(state[name], dtype) for name in ("running_mean", "running_var")]
         for array in averages:
             if tuple(array.shape) != (self.size,):

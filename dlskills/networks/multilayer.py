@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from dlskills.arrays.backend import Device, DType
-from dlskills.checks import check_choice, check_count, known_keywords
+from dlskills.checks import check_choice, check_count, check_number, known_keywords
 from dlskills.initializers import Initializer
 from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer, Loss
 from dlskills.networks.keywords import FOR_EXTENDED, FOR_MULTILAYER
@@ -154,7 +154,8 @@ class MultiLayerNetExtend(MultiLayerNet):
         xp: ModuleType | None = None,
     ) -> None:
         self.use_dropout = use_dropout
-        self.dropout_ratio = dropout_ratio if dropout_ration is None else dropout_ration
+        ratio = dropout_ratio if dropout_ration is None else dropout_ration
+        self.dropout_ratio = check_number("dropout_ratio", ratio, at_least=0, below=1)
         self.use_batchnorm = use_batchnorm
         self.inverted_dropout = inverted_dropout
         self.batchnorm_debias = batchnorm_debias
@@ -196,10 +197,12 @@ class MultiLayerNetExtend(MultiLayerNet):
         extras = []
         if self.use_dropout:
             extras = ["use_dropout=True", f"dropout_ratio={self.dropout_ratio:g}"]
-            extras += ["inverted_dropout=True"] * self.inverted_dropout
+            if self.inverted_dropout:
+                extras.append("inverted_dropout=True")
         if self.use_batchnorm:
-            extras += ["use_batchnorm=True"]
-            extras += ["batchnorm_debias=False"] * (not self.batchnorm_debias)
+            extras.append("use_batchnorm=True")
+            if not self.batchnorm_debias:
+                extras.append("batchnorm_debias=False")
         return settings[:-1] + extras + settings[-1:]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from dlskills.arrays.backend import Device, DeviceError, DType, dtype_name
+from dlskills.arrays.backend import Device, DType, dtype_name
+from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.tensors_file import read_tensors, split_state, write_tensors
 from dlskills.files import FileFormatError
 from dlskills.layers import Layer, Loss
@@ -163,20 +164,21 @@ def restored_network(
 
 
 def _made(
-    cls: type, layers: list[Layer], settings: dict[str, Any], common: dict[str, Any]
+    cls: type[Sequential], layers: list[Layer], settings: dict[str, Any], common: dict[str, Any]
 ) -> Sequential:
-    if not getattr(cls.__init__, "__module__", "").startswith("dlskills."):
+    constructor: Any = getattr(cls, "__init__")  # noqa: B009 - mypy refuses the plain spelling
+    if not constructor.__module__.startswith("dlskills."):
         raise ValueError(
             f"{cls.__name__} has a constructor of its own. Make the network, and call "
             "network.load_state(path)"
         )
-    network: Sequential = cls.__new__(cls)
+    network = cls.__new__(cls)
     network._draws = False
     if hasattr(network, "_make_layers"):  # the tutorial's networks make their layers themselves
         vars(network)["_make_layers"] = lambda: layers
     else:
         settings = settings | {"layers": layers}
-    network.__init__(**settings, **common)  # type: ignore[misc]
+    constructor(network, **settings, **common)
     vars(network).pop("_make_layers", None)
     del network._draws
     return network

@@ -526,16 +526,16 @@ class Sequential:
         )
 
     def _settings(self) -> list[str]:
-        decay, half = self.weight_decay_lambda, self._working is not None
-        loss, dtype = repr(self.loss_layer), dtype_name(self.params.dtype)
-        return [
-            *[f"loss={loss}"] * (loss != repr(SoftmaxWithLoss())),
-            *[f"weight_decay_lambda={decay:g}"] * bool(decay),
-            *[f"dtype={dtype!r}"] * (dtype != "float32"),
-            *[f"compute_dtype={dtype_name(self.compute_dtype)!r}"] * half,
-            *[f"loss_scale={self.loss_scale:g}"] * (self.loss_scale != 1),
-            f"seed={self.seed}",
-        ]
+        dtype, compute_dtype = dtype_name(self.params.dtype), dtype_name(self.compute_dtype)
+        shown = {
+            f"loss={self.loss_layer!r}": repr(self.loss_layer) != repr(SoftmaxWithLoss()),
+            f"weight_decay_lambda={self.weight_decay_lambda:g}": self.weight_decay_lambda != 0,
+            f"dtype={dtype!r}": dtype != "float32",
+            f"compute_dtype={compute_dtype!r}": compute_dtype != dtype,
+            f"loss_scale={self.loss_scale:g}": self.loss_scale != 1,
+            f"seed={self.seed}": True,
+        }
+        return [setting for setting, differs in shown.items() if differs]
 
     def __repr__(self) -> str:
         layers = "".join(f"    {layer!r},\n" for layer in self.layers)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, dataclass_transform
 from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.formulas.formula import Function, Update, rule_of
-from dlskills.optimizers import modifiers
+from dlskills.optimizers import modifiers, saving
 from dlskills.optimizers.arguments import check_gradients, check_mappings
 from dlskills.optimizers.clipping import clip_factor
 from dlskills.optimizers.groups import ALL, Group, Names, assign_groups
@@ -276,57 +276,64 @@ class Optimizer:
         -------
         dict
             ``optimizer``: the class's name; ``step``: the number of updates done;
-            ``hyperparameters``: numbers and names, without functions; ``slots``: for each slot
-            and parameter a NumPy array or a number.
+            ``hyperparameters``: numbers and names; ``functions``: the names of those that are
+            functions, which can't be saved; ``schedule``: one of
+            :mod:`dlskills.optimizers.schedules` by its name and settings, else None; and, as
+            ``SLOT/PARAMETER``, for each slot and parameter a NumPy array or a number. All but the
+            arrays is what JSON can hold.
         """
-        return {
-            "optimizer": type(self).__name__,
-            "step": self.step,
-            "hyperparameters": {
-                name: copy.copy(value)
-                for name, value in self._hyperparameters()
-                if not callable(value)
-            },
-            "slots": {} if self._state is None else self._state.on_host(),
-        }
+        return saving.flat_state(
+            type(self).__name__, self.step, self._hyperparameters(), self._state
+        )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :meth:`state_dict` gave, with the parameters of the next update.
 
-        The slots are moved to where those parameters are. A schedule, or another function, is
-        code: it stays the optimizer's own, at the step that is loaded.
+        The slots are moved to where those parameters are. All of the state is loaded, or after an
+        error none. An optimizer with a schedule keeps its own; one without takes over that of the
+        state, if it is one of dlskills'. A function, such as a schedule or `decay` of one's own,
+        is code: no state holds it.
 
         Parameters
         ----------
         state : mapping
+            Those of dlskills before 0.2, with the slots as mappings under ``slots``, load too.
 
         Raises
         ------
-        ValueError
-            The state is another optimizer's, or lacks something.
+        ValueError, TypeError
+            The state is another optimizer's, lacks something, or has a value out of its range.
+
+        Warns
+        -----
+        UserWarning
+            The state was made under a schedule and this optimizer has none, or another; or under a
+            function that this optimizer has not.
         """
-        missing = {"optimizer", "step", "hyperparameters", "slots"} - set(state)
-        if missing:
-            raise ValueError(f"the state lacks {', '.join(sorted(missing))}; got {list(state)}")
+        slots = saving.slots_of(state)
         if state["optimizer"] != type(self).__name__:
             raise ValueError(
                 f"the state is of {state['optimizer']}, this optimizer is {type(self).__name__}"
             )
         names = {field.name for field in dataclasses.fields(self)}
-        unknown = set(state["hyperparameters"]) - names
-        slots = state["slots"]
-        if unknown or (slots and set(slots) != set(self.slots)):
+        given = state["hyperparameters"]
+        if set(given) - names or (slots and set(slots) != set(self.slots)):
             raise ValueError(
-                f"the state has hyperparameters {list(state['hyperparameters'])} and slots "
-                f"{list(slots)}; {type(self).__name__} has {sorted(names)} and {list(self.slots)}"
+                f"the state has hyperparameters {list(given)} and slots {list(slots)}; "
+                f"{type(self).__name__} has {sorted(names)} and {list(self.slots)}"
             )
         loaded = State.loaded(slots) if slots else None
-        functions = {name for name, value in self._hyperparameters() if callable(value)}
         step = check_count("step", state["step"], at_least=0)
-        for name, value in state["hyperparameters"].items():
-            if name not in functions:
-                setattr(self, name, value)
-        self.step, self._state, self._plan = step, loaded, None
+        own = dict(self._hyperparameters())
+        twin = copy.copy(self)  # takes the values one by one, and may refuse any
+        for name, value in given.items():
+            if not callable(own[name]):
+                setattr(twin, name, value)
+        if "lr" in own:
+            twin.lr = saving.rate_of(state, own["lr"])
+        saving.warn_of_functions(state, own)
+        vars(twin).update(step=step, _state=loaded, _plan=None)
+        self.__dict__ = vars(twin)
 
     def _hyperparameters(self) -> list[tuple[str, Any]]:
         """Names and values as they were given: a schedule, not its number of now."""

@@ -6,6 +6,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dlskills.arrays.backend import backend_of, namespace, sum_dtype, to_host
 from dlskills.arrays.parameters import Parameters
 from dlskills.optimizers.arguments import is_mutable, is_number, shape_of
@@ -50,7 +52,9 @@ class State:
     def on_host(self) -> dict[str, dict[str, Any]]:
         """Copies of all values: NumPy arrays and numbers."""
         return {
-            slot: {key: _host_copy(value) for key, value in values.items()}
+            slot: values.on_host()
+            if isinstance(values, Parameters)
+            else {key: _host_copy(value) for key, value in values.items()}
             for slot, values in self.slots.items()
         }
 
@@ -104,11 +108,21 @@ class State:
                         zeros[key] = zeros.backend.asarray(value, zeros.dtype)
             else:
                 for key, param in params.items():
-                    if not is_number(param):
+                    if is_number(param):
+                        if isinstance(values[key], np.ndarray):  # as a file gives numbers back
+                            values[key] = values[key][()]
+                    else:
                         values[key] = backend_of(param).asarray(values[key], _dtype_for(param))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"slots": self.slots, "shapes": self._shapes}
+        # on the host, so that arrays of a GPU open without one; _move_to takes them back
+        slots = {
+            slot: values
+            if isinstance(values, Parameters)
+            else {key: v if is_number(v) else to_host(v) for key, v in values.items()}
+            for slot, values in self.slots.items()
+        }
+        return {"slots": slots, "shapes": self._shapes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.slots, self._shapes = state["slots"], state["shapes"]

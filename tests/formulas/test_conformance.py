@@ -87,7 +87,7 @@ def test_a_rule_may_put_the_old_parameter_into_a_slot(backend, size):
         optimizer = Remembering()
         params = {"w": backend.zeros((size,), "float64") + 1.0}
         optimizer.update(params, {"w": backend.zeros((size,), "float64") + 1.0})
-        before = optimizer.state_dict()["slots"]["before"]["w"]
+        before = optimizer.state_dict()["before/w"]
         np.testing.assert_allclose(before, 1.0, err_msg=name)
         np.testing.assert_allclose(to_host(params["w"]), 0.9, err_msg=name)
 

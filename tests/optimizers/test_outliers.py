@@ -30,6 +30,6 @@ def test_one_outlier_stops_its_element_and_no_other(backend, name, size, outlier
         assert w[0] != 1, engine_name
         # AdamW's decay goes on
         assert w[1] == stopped or name == "adamw", engine_name
-        state = optimizer.state_dict()["slots"]
-        assert not any(np.any(np.isnan(slot["w"])) for slot in state.values()), engine_name
-        assert any(np.isinf(slot["w"][1]) for slot in state.values()), engine_name
+        state = [v for name, v in optimizer.state_dict().items() if name.endswith("/w")]
+        assert not any(np.any(np.isnan(slot)) for slot in state), engine_name
+        assert any(np.isinf(slot[1]) for slot in state), engine_name

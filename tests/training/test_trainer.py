@@ -376,9 +376,9 @@ def test_an_optimizer_itself():
 
 def test_the_state_is_complete_before_the_first_step():
     trainer = make_trainer(optimizer="adam", optimizer_param={"lr": 0.01})
-    slots = trainer.optimizer.state_dict()["slots"]
-    assert set(slots) == {"m", "v"}
-    assert set(slots["m"]) == set(trainer.network.params)
+    state = trainer.optimizer.state_dict()
+    slots = {f"{slot}/{name}" for slot in "mv" for name in trainer.network.params}
+    assert {name for name in state if "/" in name} == slots
     with pytest.raises(RuntimeError, match="one optimizer for each network"):
         make_trainer(optimizer=trainer.optimizer)
 
