@@ -1,4 +1,4 @@
-"""Arrays at addresses, for loops over a table of arrays that Numba compiles."""
+"""Arrays from memory addresses, for Numba loops over a table of arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPES: Any = types
 
 @functools.cache
 def array_at(dtype: Any) -> Callable[[int, int], Any]:
-    """A function of an address and a size that gives the array there, for compiled code only."""
+    """Return a function, for compiled code, that turns an address and a size into an array."""
     kind = numba.from_dtype(dtype)
 
     @intrinsic  # type: ignore[untyped-decorator]

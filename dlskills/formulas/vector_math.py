@@ -1,7 +1,7 @@
 """Mathematical functions for Numba that LLVM can vectorize.
 
-Numba compiles ``math.exp``, ``log`` and ``tanh`` to library calls, one per element. Here they are
-plain arithmetic without branches, so that a loop over contiguous arrays becomes SIMD code, several
+Numba compiles ``math.exp``, ``log`` and ``tanh`` to one library call per element. The versions here
+are branch-free arithmetic, so a loop over contiguous arrays becomes SIMD code and runs several
 times as fast. :func:`functions` returns them with all other functions that a formula may use.
 """
 
@@ -30,9 +30,9 @@ rounding in ``exp``, nor ``nnan``.
 
 
 class _Constants(NamedTuple):
-    """Constants of exp, log and tanh in one dtype."""
+    """Constants of exp, log and tanh for one dtype."""
 
-    word: type[np.unsignedinteger[Any]]  # of the same size
+    word: type[np.unsignedinteger[Any]]  # the unsigned integer type of the same size
     ln2: tuple[float, float]  # a high part whose product with any exponent is exact, and the rest
     exp_range: tuple[float, float]  # exp(x) is 0 below and infinite above
     tanh_limit: float  # tanh(x) rounds to 1 above
@@ -104,7 +104,7 @@ def functions(dtype: DTypeLike) -> dict[str, Function]:
 
 @functools.cache
 def _exp_log_tanh(dtype: np.dtype[Any]) -> dict[str, Function]:
-    """Make the functions whose constants depend on the dtype."""
+    """Return the functions whose constants depend on the dtype."""
     number, limits, constants = dtype.type, np.finfo(dtype), _CONSTANTS[dtype]
     zero, one, two, half = map(number, (0, 1, 2, 0.5))
     infinity, nan = map(number, (np.inf, np.nan))
@@ -186,7 +186,7 @@ def _compiled(function: Function) -> Function:
 
 
 def _extremum(name: str) -> Function:
-    """Make a function of LLVM's intrinsic maximum or minimum, whose reductions it vectorizes."""
+    """Return LLVM's intrinsic maximum or minimum, whose reductions LLVM can vectorize."""
 
     def typed(context: Any, a: Any, b: Any) -> Any:
         if a != b or not isinstance(a, types.Float):
