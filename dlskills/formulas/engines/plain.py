@@ -1,4 +1,4 @@
-"""The engine ``plain``: a formula called with whole arrays, for every library.
+"""The engine ``plain``: calls a formula with whole arrays of any library.
 
 Temporaries are as large as the arrays. Half precision is computed in single precision.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Plain(Engine):
-    """Calls the formula."""
+    """Engine that calls the formula with whole arrays."""
 
     name = "plain"
 
@@ -31,7 +31,7 @@ class Plain(Engine):
     ) -> tuple[Array, ...]:
         first = operands[0]
         xp = namespace(first)
-        wide = None  # the dtype that is computed in, where it is not the library's own choice
+        wide = None  # the dtype of the computation; None leaves it to the library
         if is_dtype(xp, first.dtype, "real floating"):
             wide = sum_dtype(xp, first.dtype)
         arguments = [_prepared(xp, operand, wide) for operand in operands]
@@ -53,7 +53,7 @@ class Plain(Engine):
         if not is_dtype(xp, dtype, "real floating") or sum_dtype(xp, dtype) != dtype:
             super().update_row(rule, row, numbers)
             return
-        # as run(), without what only operands of other shapes and dtypes need
+        # like run(), without the steps for operands of different shapes and dtypes
         results = rule.call(xp, [*row, *numbers], None)
         rule.check_results(results, len(row) - 1)
         into = (param, *slots)
@@ -63,7 +63,7 @@ class Plain(Engine):
 
 
 def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
-    """An operand as the formula is called with it: numbers are all of one dtype."""
+    """Return an operand in the dtype of the computation; conditions stay bool."""
     dtype = getattr(operand, "dtype", wide)
     if wide is None or dtype == wide or is_dtype(xp, dtype, "bool"):
         return operand
@@ -73,7 +73,7 @@ def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
 def _apart(
     xp: ModuleType, results: Sequence[Any], given: Sequence[Any], operands: Sequence[Any]
 ) -> list[Any]:
-    """The results; copies of those that are operands, unless they are in their place already."""
+    """Return the results, copying those that are operands unless they are their own output."""
     return [
         xp.asarray(result, copy=True)
         if result is not into and any(result is o for o in operands) and hasattr(result, "shape")
@@ -91,7 +91,7 @@ def _written(xp: ModuleType, result: Any, into: Array) -> Array:
 
 
 def _typed(xp: ModuleType, result: Any, dtype: DType) -> Any:
-    """A result in the dtype that it has on all engines."""
+    """Return a result in the dtype that all engines give it."""
     if dtype is None or getattr(result, "dtype", dtype) == dtype:
         return result
     return xp.astype(xp.asarray(result), dtype)
