@@ -5,7 +5,7 @@ import numpy as np
 from dlskills.formulas.formula import along, elementwise
 
 # Formulas, and which operands they take: x of the full shape, i integers of that shape, l one for
-# each line, a one for each place along a line, n a number, 0 a number on the device
+# each line, a one for each problem along a line, n a number, 0 a number on the device
 
 
 @along
@@ -173,7 +173,7 @@ def operands_for(formula, shape, axes, dtype, rng):
     return made
 
 
-PLACES = {
+PROBLEMS = {
     "rows": ((37, 10), (1,)),
     "rows of a warp": ((130, 100), (1,)),
     "blocks": ((6, 1000), (1,)),
@@ -184,11 +184,11 @@ PLACES = {
 }
 
 
-def there_are_lines(formula, place):
-    shape, axes = PLACES[place]
+def fits(formula, problem):
+    shape, axes = PROBLEMS[problem]
     return len(axes) < len(shape) or not set("la") & set(FORMULAS[formula])
 
 
 EACH = [
-    (formula, place) for formula in FORMULAS for place in PLACES if there_are_lines(formula, place)
+    (formula, problem) for formula in FORMULAS for problem in PROBLEMS if fits(formula, problem)
 ]

@@ -12,7 +12,7 @@ HEAVY = ["matplotlib", "numba", "cupy", "optuna", "mpi4py", "pooch", "typer", "r
 PUBLIC = {name: value for name, value in vars(dlskills).items() if not name.startswith("_")}
 
 
-def test_nothing_heavy_is_imported():
+def test_import_does_not_import_heavy_packages():
     code = f"""
 import sys
 import dlskills
@@ -39,11 +39,11 @@ def test_public_names_are_documented(name):
     assert first.endswith((".", "?", ":")) or "\n\n" not in doc.strip()
 
 
-def test_all_names_what_is_there():
+def test_all_lists_existing_names():
     for module in [dlskills, *filter(inspect.ismodule, PUBLIC.values())]:
         for name in getattr(module, "__all__", []):
             assert hasattr(module, name), f"{module.__name__}.{name}"
 
 
-def test_version():
+def test_version_starts_with_a_number():
     assert dlskills.__version__.split(".")[0].isdigit()

@@ -74,7 +74,7 @@ def draw_seeded(initializer, seed):
     return initializer((3, 3), np.random.default_rng(seed))
 
 
-def test_a_draw_is_fixed_by_the_generator():
+def test_the_generator_determines_the_values():
     one, two = draw(initializers.he()), draw(initializers.he())
     np.testing.assert_array_equal(one, two)
 
@@ -104,7 +104,7 @@ def test_weight_init_std_and_repr(given, expected):
 
 
 @pytest.mark.parametrize("name", initializers.BY_NAME)
-def test_every_name_is_an_initializer(name):
+def test_every_name_gives_an_initializer(name):
     assert draw(initializers.weight_initializer(name), (4, 3)).shape == (4, 3)
 
 
@@ -119,10 +119,10 @@ def test_every_name_is_an_initializer(name):
         (True, TypeError, "weight_init_std must be a number, got True"),
     ],
 )
-def test_a_bad_weight_init_std_is_refused(given, error, message):
-    with pytest.raises(error) as refused:
+def test_an_invalid_weight_init_std_is_rejected(given, error, message):
+    with pytest.raises(error) as raised:
         Affine(3, 2, given)
-    assert str(refused.value).startswith(message)
+    assert str(raised.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ def test_a_bad_weight_init_std_is_refused(given, error, message):
         (initializers.orthogonal, float("inf"), ValueError),
     ],
 )
-def test_bad_numbers_are_refused(make, argument, error):
+def test_invalid_numbers_are_rejected(make, argument, error):
     with pytest.raises(error, match="must be"):
         make(argument)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3, 4), ()])
 @pytest.mark.parametrize("initializer", [initializers.he(), initializers.orthogonal()])
-def test_fans_need_a_matrix(initializer, shape):
+def test_shapes_other_than_2d_are_rejected(initializer, shape):
     with pytest.raises(ValueError, match="shape"):
         draw(initializer, shape)
 
@@ -173,7 +173,7 @@ def halves(shape, rng, scale=0.5):
 
 
 @pytest.mark.parametrize("initializer", [Halves(), halves, lambda *args: np.full(args[0], 0.5)])
-def test_an_initializer_of_ones_own(initializer):
+def test_a_custom_initializer_is_used(initializer):
     assert initializers.weight_initializer(initializer) is initializer
     network = MultiLayerNet(4, [3], 2, weight_init_std=initializer, seed=0)
     assert (network.params["W1"] == 0.5).all()
@@ -186,7 +186,7 @@ FACTORIES = [
 
 
 @pytest.mark.parametrize("name", [*FACTORIES, "Normal", "Constant", "VarianceScaling"])
-def test_an_initializer_without_its_call_is_refused(name):
+def test_a_factory_that_was_not_called_is_rejected(name):
     message = f"is {name}, which makes an initializer. Call it: {name}"
     made = getattr(initializers, name)
     with pytest.raises(TypeError, match=f"^weight_init_std {message}"):
@@ -203,6 +203,6 @@ def test_an_initializer_without_its_call_is_refused(name):
 
 
 @pytest.mark.parametrize("wrong", [lambda: 1.0, lambda shape: 1.0, Halves, len])
-def test_a_function_of_other_arguments_is_refused(wrong):
+def test_a_function_with_the_wrong_signature_is_rejected(wrong):
     with pytest.raises(TypeError, match="^weight_init_std must be an initializer, a function of a"):
         initializers.weight_initializer(wrong)

@@ -33,7 +33,7 @@ def batch(backend):
 
 
 @HALF
-def test_parameters_gradients_loss_and_outputs_stay_single(backend):
+def test_parameters_gradients_loss_and_outputs_are_single_precision(backend):
     network, (x, t) = make(backend), batch(backend)
     loss, grads = network.loss_and_gradient(x, t)
     single = backend.dtype("float32")
@@ -44,7 +44,7 @@ def test_parameters_gradients_loss_and_outputs_stay_single(backend):
 
 
 @HALF
-def test_it_is_single_precision_to_the_rounding_of_half(backend):
+def test_results_match_single_precision_up_to_half_precision_rounding(backend):
     smooth = {"activation": "tanh"}  # where a ReLU flips, a gradient is another
     (x, t), half, single = batch(backend), make(backend, **smooth), make(backend, None, **smooth)
     loss, grads = half.loss_and_gradient(x, t)
@@ -61,7 +61,7 @@ def test_it_is_single_precision_to_the_rounding_of_half(backend):
 @HALF
 @pytest.mark.parametrize("shape", [(3000, 4), (40, 4, 12, 12)])
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 300.0])  # whose squares half precision has not
-def test_batch_norm_in_half_keeps_its_statistics_in_single(backend, shape, spread):
+def test_batch_norm_in_half_precision_keeps_single_precision_statistics(backend, shape, spread):
     if len(shape) == 4 and spread > 1:
         shape = (200, 4, 12, 12)  # so many that their number is no number of half precision
     half, single = (_batch_norm(backend, dtype) for dtype in ("float16", "float32"))
@@ -98,7 +98,7 @@ def _batch_norm(backend, dtype):
 
 
 @HALF
-def test_biases_add_up_their_gradient_in_single(backend):
+def test_bias_gradients_are_summed_in_single_precision(backend):
     ones = backend.zeros((5000, 3), "float16") + 1  # in half precision, 2048 + 1 is 2048
     out = backend.zeros((3,), "float16")
     sum_into(out, ones, axis=0)
@@ -129,7 +129,7 @@ def test_training_learns(backend):
 
 
 @HALF
-def test_a_loss_scale_saves_small_gradients_and_changes_no_others(backend):
+def test_the_loss_scale_keeps_small_gradients_from_underflowing(backend):
     x, t = batch(backend)
     scaled, unscaled = make(backend), make(backend, loss_scale=1)
     assert scaled.loss_scale == 1024
@@ -139,7 +139,7 @@ def test_a_loss_scale_saves_small_gradients_and_changes_no_others(backend):
     assert zeros[0] < 0.2 < 0.5 < zeros[1]
 
 
-def test_a_loss_scale_alone_changes_nothing(backend):
+def test_the_loss_scale_does_not_change_single_precision_gradients(backend):
     x, t = batch(backend)
     one, two = (
         MultiLayerNet(784, [20], 10, seed=0, device=backend.device, xp=backend.xp, loss_scale=s)
@@ -151,7 +151,7 @@ def test_a_loss_scale_alone_changes_nothing(backend):
 
 
 @HALF
-def test_weight_decay_and_copies(backend):
+def test_a_copied_network_with_weight_decay_takes_the_same_step(backend):
     x, t = batch(backend)
     network = make(backend, weight_decay_lambda=0.1)
     twin = copy.deepcopy(network)
@@ -161,7 +161,7 @@ def test_weight_decay_and_copies(backend):
 
 
 @HALF
-def test_the_numerical_gradient_is_that_of_double_precision(backend):
+def test_the_numerical_gradient_is_computed_in_double_precision(backend):
     x = backend.asarray(np.random.default_rng(0).normal(size=(4, 3)), "float32")
     t = backend.asarray([0, 1, 1, 0])
     half, double = (
@@ -178,7 +178,7 @@ def test_the_numerical_gradient_is_that_of_double_precision(backend):
 
 
 @pytest.mark.backends("torch")
-def test_bfloat16_where_a_library_has_it(backend):
+def test_bfloat16_on_pytorch(backend):
     network, (x, t) = make(backend, "bfloat16"), batch(backend)
     assert network.loss_scale == 1
     expected, _ = make(backend, None).loss_and_gradient(x, t)
@@ -194,6 +194,6 @@ def test_bfloat16_where_a_library_has_it(backend):
         ({"compute_dtype": "float16", "loss_scale": 0}, "loss_scale must be .*greater than 0"),
     ],
 )
-def test_bad_settings(backend, options, message):
+def test_invalid_settings_are_rejected(backend, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         MultiLayerNet(3, [2], 2, **options)

@@ -10,7 +10,7 @@ from dlskills.moved import MOVED
 
 
 @pytest.mark.parametrize(("old", "new"), MOVED.items())
-def test_an_old_path_is_the_new_module_and_warns(old, new):
+def test_an_old_path_imports_the_new_module_and_warns(old, new):
     with warnings.catch_warnings(action="ignore"):  # of the package that it is in
         importlib.import_module(old.rpartition(".")[0])
     sys.modules.pop(old, None)

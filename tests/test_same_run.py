@@ -37,11 +37,11 @@ SETTINGS = {"rmsprop": {"lr": 0.001}}
 
 
 def extended(**options):
-    return lambda **place: MultiLayerNetExtend(784, [20, 20], 10, seed=0, **options, **place)
+    return lambda **device: MultiLayerNetExtend(784, [20, 20], 10, seed=0, **options, **device)
 
 
 def layers(make, loss=None):
-    return lambda **place: Sequential(make(), loss, seed=1, **place)
+    return lambda **device: Sequential(make(), loss, seed=1, **device)
 
 
 NETWORKS = {
@@ -107,7 +107,7 @@ def assert_same_run(make, make_optimizer, batches, dtype, forced=None, one_hot=F
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks(backend, batches, dtype, name):
+def test_networks_train_the_same_on_host_and_gpu(backend, batches, dtype, name):
     sgd = lambda: make_optimizer("sgd", lr=0.01)  # noqa: E731
     assert_same_run(NETWORKS[name], sgd, batches, dtype, one_hot=name in ONE_HOT)
 
@@ -119,14 +119,16 @@ def test_networks(backend, batches, dtype, name):
     [("plain", {}), ("cuda", {}), ("cuda", MODIFIED)],
     ids=["plain", "cuda", "cuda, modified"],
 )
-def test_optimizers(backend, batches, dtype, name, forced, modifiers):
+def test_optimizers_train_the_same_on_host_and_gpu(
+    backend, batches, dtype, name, forced, modifiers
+):
     settings = SETTINGS.get(name.lower(), {})
     make = lambda: make_optimizer(name, **settings, **modifiers)  # noqa: E731
     assert_same_run(extended(activation="tanh"), make, batches, dtype, forced)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_schedules(backend, batches, dtype):
+def test_schedules_train_the_same_on_host_and_gpu(backend, batches, dtype):
     rate = schedules.Warmup(10, schedules.CosineDecay(0.01, steps=STEPS))
     make = lambda: make_optimizer("adam", lr=rate)  # noqa: E731
     assert_same_run(extended(activation="tanh"), make, batches, dtype)

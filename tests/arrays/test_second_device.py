@@ -99,7 +99,7 @@ assert gradient.device.id == 1
     [({}, TRAINING), ({"compute_dtype": "float16"}, TRAINING), ({}, OTHERS), ({}, REFUSALS)],
     ids=["training", "training in half precision", "others", "arrays from elsewhere"],
 )
-def test_all_work_goes_there(backend, device_counters, run_python, options, work):
+def test_all_work_runs_on_the_second_device(backend, device_counters, run_python, options, work):
     """CuPy warns of work given to another than the current device, which is an error here."""
     tests, build = str(Path(__file__).parent.parent), os.environ["DLSKILLS_HIPEMU_BUILD"]
     code = START.format(tests=tests, build=build, options=options) + work + "\nprint('done')"

@@ -56,7 +56,7 @@ def step_of(rule, gradient=3.0, dtype="float64"):
     return float(params["w"][0]) - 10
 
 
-def test_a_second_process_finds_what_the_first_compiled(run_python, tmp_path):
+def test_a_second_process_reuses_compiled_kernels(run_python, tmp_path):
     code = """
         import numpy as np
         from dlskills import Adam
@@ -118,7 +118,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize(("one", "first", "two", "second"), PAIRS.values(), ids=PAIRS)
-def test_a_changed_rule_is_not_taken_for_the_old(folder, one, first, two, second):
+def test_a_changed_rule_is_compiled_again(folder, one, first, two, second):
     for _ in "compiled", "loaded":
         assert step_of(one) == first
         assert step_of(two) == pytest.approx(second, rel=2**-44)
@@ -129,7 +129,7 @@ def test_a_changed_rule_is_not_taken_for_the_old(folder, one, first, two, second
 FACTOR = 2.0
 
 
-def test_what_a_rule_reads_elsewhere_is_part_of_its_source(folder, monkeypatch):
+def test_a_changed_global_compiles_the_rule_again(folder, monkeypatch):
     rule = lambda xp: lambda param, grad, lr: param - lr * FACTOR * grad  # noqa: E731
     assert step_of(rule) == -6
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
@@ -146,7 +146,7 @@ def test_rules_that_compute_the_same_share_a_kernel(folder, dtype):
 
 
 @pytest.mark.slow  # compiles each
-def test_every_optimizer_is_kept(folder):
+def test_every_optimizer_is_cached(folder):
     params = {"w": np.ones(5000)}
     for rule in OPTIMIZERS.values():
         rule().update(params, params)
@@ -154,7 +154,7 @@ def test_every_optimizer_is_kept(folder):
     assert sources == kernels > 5
 
 
-def test_settings_of_the_compiler_are_part_of_the_name(folder, monkeypatch):
+def test_changed_compiler_options_compile_again(folder, monkeypatch):
     from dlskills.formulas import vector_math
 
     assert step_of(SGD.rule) == -3
@@ -174,13 +174,13 @@ def warned_once(rule=None):
     assert step_of(rule or scaling(2.0)) == -6  # a second warning would be an error
 
 
-def test_a_folder_that_can_not_be_made(cache, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_created_warns_once(cache, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
     warned_once()
 
 
-def test_no_home(cache, monkeypatch):
+def test_a_missing_home_folder_warns_once(cache, monkeypatch):
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
@@ -191,7 +191,7 @@ def test_no_home(cache, monkeypatch):
     warned_once()
 
 
-def test_a_kept_source_where_numba_can_not_write(folder, monkeypatch, tmp_path):
+def test_a_folder_that_numba_cannot_write_to_warns(folder, monkeypatch, tmp_path):
     assert step_of(scaling(2.0)) == -6
     (tmp_path / "file").touch()
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "file"))
@@ -206,7 +206,7 @@ def test_a_kept_source_where_numba_can_not_write(folder, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"\x80\x04damaged", None], ids=["empty", "damaged", "cut"]
 )
-def test_damaged_files(folder, kind, content):
+def test_damaged_files_are_compiled_again(folder, kind, content):
     assert step_of(scaling(2.0)) == -6
     (file,) = folder.rglob(kind)
     whole = file.read_bytes()
@@ -215,7 +215,7 @@ def test_damaged_files(folder, kind, content):
     warned_once()
 
 
-def test_a_full_disk(folder, cache, monkeypatch):
+def test_a_full_disk_warns_once(folder, cache, monkeypatch):
     def full(self, *arguments):
         raise OSError(28, "No space left on device")
 
@@ -225,7 +225,7 @@ def test_a_full_disk(folder, cache, monkeypatch):
     assert len(warned) == 1
 
 
-def test_a_source_that_can_not_be_written(folder, cache, monkeypatch):
+def test_a_source_that_cannot_be_written_warns_once(folder, cache, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from some_formulas import (
     EACH,
     FORMULAS,
-    PLACES,
+    PROBLEMS,
     batch_norm,
     chosen,
     extremes,
@@ -93,7 +93,7 @@ def problems(draw):
 
 @hypothesis.given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 @pytest.mark.parametrize("formula", FORMULAS, ids=lambda formula: formula.__name__)
-def test_results_are_those_of_numpy(formula, backend, data, seed):
+def test_results_match_numpy(formula, backend, data, seed):
     xp, (shape, axes) = backend.xp, data.draw(problems())
     dtype = data.draw(st.sampled_from(sorted(TOLERANCE)))
     operands = operands_for(formula, shape, axes, dtype, np.random.default_rng(seed))
@@ -115,19 +115,19 @@ def test_results_are_those_of_numpy(formula, backend, data, seed):
 
 
 by_each = pytest.mark.parametrize(
-    ("formula", "place"), EACH, ids=lambda it: getattr(it, "__name__", it)
+    ("formula", "problem"), EACH, ids=lambda it: getattr(it, "__name__", it)
 )
 MANY = (300, 7000), (0, 1)  # more than all threads take at once
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @by_each
-def test_each_formula_is_one_launch(formula, place, dtype, backend, device_counters):
-    shape, axes = PLACES[place]
+def test_each_formula_takes_one_launch(formula, problem, dtype, backend, device_counters):
+    shape, axes = PROBLEMS[problem]
     one_launch(formula, shape, axes, dtype, backend, device_counters)
 
 
-def test_sums_over_many_elements_are_one_launch(backend, device_counters):
+def test_sums_over_many_elements_take_one_launch(backend, device_counters):
     one_launch(squared_error, *MANY, "float32", backend, device_counters)
 
 
@@ -146,8 +146,8 @@ def one_launch(formula, shape, axes, dtype, backend, device_counters):
 
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
 @by_each
-def test_what_is_not_finite_comes_through(formula, special, place, backend):
-    shape, axes = PLACES[place]
+def test_nonfinite_values_propagate(formula, special, problem, backend):
+    shape, axes = PROBLEMS[problem]
     rng = np.random.default_rng(0)
     operands = operands_for(formula, shape, axes, "float32", rng)
     flat = operands[0].reshape(-1)
@@ -200,9 +200,9 @@ def early(xp):
     return results
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_result_may_take_the_place_of_an_operand(place, backend):
-    shape, axes = PLACES[place]
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_result_may_overwrite_an_operand(problem, backend):
+    shape, axes = PROBLEMS[problem]
     x = np.random.default_rng(0).standard_normal(shape)
     here, other = backend.asarray(x), backend.asarray(x)
     early(here, axis=axes, out=[here, None])
@@ -229,7 +229,7 @@ def test_out_needs_as_many_elements(backend):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("op", [op for op in OPERATORS if not op.startswith("logical")])
-def test_operators_are_those_of_numpy(op, dtype, backend):
+def test_operators_match_numpy(op, dtype, backend):
     operands = max(i for i in range(3) if f"{{{i}}}" in OPERATORS[op].cuda) + 1
     if op == "where":
         function = lambda xp: lambda x, y: xp.where(x > y, x, y)  # noqa: E731
@@ -265,7 +265,7 @@ def test_integers_are_left_to_the_plain_engine(backend):
     assert high.get().tolist() == [[2], [5]]
 
 
-def test_nothing_to_do(backend):
+def test_empty_arrays(backend):
     x = backend.xp.ones((0, 3), dtype="float32")
     assert gelu(x).shape == (0, 3)
     assert relu_backward_bias(x, x, axis=0)[1].get().tolist() == [[0, 0, 0]]
@@ -284,7 +284,7 @@ def test_a_formula_that_cannot_be_traced_warns_once(backend):
         odd(x)
 
 
-def test_a_complex_operand_does_not_suit(backend):
+def test_a_complex_operand_is_rejected(backend):
     x = backend.xp.ones(3)
     with engines.engine("cuda"), pytest.raises(UnsuitedFormulaError, match="complex"):
         squared_error(x, x * 1j, axis=0)
@@ -300,7 +300,7 @@ def test_a_result_of_another_shape_is_left_to_the_plain_engine(backend):
         assert of_one(x, y)[1].shape == (3, 1)
 
 
-def test_streams_and_threads_have_sums_of_their_own(backend):
+def test_streams_and_threads_do_not_share_partial_sums(backend):
     import cupy
 
     @along
@@ -353,7 +353,7 @@ assert cupy.cuda.Device().id == 0
 """
 
 
-def test_work_goes_to_the_device_of_the_first_operand(backend, run_python):
+def test_work_runs_on_the_device_of_the_first_operand(backend, run_python):
     build = os.environ.get("DLSKILLS_HIPEMU_BUILD")
     if build is None:
         pytest.skip("only the stand-in has two devices everywhere")

@@ -91,7 +91,7 @@ def all_functions(xp):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.backends("numpy", "cupy")
-def test_functions_are_numpys(backend, dtype):
+def test_functions_match_numpy(backend, dtype):
     name = {"numpy": "numba", "cupy": "cuda"}[backend.name]
     if problem := ENGINES[name].missing():
         pytest.skip(problem)

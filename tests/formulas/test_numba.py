@@ -44,7 +44,7 @@ def at_work(monkeypatch):
 
 
 @pytest.mark.parametrize("asked", [1, 2])
-def test_as_many_threads_as_numba_is_told(at_work, asked):
+def test_numbas_number_of_threads_is_respected(at_work, asked):
     import numba
 
     if asked > numba.config.NUMBA_NUM_THREADS:
@@ -63,7 +63,7 @@ def test_as_many_threads_as_numba_is_told(at_work, asked):
     assert len(at_work) <= asked  # fewer, if one was done with all before another began
 
 
-def test_small_arrays_are_left_to_one_thread(at_work):
+def test_small_arrays_use_one_thread(at_work):
     w = np.zeros(threads.SHARE_FROM - 1, "float32")
     with engine("numba"):
         SGD().update({"w": w}, {"w": np.ones_like(w)})
@@ -91,7 +91,7 @@ class Chosen(Optimizer):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_where_chooses_numbers(dtype):
+def test_where_on_scalars_in_place(dtype):
     rng = np.random.default_rng(0)
     start, grads = rng.standard_normal((2, 5000)).astype(dtype)
     params = {name: {"w": start.copy()} for name in ("numba", "plain")}
@@ -104,7 +104,7 @@ def test_where_chooses_numbers(dtype):
     np.testing.assert_allclose(params["numba"]["w"], params["plain"]["w"], rtol=1e-5)
 
 
-def test_updates_in_several_threads_at_once():
+def test_concurrent_updates_in_several_threads():
     names = ["sgd", "adam", "adam", "lion", "nadam"]
     gradients = np.random.default_rng(0).standard_normal((3, LARGE), "float32")
     together = threading.Barrier(len(names))
@@ -182,7 +182,7 @@ ALONGSIDE = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
-def test_beside_numbas_own_threads_and_after_a_fork(run_python, layer):
+def test_updates_next_to_numbas_threads_and_after_a_fork(run_python, layer):
     options = {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
     printed = run_python(ALONGSIDE, **options)[-1]
     if "not here" in printed:
@@ -200,7 +200,7 @@ def update_in_child(queue):
     "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
 )
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_forked_process_goes_on_alike():
+def test_updates_work_in_a_forked_process():
     params = {"w": np.zeros(LARGE, "float32")}
     SGD().update(params, {"w": np.ones(LARGE, "float32")})  # the threads are there
     context = multiprocessing.get_context("fork")
@@ -264,12 +264,12 @@ AT_SHUTDOWN = """
 """
 
 
-def test_an_update_while_the_interpreter_shuts_down(run_python):
+def test_updates_continue_during_interpreter_shutdown(run_python):
     assert run_python(AT_SHUTDOWN, NUMBA_NUM_THREADS="2") == ["[-21.0]"]
 
 
 @pytest.mark.parametrize("started", [0, 1, 2])
-def test_threads_that_did_start_are_waited_for(monkeypatch, started):
+def test_threads_that_started_are_awaited(monkeypatch, started):
     """The pool may refuse a helper after it took others."""
     import numba
 
@@ -337,7 +337,7 @@ def test_shares_are_a_multiple_of_the_threads(monkeypatch, workers):
     assert len(threads.shares(3, 10_000_000)) <= 3
 
 
-def test_shares_are_of_about_one_size():
+def test_shares_are_of_about_equal_size():
     sizes = [3_000_000, 10, 2_000_000, 500, 1_000_000]
     cuts = threads.cuts(sizes)
     parts = [sum(cuts.sizes[start:stop]) for start, stop in cuts.runs]
@@ -348,7 +348,7 @@ def test_shares_are_of_about_one_size():
 # A table of arrays
 
 
-def test_new_gradients_take_the_old_ones_places():
+def test_gradients_may_be_new_arrays_at_each_step():
     params = {"a": np.zeros(5000), "b": np.zeros((3, 4)), "c": np.zeros(0)}
     optimizer = SGD(lr=1.0)
     with engine("numba"):
@@ -359,7 +359,7 @@ def test_new_gradients_take_the_old_ones_places():
         np.testing.assert_array_equal(value, -3.0)
 
 
-def test_new_gradients_may_lie_otherwise_in_memory():
+def test_gradients_may_change_their_memory_layout():
     params = {"a": np.zeros((40, 50)), "b": np.asfortranarray(np.zeros((40, 50)))}
     values = np.random.default_rng(0).standard_normal((40, 50))
     layouts = [
@@ -378,7 +378,7 @@ def test_new_gradients_may_lie_otherwise_in_memory():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_all_numbers_are_of_the_arrays_dtype(dtype):
+def test_coefficients_are_rounded_to_the_arrays_dtype(dtype):
     """Else the compiled loop would widen each element, compute in float64 and round back."""
     gradient = np.linspace(0.1, 1, 5000).astype(dtype)
     params = {"w": np.zeros(5000, dtype)}
@@ -389,7 +389,7 @@ def test_all_numbers_are_of_the_arrays_dtype(dtype):
     np.testing.assert_array_equal(params["w"], expected)
 
 
-def test_one_compilation_serves_all_networks():
+def test_networks_share_compiled_kernels():
     first, second = (Parameters({"w": np.ones(5000)}) for _ in "12")
     SGD().update(first, first)
     count = numba_kernels._kernel_of.cache_info().misses

@@ -19,7 +19,7 @@ def written(trace):
     return lines
 
 
-def test_each_value_is_noted_once():
+def test_each_value_is_recorded_once():
     trace = Trace(lambda xp: lambda a, b: xp.exp(a * b) + xp.exp(a * b), ("B", "B"))
 
     assert written(trace) == [
@@ -31,7 +31,7 @@ def test_each_value_is_noted_once():
     ]
 
 
-def test_in_place_operators_rebind():
+def test_in_place_operators_rebind_the_name():
     def rule(xp):
         def update(param, grad):
             first = param
@@ -44,7 +44,7 @@ def test_in_place_operators_rebind():
     assert [result.op for result in trace.results] == ["subtract", "load"]
 
 
-def test_modified_rules_take_their_numbers_in_order():
+def test_modified_rules_compute_what_they_say():
     rule = modifiers.scaled(modifiers.clipped(modifiers.decayed(SGD.rule)))
     trace = Trace(rule, ("B", "B", "", "", "", ""))  # lr, decay, limit, scale
 
@@ -70,7 +70,7 @@ def softmax_loss(xp):
     return loss
 
 
-def test_passes_end_with_reductions():
+def test_each_reduction_ends_a_pass():
     trace = Trace(softmax_loss, ("LB", "LB", ""), "LB", has_axis=True)
     highest, total = trace.reductions
 
@@ -84,7 +84,7 @@ def test_passes_end_with_reductions():
     assert "exp" not in [v.op for v in trace.inner(2, trace.worth_keeping) if v.passes == 2]
 
 
-def test_levels():
+def test_levels_of_values():
     def formula(xp):
         def results(x, gamma, rate, axis):
             mean = xp.mean(x, axis=axis, keepdims=True)
@@ -97,7 +97,7 @@ def test_levels():
     assert [value.level for value in trace.loads] == ["inner", "line", "number"]
 
 
-def test_along_all_axes_a_reduction_is_a_line_of_its_own():
+def test_a_reduction_over_all_axes_is_a_per_line_value():
     trace = Trace(
         lambda xp: lambda x, axis: x / xp.sum(x, axis=axis, keepdims=True), ("B",), "B", True
     )
@@ -126,7 +126,7 @@ def trial(expression, **options):
     ],
     ids=["if", "and", "not", "max"],
 )
-def test_a_branch_is_refused_with_what_to_write(expression):
+def test_a_branch_is_rejected_with_the_remedy(expression):
     assert str(trial(expression).value) == (
         "a formula can't branch on an element's value: use xp.where(condition, a, b)"
     )
@@ -150,12 +150,12 @@ def test_a_branch_is_refused_with_what_to_write(expression):
         (lambda xp, a, b: 1.0, "a formula's results differ from element to element"),
     ],
 )
-def test_what_no_kernel_can_be_made_of(expression, message):
+def test_formulas_that_cannot_be_compiled_are_rejected(expression, message):
     assert re.search(message, str(trial(expression).value))
 
 
 @pytest.mark.parametrize("name", ["max", "sum", "mean", "flip", "linalg", "argmax"])
-def test_an_elementwise_formula_looks_at_no_other_elements(name):
+def test_an_elementwise_formula_cannot_combine_elements(name):
     caught = trial(lambda xp, a, b: a / getattr(xp, name)(a))
     assert caught.type is NotElementwiseError
     assert f"xp.{name}" in str(caught.value)
@@ -177,14 +177,14 @@ def test_an_elementwise_formula_looks_at_no_other_elements(name):
         ),
     ],
 )  # fmt: skip
-def test_what_no_reduction_is(expression, message):
+def test_invalid_reductions_are_rejected(expression, message):
     formula = lambda xp: lambda x, axis: expression(xp, x, axis)  # noqa: E731
     with pytest.raises(UnsuitedFormulaError, match=message):
         Trace(formula, ("LB",), "LB", has_axis=True)
 
 
 @pytest.mark.parametrize("number", [2, 0.1, True, np.float64(0.5), float("inf"), float("nan")])
-def test_numbers_of_all_kinds(number):
+def test_every_kind_of_number_is_recorded_as_a_float(number):
     trace = Trace(lambda xp: lambda a: a + number, ("B",))
     [value] = [value for value in trace.values if value.op == "number"]
     assert repr(value.args[0]) == repr(float(number))

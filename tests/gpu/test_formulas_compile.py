@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import ptx
 import pytest
-from some_formulas import EACH, PLACES, operands_for
+from some_formulas import EACH, PROBLEMS, operands_for
 
 from dlskills import (
     BinaryCrossEntropy,
@@ -113,7 +113,7 @@ def calls():
 CALLS = calls()
 
 
-def test_all_formulas_are_called():
+def test_every_formula_of_the_layers_is_covered():
     """Each formula in the layers' modules and of the norm, in each precision."""
     from dlskills.layers import dropout, layer_normalization, losses, normalization
     from dlskills.networks import sequential
@@ -159,7 +159,7 @@ def check(compiled, text):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_formula_of_a_layer_compiles(name, compiled):
+def test_formulas_of_layers_compile_to_one_kernel(name, compiled):
     assert prepared(CALLS[name]) is not None  # it would be one launch for each operation
     check(compiled, source(CALLS[name]))
 
@@ -167,8 +167,8 @@ def test_the_formula_of_a_layer_compiles(name, compiled):
 def by_text(dtype):
     """Calls of all formulas in all forms of kernels, one for each text."""
     found = {}
-    for formula, place in EACH:
-        shape, axes = PLACES[place]
+    for formula, problem in EACH:
+        shape, axes = PROBLEMS[problem]
         operands = operands_for(formula, shape, axes, dtype, np.random.default_rng(0))
         call = Call(formula, operands, axes if formula.has_axis else None)
         form = "elementwise"
@@ -238,7 +238,7 @@ def test_a_formula_with_a_mask_compiles(dtype, compiled):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_a_mask_compiles(dtype, compiled):
+def test_the_mask_kernel_compiles(dtype, compiled):
     from cupy._core import _kernel
 
     kernel = philox._kernel()
@@ -268,7 +268,7 @@ def every_function(xp):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_every_function_that_a_formula_may_use_compiles(dtype, compiled):
+def test_every_function_available_to_formulas_compiles(dtype, compiled):
     call = Call(every_function, [np.ones((2, 3), dtype), np.ones((1, 3), dtype)])
     for arch in ARCHITECTURES:
         assert f".target sm_{arch}" in compiled(source(call), arch)[0]

@@ -142,7 +142,7 @@ def test_arrays_are_loaded_once_and_stored_once(name, dtype, compiled):
 
 @pytest.mark.parametrize("dtypes", [("float32",), ("float64",), ("float16", "float32")])
 @pytest.mark.parametrize("name", CASES)
-def test_so_they_are_by_the_kernel_for_many_arrays(name, dtypes, compiled):
+def test_the_kernel_for_many_arrays_loads_and_stores_each_element_once(name, dtypes, compiled):
     case = CASES[name]
     dtypes = [np.dtype(dtype) for dtype in (dtypes[0], dtypes[0], *[dtypes[-1]] * case.slots)]
     factors = [np.dtype("float32")] * case.factor
@@ -172,7 +172,7 @@ def test_so_they_are_by_the_kernel_for_many_arrays(name, dtypes, compiled):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["adam", "adam-clip_norm", "own-modified"])
-def test_it_is_the_source_that_a_launch_compiles(name, dtype, size, backend, monkeypatch):
+def test_the_source_is_the_one_that_a_launch_compiles(name, dtype, size, backend, monkeypatch):
     import cupy
 
     def array(size):  # without memory: the launch ends before any is touched

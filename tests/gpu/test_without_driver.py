@@ -28,12 +28,12 @@ def no_driver():
     pytest.skip("a driver is installed")
 
 
-def test_the_device_is_refused_with_the_reason():
+def test_the_device_is_rejected_with_the_reason():
     with pytest.raises(DeviceError, match=f"^{MESSAGE}$"):
         get_backend("cuda")
 
 
-def test_a_driver_too_old_is_told_from_none(monkeypatch):
+def test_an_outdated_driver_is_distinguished_from_a_missing_one(monkeypatch):
     import cupy
 
     monkeypatch.setattr(cupy.cuda.runtime, "driverGetVersion", lambda: 11_080)
@@ -45,13 +45,13 @@ def test_a_driver_too_old_is_told_from_none(monkeypatch):
         get_backend("cuda")
 
 
-def test_the_engine_is_refused_with_the_reason():
+def test_the_engine_is_rejected_with_the_reason():
     message = f"^engine 'cuda' is not available: {MESSAGE}$"
     with pytest.raises(RuntimeError, match=message), engine("cuda"):
         pass
 
 
-def test_info_says_so(monkeypatch):
+def test_info_shows_the_reason(monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")  # no line is wrapped
     result = CliRunner().invoke(cli.app, ["info"])
 
