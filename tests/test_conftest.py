@@ -36,7 +36,7 @@ def test_the_stand_in_counts_kernels(backend, device_counters):
 
 @pytest.mark.parametrize("wanted", ["numpy,nonsense", "numpy,cupy"])
 def test_a_requested_backend_that_is_missing_is_an_error(wanted):
-    # A driver that sees no device, or no CuPy at all: neither may turn into skipped tests.
+    # Neither a driver without devices nor a missing CuPy may turn into skipped tests.
     environment = {
         "DLSKILLS_TEST_BACKENDS": wanted,
         "DLSKILLS_HIPEMU_BUILD": "",
@@ -52,4 +52,4 @@ def test_a_requested_backend_that_is_missing_is_an_error(wanted):
     )
 
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert f"names {wanted.partition(',')[2]!r}, which cannot be used here" in result.stderr
+    assert f"names {wanted.partition(',')[2]!r}, which can't be used here" in result.stderr

@@ -1,4 +1,4 @@
-"""How the stand-in for a GPU's libraries is built and kept; a script plays the long build."""
+"""Building and caching the stand-in for a GPU's libraries, with a fake build script."""
 
 import shutil
 import subprocess
@@ -50,4 +50,4 @@ def test_a_failed_build_leaves_no_files(source, tmp_path):
 def test_a_missing_stand_in_gives_the_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("DLSKILLS_HIPEMU", str(tmp_path))
 
-    assert "DLSKILLS_HIPEMU names its folder" in cupy_stand_in.obstacle()
+    assert "Set DLSKILLS_HIPEMU to its folder" in cupy_stand_in.obstacle()

@@ -1,4 +1,4 @@
-"""What `import dlskills` brings: all public names, documented, and no heavy package."""
+"""`import dlskills`: documented public names, and no heavy packages."""
 
 import inspect
 import subprocess
@@ -30,7 +30,7 @@ print(*[name for name in {HEAVY} if name in sys.modules])
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_are_documented(name):
     value = PUBLIC[name]
-    # a class's own, as inspect.getdoc would take that of its base class
+    # not inspect.getdoc, which falls back to the base class's docstring
     doc = value.__doc__ if inspect.ismodule(value) else vars(value).get("__doc__", value.__doc__)
 
     assert doc

@@ -1,4 +1,4 @@
-"""Initial values: their distributions, within the bounds that sampling leaves."""
+"""Distributions of the initial values, within the error of sampling."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import pytest
 from dlskills import Affine, Declared, Layer, MultiLayerNet, Sequential, initializers, to_host
 from dlskills.arrays.random import stream
 
-FAN_IN, FAN_OUT = 400, 250
+# 4 million values: the standard error of a variance is 0.07 % (normal) or 0.045 % (uniform), so a
+# variance that is off by 1 % fails the test. The fans differ, so that none can pass for another.
+FAN_IN, FAN_OUT = 2500, 1600
 VARIANCE = {
     "xavier": 1 / FAN_IN,
     "he": 2 / FAN_IN,
@@ -26,8 +28,8 @@ def assert_distribution(values, variance, uniform):
     n = values.size
     assert abs(values.mean()) < 4 * np.sqrt(variance / n)
     kurtosis = 9 / 5 if uniform else 3
-    spread = variance * np.sqrt((kurtosis - 1) / n)  # of the variance of a sample
-    assert abs(values.var() - variance) < 4 * spread
+    standard_error = variance * np.sqrt((kurtosis - 1) / n)
+    assert abs(values.var() - variance) < 4 * standard_error
     assert abs((values**4).mean() / values.var() ** 2 - kurtosis) < 0.1
     if uniform:
         limit = np.sqrt(3 * variance)
@@ -41,6 +43,15 @@ def test_variance_follows_the_paper(name, variance):
     assert values.shape == (FAN_IN, FAN_OUT)
     assert values.dtype == np.float64
     assert_distribution(values, variance, uniform=name.endswith("uniform"))
+
+
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+@pytest.mark.parametrize("name", ["he", "he_uniform"])
+def test_a_variance_off_by_1_percent_is_detected(name, factor):
+    values = draw(getattr(initializers, name)()) * np.sqrt(factor)
+
+    with pytest.raises(AssertionError):
+        assert_distribution(values, VARIANCE[name], uniform=name.endswith("uniform"))
 
 
 @pytest.mark.parametrize("std", [0.01, 1, 3.5])
@@ -112,7 +123,7 @@ def test_every_name_gives_an_initializer(name):
     ("given", "error", "message"),
     [
         ("xavir", ValueError, "weight_init_std 'xavir' is not known; did you mean 'xavier'?"),
-        ("0.01", ValueError, "weight_init_std '0.01' is not known; known are: 'relu'"),
+        ("0.01", ValueError, "weight_init_std '0.01' is not known. Choose from: 'relu'"),
         (-0.1, ValueError, "weight_init_std must be at least 0, got -0.1"),
         (float("nan"), ValueError, "weight_init_std must be finite"),
         (None, TypeError, "weight_init_std must be a number, got None"),
@@ -187,7 +198,7 @@ FACTORIES = [
 
 @pytest.mark.parametrize("name", [*FACTORIES, "Normal", "Constant", "VarianceScaling"])
 def test_a_factory_that_was_not_called_is_rejected(name):
-    message = f"is {name}, which makes an initializer. Call it: {name}"
+    message = f"is {name}, which creates an initializer. Call it: {name}"
     made = getattr(initializers, name)
     with pytest.raises(TypeError, match=f"^weight_init_std {message}"):
         MultiLayerNet(4, [3], 2, weight_init_std=made)

@@ -1,7 +1,7 @@
-"""What a step of training asks of a GPU: launches are counted, copies and waits are none.
+"""Kernel launches per training step on a GPU, without copies or synchronization.
 
-The stand-in counts kernels and the calls of libraries (a GPU runs kernels for these, too); the
-table in docs/devices.md has the same numbers.
+The stand-in counts kernels and library calls (for which a GPU runs kernels, too). The table in
+docs/devices.md has the same numbers.
 """
 
 import numpy as np
@@ -71,7 +71,7 @@ def test_number_of_launches_per_loss(backend, device_counters, make, forward):
     x = backend.asarray(np.random.default_rng(0).standard_normal((20, 10)), "float32")
     t = backend.asarray(np.arange(20) % 10) if make is not MeanSquaredError else x * 2
     assert count(device_counters, lambda: loss.forward(x, t))[0] == forward
-    assert count(device_counters, loss.backward)[0] == 0  # forward has made it
+    assert count(device_counters, loss.backward)[0] == 0  # forward has computed the gradient
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -109,7 +109,7 @@ def test_number_of_launches_per_training_step_with_adam(
     backend, device_counters, settings, launches
 ):
     training = trainer(**settings)
-    training.train_step()  # the first of an epoch evaluates
+    training.train_step()  # the first step of an epoch evaluates
     assert count(device_counters, training.train_step)[0] == launches
 
 
@@ -125,12 +125,12 @@ def test_steps_between_evaluations_copy_nothing_and_do_not_wait(backend, device_
 
 def test_a_new_epoch_copies_only_its_order_to_the_device(backend, device_counters):
     training = trainer()
-    training.evaluate_every = 1000  # but for the first
+    training.evaluate_every = 1000  # no evaluation after the first
     training.train_step()
     with device_counters.counting() as added:
         for _ in range(training.iter_per_epoch - 1):
             training.train_step()
-        training._update()  # the next epoch's first step, without the losses' fetching after it
+        training._update()  # the next epoch's first step, without the transfer of losses after it
     assert added["copies_h2d"] == 1
     assert added["bytes_h2d"] == 600 * 8
     assert added["copies_d2h"] == 0

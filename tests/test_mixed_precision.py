@@ -1,4 +1,4 @@
-"""Layers that compute in half precision, with parameters in single precision."""
+"""Networks that compute in half precision with parameters in single precision."""
 
 import copy
 
@@ -45,14 +45,14 @@ def test_parameters_gradients_loss_and_outputs_are_single_precision(backend):
 
 @HALF
 def test_results_match_single_precision_up_to_half_precision_rounding(backend):
-    smooth = {"activation": "tanh"}  # where a ReLU flips, a gradient is another
+    smooth = {"activation": "tanh"}  # rounding can flip a ReLU, which changes its gradient
     (x, t), half, single = batch(backend), make(backend, **smooth), make(backend, None, **smooth)
     loss, grads = half.loss_and_gradient(x, t)
     expected_loss, expected = single.loss_and_gradient(x, t)
     assert float(loss) == pytest.approx(float(expected_loss), rel=0.02)
     assert float(loss) != float(expected_loss)
     for name, grad in expected.items():
-        if name in ("b1", "b2"):  # before Batch Norm: rounding, and nothing else
+        if name in ("b1", "b2"):  # before Batch Norm, these are 0 up to rounding
             continue
         scale = np.abs(to_host(grad)).max()
         np.testing.assert_allclose(to_host(grads[name]), to_host(grad), atol=0.02 * scale)
@@ -60,10 +60,10 @@ def test_results_match_single_precision_up_to_half_precision_rounding(backend):
 
 @HALF
 @pytest.mark.parametrize("shape", [(3000, 4), (40, 4, 12, 12)])
-@pytest.mark.parametrize("spread", [1e-3, 1.0, 300.0])  # whose squares half precision has not
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 300.0])  # squares underflow and overflow in half
 def test_batch_norm_in_half_precision_keeps_single_precision_statistics(backend, shape, spread):
     if len(shape) == 4 and spread > 1:
-        shape = (200, 4, 12, 12)  # so many that their number is no number of half precision
+        shape = (200, 4, 12, 12)  # their count can't be represented in half precision
     half, single = (_batch_norm(backend, dtype) for dtype in ("float16", "float32"))
     rng = np.random.default_rng(0)
     x = (rng.standard_normal(shape) * spread).astype("float16")
@@ -78,13 +78,13 @@ def test_batch_norm_in_half_precision_keeps_single_precision_statistics(backend,
         np.testing.assert_allclose(mine, theirs, rtol=2e-3, atol=2e-3 * np.abs(theirs).max())
     for name in ("running_mean", "running_var"):
         mine, theirs = to_host(getattr(half, name)), to_host(getattr(single, name))
-        # sums in another order differ by the rounding of their largest terms
+        # sums in different orders differ by the rounding of their largest terms
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7 * spread)
-    test = [
+    at_inference = [
         to_host(layer.forward(backend.asarray(x, dtype), False)).astype("float32")
         for layer, dtype in ((half, "float16"), (single, "float32"))
     ]
-    np.testing.assert_allclose(test[0], test[1], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(at_inference[0], at_inference[1], rtol=2e-3, atol=2e-3)
 
 
 def _batch_norm(backend, dtype):
@@ -107,7 +107,7 @@ def test_bias_gradients_are_summed_in_single_precision(backend):
 
 @HALF
 def test_small_steps_are_not_lost(backend):
-    """1 + 1e-4 is 1 in half precision: only parameters in single precision take such steps."""
+    """1 + 1e-4 rounds to 1 in half precision, so only single precision keeps such steps."""
     network, (x, t) = make(backend), batch(backend)
     before = to_host(network.params["gamma1"]).copy()
     for _ in range(5):
@@ -134,7 +134,7 @@ def test_the_loss_scale_keeps_small_gradients_from_underflowing(backend):
     scaled, unscaled = make(backend), make(backend, loss_scale=1)
     assert scaled.loss_scale == 1024
     for network in (scaled, unscaled):
-        network.params["W3"] *= 1e-6  # what goes back through it is below 6e-8, float16's least
+        network.params["W3"] *= 1e-6  # gradients below it underflow: float16's minimum is 6e-8
     zeros = [np.mean(to_host(network.gradient(x, t)["W2"]) == 0) for network in (scaled, unscaled)]
     assert zeros[0] < 0.2 < 0.5 < zeros[1]
 

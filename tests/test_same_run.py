@@ -1,6 +1,7 @@
-"""The same training on the host and on a GPU, step by step, with everything that it can be made of.
+"""Training on the host and on a GPU gives the same values at every step.
 
-Largest differences are over a tensor's largest value: 1e-5 in float32, 1e-12 in float64.
+The largest difference, relative to a tensor's largest value, is at most 1e-5 in float32 and 1e-12
+in float64.
 """
 
 import contextlib
@@ -31,8 +32,8 @@ pytestmark = pytest.mark.backends("cupy")
 STEPS, BATCH = 50, 50
 TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
 MODIFIED = {"weight_decay": 0.01, "clip_norm": 0.5, "clip_value": 0.05, "grad_scale": 0.7}
-# At the default rate of 0.01 its first step changes every weight by 0.1, whatever its gradient, and
-# the network is thrown about: differences of rounding grow tenfold in a few steps.
+# At RMSprop's default rate of 0.01, the first step changes every weight by 0.1. Training is then
+# unstable, and rounding differences grow tenfold in a few steps.
 SETTINGS = {"rmsprop": {"lr": 0.001}}
 
 
@@ -75,7 +76,7 @@ def batches():
 
 
 def states(network, optimizer, batches, dtype, forced, one_hot):
-    """After each step the loss, the gradient and the parameters, on the host."""
+    """Yield the loss, the gradient and the parameters after each step, on the host."""
     asarray = network.backend.asarray
     for x, t in batches:
         t = np.eye(10)[t] if one_hot else t

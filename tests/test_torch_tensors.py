@@ -1,4 +1,4 @@
-"""PyTorch tensors as they come out of PyTorch: leaves, transposed weights, unsigned labels."""
+"""PyTorch tensors from user code: leaves, transposed weights, unsigned labels."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_an_optimizer_updates_the_parameters_of_a_module(rule):
         np.testing.assert_allclose(to_host(param), expected[name], rtol=1e-6)
         assert param.requires_grad
         assert param.grad_fn is None
-    module(inputs()).sum().backward()  # PyTorch can go on with it
+    module(inputs()).sum().backward()  # the module still works in PyTorch
 
 
 def test_gradients_that_require_grad_are_not_tracked():
@@ -231,5 +231,5 @@ def test_a_parameter_may_be_set_to_an_expanded_tensor():
 
 def test_the_numerical_gradient_rejects_an_expanded_tensor():
     x = torch.zeros(1, dtype=torch.float64).expand(3)
-    with pytest.raises(ValueError, match="params has elements that share memory. Give a copy"):
+    with pytest.raises(ValueError, match="params has elements that share memory. Pass a copy"):
         numerical_gradient(torch.sum, x)

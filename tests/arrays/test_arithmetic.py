@@ -1,4 +1,4 @@
-"""Arithmetic of Parameters: accumulated gradients, averages, steps by hand."""
+"""Arithmetic on Parameters, as for accumulated gradients and averages."""
 
 import operator
 

@@ -1,4 +1,4 @@
-"""What the libraries of arrays spell differently."""
+"""Operations whose spelling differs between array libraries."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Streams of random numbers: reproducible, independent, and leaving the global state alone."""
+"""Random streams are reproducible and independent, and leave the global state alone."""
 
 import math
 import random
@@ -20,7 +20,7 @@ def test_a_stream_is_determined_by_its_seed_and_names():
 
 
 def test_stream_values_never_change():
-    # written down once: a change here changes every seeded result that anyone has published
+    # if these numbers change, so do all published results that used a seed
     assert stream(0, "weights", "W1").integers(0, 1000, 5).tolist() == [225, 444, 519, 488, 399]
 
 
@@ -96,7 +96,7 @@ def test_masks_compare_numpys_random_numbers_with_the_ratio(backend, dtype, shap
 
 def test_a_large_mask_matches_numpy(backend):
     like, masks = backend.zeros((1_000_003,), "float32"), MaskStream(5, "dropout")
-    masks.state = 2**40  # far on in the stream
+    masks.state = 2**40  # far into the stream
     philox = stream(5, "dropout")
     philox.bit_generator.advance(2**40)
     uniform = philox.random(1_000_008, dtype=np.float32)[:1_000_003]
@@ -127,7 +127,7 @@ def test_masks_have_the_requested_ratio_of_zeros():
 def test_restoring_the_state_repeats_the_masks(backend):
     like = backend.zeros((3, 5), "float32")
     masks = MaskStream(0, "dropout")
-    masks.draw(like, 0.5).values()  # an odd number, so a stream would keep half a word
+    masks.draw(like, 0.5).values()  # an odd number of elements leaves half a word unused
     state = masks.state
     first = [to_host(masks.draw(like, 0.5).values()) for _ in range(3)]
     masks.state = state

@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: shared by processes, told apart by their source, never fatal."""
+"""The on-disk cache of compiled kernels: shared by processes, keyed by source, never fatal."""
 
 import importlib.util
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def cache():
-    """The module, which imports Numba; as new, and without a warning given before."""
+    """The cache module, without kernels in memory and without earlier warnings."""
     from dlskills.formulas import cache
 
     cache._warn_of.cache_clear()
@@ -27,7 +27,7 @@ def cache():
 
 @pytest.fixture
 def folder(cache, tmp_path, monkeypatch):
-    """An empty folder for compiled code."""
+    """An empty folder for the cache."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -42,12 +42,12 @@ def forget_kernels():
 
 
 def kept(folder):
-    """The numbers of sources and of compiled kernels."""
+    """Return the numbers of cached sources and of cached kernels."""
     return len(list(folder.rglob("kernel_*.py"))), len(list(folder.rglob("kernel_*.nbc")))
 
 
 def step_of(rule, gradient=3.0, dtype="float64"):
-    """By how much a rule that knows only lr = 1 moves a parameter at 10."""
+    """Return the step that a rule with lr = 1 takes from a parameter of 10."""
     own = type("Own", (SGD,), {"rule": staticmethod(rule)})
     params = {"w": np.full(2, 10, dtype)}
     with engine("numba"):
@@ -93,7 +93,7 @@ def scaling_by_helper(factor):
     return rule
 
 
-# Pairs that differ in one thing, under one name, each with the steps that they take.
+# Pairs of rules with the same name and one difference, and the steps that they take.
 PAIRS = {
     "closure": (scaling(2.0), -6, scaling(3.0), -9),
     "helper": (scaling_by_helper(2.0), -6, scaling_by_helper(3.0), -9),
@@ -145,7 +145,7 @@ def test_rules_that_compute_the_same_share_a_kernel(folder, dtype):
     assert kept(folder) == (1, 1)
 
 
-@pytest.mark.slow  # compiles each
+@pytest.mark.slow  # compiles every rule
 def test_every_optimizer_is_cached(folder):
     params = {"w": np.ones(5000)}
     for rule in OPTIMIZERS.values():
@@ -164,11 +164,11 @@ def test_changed_compiler_options_compile_again(folder, monkeypatch):
     assert kept(folder) == (2, 2)
 
 
-# What goes wrong with files costs a compilation, and is warned of once
+# File errors give one warning, and kernels are compiled again
 
 
 def warned_once(rule=None):
-    with pytest.warns(RuntimeWarning, match="compiled formulas can't be kept on disk"):
+    with pytest.warns(RuntimeWarning, match="compiled formulas can't be cached on disk"):
         assert step_of(rule or scaling(2.0)) == -6
     forget_kernels()
     assert step_of(rule or scaling(2.0)) == -6  # a second warning would be an error
@@ -198,7 +198,7 @@ def test_a_folder_that_numba_cannot_write_to_warns(folder, monkeypatch, tmp_path
     (next(folder.rglob("kernel_*.py")).parent / "__pycache__").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     forget_kernels()
-    with pytest.warns(RuntimeWarning, match="can't be kept on disk"):
+    with pytest.warns(RuntimeWarning, match="can't be cached on disk"):
         assert step_of(scaling(2.0)) == -6
 
 

@@ -1,6 +1,6 @@
-"""What every engine must do alike: which operands it takes, and what happens to them.
+"""Behavior that all engines share: which operands they accept and what they do with them.
 
-An engine that is added is tested here as soon as it is in ENGINES.
+A new engine is tested here as soon as it is in ENGINES.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def test_returned_operands_are_copied(backend, size):
 
 
 class Remembering(Optimizer):
-    """Plain gradient descent that keeps the parameters of the step before."""
+    """Gradient descent that stores the previous parameters."""
 
     lr: float = 0.1
     slots = ("before",)
@@ -135,7 +135,7 @@ def test_arithmetic_on_conditions_is_rejected_by_engines_that_trace(backend):
 @pytest.mark.backends("numpy", "cupy")
 def test_a_mean_of_per_line_values_falls_back_to_plain(backend):
     if not any(ENGINES[name].fuses for name in engines_for(backend)):
-        pytest.skip("no engine that writes code")
+        pytest.skip("no engine that compiles formulas")
     spread = along(lambda xp: lambda x, axis: xp.mean(xp.var(x, axis=axis, keepdims=True)))
     x = normal(backend, 50, 400)
     with pytest.warns(UserWarning, match="xp.mean without an axis"):
@@ -157,7 +157,7 @@ def test_prepared_calls_distinguish_shapes_and_types(tmp_path):
         assert add(x, 2.0)[3, 4] == add(x, 2)[3, 4] == 2
 
 
-@pytest.mark.skipif(ENGINES["numba"].missing() is not None, reason="numba is not here")
+@pytest.mark.skipif(ENGINES["numba"].missing() is not None, reason="numba is not available")
 def test_an_unusual_operand_does_not_disable_the_engine():
     add = elementwise(lambda xp: lambda x, y: x + y)
     x = np.ones(5000, "float32")

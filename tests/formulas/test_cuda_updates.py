@@ -1,4 +1,4 @@
-"""Updates by the engine `cuda`: of single arrays, and of many in one launch."""
+"""Updates on the engine `cuda`, of single arrays and of many arrays in one launch."""
 
 import hypothesis
 import numpy as np
@@ -43,7 +43,7 @@ def numbers_of(group):
 
 
 def check(rows, host, groups, factor=1.0):
-    """Rows after one update, against NumPy in double precision."""
+    """Compare rows after one update with NumPy in double precision."""
     for row, before, group in zip(rows, host, groups, strict=True):
         param, grad, m, v = (array.astype("float64") for array in before)
         param, m, v = adam_rule(np)(param, grad * factor, m, v, *numbers_of(group))
@@ -104,8 +104,8 @@ TABLES = {
     "two rows": ([100, 200], None, 1),
     "some empty": ([0, 5000, 0, 7, 1], [0, 1, 2, 1, 0], 1),
     "all empty": ([0, 0], None, 0),
-    "more numbers than one launch takes": (range(334), range(334), 2),
-    "of two launches, in turn": ([3] * 6, [399, 0, 398, 1, 399, 0], 2),
+    "more coefficients than fit into one launch": (range(334), range(334), 2),
+    "groups of two launches, alternating": ([3] * 6, [399, 0, 398, 1, 399, 0], 2),
 }
 
 
@@ -113,7 +113,7 @@ TABLES = {
 def test_number_of_launches(sizes, groups, launches, backend, device_counters):
     table, host = table_of(backend, sizes, groups)
     before = [[array.copy() for array in row] for row in table.rows]
-    engines.update(table)  # compiles it, and makes the table on the device
+    engines.update(table)  # compiles the kernel and creates the table on the device
     for row, values in zip(table.rows, before, strict=True):
         for array, value in zip(row, values, strict=True):
             array[...] = value
@@ -180,7 +180,7 @@ def test_a_rule_with_too_few_results_is_rejected(rows, backend):
 
     table = Table([[backend.xp.ones(3) for _ in range(3)] for _ in range(rows)])
     table.rule, table.numbers = short, [()]
-    with pytest.raises(TypeError, match=r"must return \(param, \*slots\), 2 in all.* got 1"):
+    with pytest.raises(TypeError, match=r"must return 2 values, \(param, \*slots\) .*, got 1$"):
         engines.update(table)
 
 

@@ -1,4 +1,4 @@
-"""Arrays as lines, and what lies along them."""
+"""Layouts: operands as lines with at most three dimensions."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_adjacent_dimensions_merge(shapes, axis, dims, sizes, kinds):
 @pytest.mark.parametrize(
     ("shapes", "axis"),
     [
-        (((0, 4),), (0,)),  # nothing to do
+        (((0, 4),), (0,)),  # no elements
         (((2, 3, 4, 5), (3, 1, 5)), None),  # four dimensions
         (((2, 3, 4),), (1,)),  # lines on both sides
     ],

@@ -1,4 +1,4 @@
-"""The real CuPy on a machine without an NVIDIA driver: installed, imported, and of no use."""
+"""Errors of the real CuPy on a machine without an NVIDIA driver."""
 
 import re
 import warnings
@@ -9,17 +9,17 @@ from typer.testing import CliRunner
 from dlskills import DeviceError, cli, engine, get_backend
 
 MESSAGE = (
-    r"device 'cuda': CuPy finds no GPU to use \(cudaErrorInsufficientDriver: .+\); install or "
-    r"update the NVIDIA driver \(nvidia-smi shows it\), or use device='cpu'"
+    r"device 'cuda': CuPy found no usable GPU \(cudaErrorInsufficientDriver: .+\)\. Install or "
+    r"update the NVIDIA driver \(nvidia-smi shows its version\), or use device='cpu'"
 )
 
 
 @pytest.fixture(autouse=True)
 def no_driver():
-    with warnings.catch_warnings(action="ignore"):  # they are not about our code
+    with warnings.catch_warnings(action="ignore"):  # not about our code
         cupy = pytest.importorskip("cupy", exc_type=ImportError)
     if cupy.cuda.runtime.is_hip:
-        pytest.skip("this CuPy is made for ROCm")
+        pytest.skip("this CuPy is built for ROCm")
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -38,8 +38,8 @@ def test_an_outdated_driver_is_distinguished_from_a_missing_one(monkeypatch):
 
     monkeypatch.setattr(cupy.cuda.runtime, "driverGetVersion", lambda: 11_080)
     message = (
-        r"^device 'cuda': the NVIDIA driver is too old: it knows CUDA 11.8, and this CuPy needs "
-        r"1[23]\.\d+ \(cudaErrorInsufficientDriver: .+\); update the driver, or use device='cpu'$"
+        r"^device 'cuda': the NVIDIA driver is too old: it supports CUDA 11.8, but this CuPy needs "
+        r"1[23]\.\d+ \(cudaErrorInsufficientDriver: .+\)\. Update the driver, or use device='cpu'$"
     )
     with pytest.raises(DeviceError, match=message):
         get_backend("cuda")

@@ -1,4 +1,4 @@
-"""Activation functions: their values, also of huge numbers, and their derivatives."""
+"""Values and derivatives of the activation functions, also for huge inputs."""
 
 import math
 
@@ -69,7 +69,7 @@ def test_huge_inputs_pass_through_without_overflow(backend, activation, dtype, h
     if dtype == "float16" and backend.name == "array_api_strict":
         pytest.skip("the standard has no half precision")
     layer = activation()
-    with np.errstate(over="ignore"):  # of the third power in GELU
+    with np.errstate(over="ignore"):  # GELU's third power overflows
         y = layer.forward(backend.asarray([-huge, huge], dtype))
         dx = layer.backward(backend.asarray([1.0, 1.0], dtype))
 

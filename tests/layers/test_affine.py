@@ -63,7 +63,8 @@ def test_shapes():
 
     assert layer.input_shape == (12,)
     assert layer.output_shape((3, 2, 2)) == (3,)
-    with pytest.raises(ValueError, match=r"Affine\(12, 3, he\(\)\) takes 12 numbers a sample, got"):
+    message = r"Affine\(12, 3, he\(\)\) takes 12 values per sample, got samples of shape \(11,\)"
+    with pytest.raises(ValueError, match=message):
         layer.output_shape((11,))
 
 

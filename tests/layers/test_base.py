@@ -1,4 +1,4 @@
-"""What holds for every layer: it stays where its input is, and runs forward before backward."""
+"""Properties of every layer: device and dtype, forward before backward, and custom layers."""
 
 import numpy as np
 import pytest
@@ -72,8 +72,8 @@ def test_outputs_and_gradients_keep_device_and_dtype(backend, make, dtype, train
 @every_layer
 def test_every_backend_computes_the_same_output(backend, make):
     here, there = (
-        bind(make(), place, "float64").forward(normal(place, 8, 3))
-        for place in (backend_of(np.zeros(1)), backend)
+        bind(make(), where, "float64").forward(normal(where, 8, 3))
+        for where in (backend_of(np.zeros(1)), backend)
     )
     np.testing.assert_allclose(to_host(there), here, rtol=1e-12, atol=1e-14)
 
@@ -81,13 +81,13 @@ def test_every_backend_computes_the_same_output(backend, make):
 @every_layer
 def test_backward_before_forward_is_rejected(backend, make):
     layer = bind(make(), backend)
-    with pytest.raises(RuntimeError, match=rf"^{type(layer).__name__}.backward needs .* call"):
+    with pytest.raises(RuntimeError, match=rf"^{type(layer).__name__}.backward needs .* Call"):
         layer.backward(normal(backend, 8, 3))
 
 
 @pytest.mark.parametrize("loss", [SoftmaxWithLoss(), MeanSquaredError()])
 def test_backward_of_a_loss_before_forward_is_rejected(loss):
-    with pytest.raises(RuntimeError, match="call forward before it"):
+    with pytest.raises(RuntimeError, match="Call forward first"):
         loss.backward()
 
 
@@ -106,7 +106,7 @@ def test_base_classes_name_the_missing_method(call, what):
 
 
 class Scale(Layer):
-    """A layer of a user's own, with one parameter."""
+    """A custom layer with one parameter."""
 
     def declare(self):
         return {"factor": layers.Declared((1,), lambda shape, rng: np.full(shape, 2.0))}

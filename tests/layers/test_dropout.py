@@ -1,4 +1,4 @@
-"""Dropout, in the page's form and inverted."""
+"""Dropout in the tutorial's form and in the inverted form."""
 
 import numpy as np
 import pytest
@@ -43,10 +43,10 @@ def test_training_and_inference_agree_on_average(backend, inverted):
     passes = 2000
     many = backend.xp.broadcast_to(x, (passes, 4, 5)) + 0.0
     mean = to_host(layer.forward(many)).mean(axis=0)
-    in_a_test = to_host(layer.forward(x, train_flg=False))
+    at_inference = to_host(layer.forward(x, train_flg=False))
 
     scale = np.abs(to_host(x)) / (0.7 if inverted else 1)
-    assert (np.abs(mean - in_a_test) < 4.5 * scale * np.sqrt(0.3 * 0.7 / passes)).all()
+    assert (np.abs(mean - at_inference) < 4.5 * scale * np.sqrt(0.3 * 0.7 / passes)).all()
 
 
 @both_forms

@@ -1,4 +1,4 @@
-"""Normalization of each sample: statistics, gradients, what it refuses."""
+"""Per-sample normalization: statistics, gradients and errors."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ KINDS = pytest.mark.parametrize("kind", [LayerNormalization, RMSNormalization])
 
 
 def expected(kind, x, params, epsilon):
-    """The textbook, in float64."""
+    """Compute the textbook formula in float64."""
     x = x.astype(np.float64)
     if kind is RMSNormalization:
         return params["gamma"] * x / np.sqrt(np.mean(x**2, -1, keepdims=True) + epsilon)
@@ -68,7 +68,7 @@ def test_engines_agree_on_large_inputs(backend, kind):
 
 @KINDS
 def test_a_mismatched_number_of_features_is_rejected(kind):
-    with pytest.raises(ValueError, match=r"last axis has 7 features, got \(5,\)"):
+    with pytest.raises(ValueError, match=r"last axis has 7 features, got samples of shape \(5,\)"):
         Sequential([Affine(3, 5), kind(7), ReLU(), Affine(5, 2)])
 
 

@@ -1,4 +1,4 @@
-"""Losses: their values, exact for huge scores too, and their gradients."""
+"""Values and gradients of the losses, also for huge scores."""
 
 import math
 
@@ -128,7 +128,7 @@ def test_huge_scores_give_finite_and_accurate_losses(backend, dtype, scale):
 
 
 def test_the_default_loss_is_not_capped(backend):
-    # the book adds 1e-7 inside the logarithm, which caps it at 16.1
+    # the book adds 1e-7 inside the logarithm, which caps the loss at 16.1
     x = backend.asarray([[0.0, 100.0]], "float64")
 
     assert float(SoftmaxWithLoss().forward(x, backend.asarray([0]))) == pytest.approx(100)
@@ -201,7 +201,7 @@ def test_mean_squared_error_rejects_targets_of_another_shape(backend):
         MeanSquaredError().forward(normal(backend, 5, 3), normal(backend, 5, 1))
 
 
-# Targets of all kinds
+# Rows of arbitrary targets
 
 
 def softmax(x):
@@ -281,10 +281,10 @@ def test_minus_infinity_for_the_right_class_gives_an_infinite_loss(backend):
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        ([[7, 3], [1, 0]], "t must be one-hot, integers 0 and 1 .* got 7; give labels as an array"),
-        ([[0.5, -0.1], [1, 0]], "t must hold targets of at least 0, got -0.1"),
-        ([[-1, 1], [1, 0]], "t must hold targets of at least 0, got -1"),
-        ([[0.5, np.nan], [1, 0]], "t must hold targets of at least 0, got nan"),
+        ([[7, 3], [1, 0]], r"must be one-hot \(0 or 1, .*, got 7\. Pass labels as an array"),
+        ([[0.5, -0.1], [1, 0]], "t must be at least 0, got -0.1"),
+        ([[-1, 1], [1, 0]], "t must be at least 0, got -1"),
+        ([[0.5, np.nan], [1, 0]], "t must be at least 0, got nan"),
     ],
 )
 def test_invalid_targets_are_rejected(t, message):
@@ -303,7 +303,7 @@ def test_softmax_with_one_class_is_rejected(backend, t):
 
 
 def binary(x, t):
-    """The textbook, in float64."""
+    """Compute the textbook formula in float64."""
     p = 1 / (1 + np.exp(-x))
     return -np.mean(t * np.log(p) + (1 - t) * np.log(1 - p))
 
@@ -346,11 +346,11 @@ def test_a_score_above_0_predicts_class_1(backend):
 @pytest.mark.parametrize(
     ("x", "t", "message"),
     [
-        (np.ones((3, 2)), np.ones(3), "one score for each sample, got scores of shape .3, 2."),
+        (np.ones((3, 2)), np.ones(3), r"one score per sample, got scores of shape \(3, 2\)"),
         (np.ones((3, 1)), np.ones(2), r"must have shape \(3,\), got \(2,\)"),
         (np.ones(3), np.ones((3, 2)), r"must have shape \(3,\), got \(3, 2\)"),
-        (np.ones(3), np.array([0, 1, 2]), "numbers from 0 to 1, got numbers from 0 to 2"),
-        (np.ones(3), np.array([0, 1, np.nan]), "numbers from 0 to 1"),
+        (np.ones(3), np.array([0, 1, 2]), "values from 0 to 1, got values from 0 to 2"),
+        (np.ones(3), np.array([0, 1, np.nan]), "values from 0 to 1"),
     ],
 )
 def test_binary_cross_entropy_rejects_invalid_input(x, t, message):

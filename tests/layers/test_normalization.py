@@ -16,7 +16,7 @@ def axes(x):
 
 
 def plain(layer, backend, dtype="float64"):
-    """With gamma 1 and beta 0."""
+    """Bind the layer to gamma 1 and beta 0."""
     params = Parameters.from_shapes(
         {"gamma": (layer.size,), "beta": (layer.size,)},
         dtype=dtype,
@@ -29,7 +29,7 @@ def plain(layer, backend, dtype="float64"):
 
 
 def batches(backend, count, shape=(8, 3)):
-    """Each of another mean and spread."""
+    """Return batches with different means and variances."""
     return [normal(backend, *shape, seed=seed) * (1.0 + seed) + 2.0 * seed for seed in range(count)]
 
 
@@ -139,7 +139,7 @@ def test_training_and_inference_match_pytorch(shape):
     theirs = (torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d)(
         3, momentum=0.1, eps=1e-5, dtype=torch.float64
     )
-    # where PyTorch starts: what it averages with is a batch of mean 0 and variance 1
+    # PyTorch's running averages start from a batch of mean 0 and variance 1
     ours.set_state({"batches": 1, "running_mean": np.zeros(3), "running_var": np.ones(3)})
     for seed in range(4):
         x = np.random.default_rng(seed).standard_normal(shape) * (1 + seed) + seed
@@ -182,8 +182,8 @@ def test_a_batch_of_one_is_normalized_by_the_running_averages(backend):
     x = normal(backend, 1, 3, seed=9)
     for batch in batches(backend, 2):
         before = state(layer)
-        in_training, in_a_test = layer.forward(x, True), layer.forward(x, False)
-        np.testing.assert_array_equal(to_host(in_training), to_host(in_a_test))
+        in_training, at_inference = layer.forward(x, True), layer.forward(x, False)
+        np.testing.assert_array_equal(to_host(in_training), to_host(at_inference))
         assert to_host(in_training).all()
         assert state(layer) == before
         layer.forward(batch)
@@ -240,7 +240,7 @@ def test_per_element_statistics_of_images_as_in_the_book(backend):
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3), (4, 3, 2, 2), (4,)])
 def test_an_input_of_the_wrong_shape_is_rejected(backend, shape):
-    with pytest.raises(ValueError, match=r"takes samples of shape \(2,\), or \(2, H, W\), or of"):
+    with pytest.raises(ValueError, match=r"takes samples of shape \(2,\) or \(2, H, W\), or with"):
         plain(BatchNormalization(2), backend).forward(normal(backend, *shape))
 
 
@@ -268,14 +268,14 @@ def test_a_constant_feature_is_normalized_to_0(backend, value, shape, name):
     x[:, 1] = value
     with engine(name) if name else contextlib.nullcontext():
         y = to_host(layer.forward(backend.asarray(x)))
-    # what is left is the rounding of the value itself, over the root of epsilon
+    # the rounding error of the value itself remains, divided by the square root of epsilon
     assert np.max(np.abs(y[:, 1])) <= np.spacing(np.float32(abs(value))) / 1e-3
     assert np.std(y[:, 0]) == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("epsilon", [0, 0.0, -1e-6])
 def test_epsilon_must_be_positive(epsilon):
-    # a feature that is constant over a batch would be 0 / 0
+    # otherwise a feature that is constant over a batch would give 0 / 0
     with pytest.raises(ValueError, match=f"^epsilon must be greater than 0, got {epsilon}$"):
         BatchNormalization(3, epsilon=epsilon)
 

@@ -79,7 +79,7 @@ def _kind(operand: Any) -> Any:
 
 def _disabled() -> str | None:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return "NUMBA_DISABLE_JIT is set: unset it"
+        return "NUMBA_DISABLE_JIT is set. Unset it"
     return None
 
 
