@@ -120,8 +120,8 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
     def _lay_out(self, shapes: dict[str, Shape], flat: Array, backend: Backend) -> None:
         if not backend.xp.isdtype(flat.dtype, "real floating"):
             raise TypeError(
-                f"parameters must be floating-point, got {flat.dtype}. Convert them to float32 or "
-                "float64"
+                f"parameters must be floating-point numbers, got {flat.dtype}. Convert them to "
+                "float32 or float64"
             )
         self.backend = backend
         self._flat = flat
