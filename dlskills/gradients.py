@@ -61,9 +61,9 @@ def numerical_gradient(f: Callable[..., Any], params: Any, h: float = 1e-5) -> A
     if isinstance(params, Mapping):
         for name, param in params.items():
             _check_writable(f"parameter {name!r}", param)
-        return {name: _by_each_element(f, param, h) for name, param in params.items()}
+        return {name: _central_differences(f, param, h) for name, param in params.items()}
     _check_writable("params", params)
-    return _by_each_element(lambda: f(params), params, h)
+    return _central_differences(lambda: f(params), params, h)
 
 
 def _check_writable(name: str, array: Any) -> None:
@@ -83,7 +83,7 @@ def _check_writable(name: str, array: Any) -> None:
         raise ValueError(f"{name} has elements that share memory. Pass a copy of the array")
 
 
-def _by_each_element(f: Callable[[], Any], param: Array, h: float) -> Array:
+def _central_differences(f: Callable[[], Any], param: Array, h: float) -> Array:
     with backend_of(param).active():
         gradient = namespace(param).zeros_like(param)
         for index in np.ndindex(*param.shape):

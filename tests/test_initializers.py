@@ -6,8 +6,8 @@ import pytest
 from dlskills import Affine, Declared, Layer, MultiLayerNet, Sequential, initializers, to_host
 from dlskills.arrays.random import stream
 
-# 4 million values: the standard error of a variance is 0.07 % (normal) or 0.045 % (uniform), so a
-# variance that is off by 1 % fails the test. The fans differ, so that none can pass for another.
+# With 4 million values, the standard error of a variance is 0.07 % (normal) or 0.045 % (uniform),
+# so a variance that is off by 1 % fails. The fans differ, so that the wrong one fails, too.
 FAN_IN, FAN_OUT = 2500, 1600
 VARIANCE = {
     "xavier": 1 / FAN_IN,

@@ -112,22 +112,22 @@ template <class Op> __device__ T across_columns(T v, T* shared) {
 _THREAD = "(Index)blockIdx.x * blockDim.x + threadIdx.x"
 
 # For each form: the position of a thread, and how threads combine their shares of a line.
-_PLACES = {
+_POSITIONS = {
     "flat": [],
     "rows": [
         "const Index line = (Index)blockIdx.x * blockDim.y + threadIdx.y;",
-        "const bool there = line < lines, leader = there && threadIdx.x == 0;",
+        "const bool valid = line < lines, leader = valid && threadIdx.x == 0;",
     ],
     "columns": [
         "const Index line = (Index)blockIdx.x * 32 + threadIdx.x;",
-        "const bool there = line < lines, leader = there && threadIdx.y == 0;",
+        "const bool valid = line < lines, leader = valid && threadIdx.y == 0;",
     ],
     "block": [
         "const Index line = blockIdx.x;",
-        "const bool there = true, leader = threadIdx.x == 0 && threadIdx.y == 0;",
+        "const bool valid = true, leader = threadIdx.x == 0 && threadIdx.y == 0;",
     ],
 }
-_JOINED = {
+_COMBINED = {
     "rows": "across_warp<{op}>({name}, blockDim.x)",
     "columns": "across_columns<{op}>({name}, shared)",
     "block": "across_block<{op}>({name}, shared)",
@@ -209,20 +209,20 @@ class _Lines(_Kernel):
         put(0, _ALL)
         self.head(name)
         put(1, f"__shared__ T shared[{THREADS}];")
-        put(1, *_PLACES[self.form])
+        put(1, *_POSITIONS[self.form])
         put(1, *(f"T {total.name}_part = T(0);" for total in trace.totals))
         for number in range(trace.passes):
-            self.between(number)
-            self.a_pass(number)
+            self.write_line_values(number)
+            self.write_pass(number)
         if trace.totals:
             self.finish()
         put(0, "}")
 
-    def between(self, number: int) -> None:
+    def write_line_values(self, number: int) -> None:
         """Write the per-line values that are known before a pass."""
         trace, put = self.trace, self.put
         for value in trace.of_level("line", number):
-            self.define(1, value, f"there ? {self.load(value)} : T(0)")
+            self.define(1, value, f"valid ? {self.load(value)} : T(0)")
         for i, value in enumerate(trace.results):
             if value.level == "line" and value.passes == number:
                 put(1, f"if (leader) out{i}[line] = {self.stored(i, value)};")
@@ -231,7 +231,7 @@ class _Lines(_Kernel):
             if value.level == "line" and value.passes == number:
                 put(1, f"if (leader) {total.name}_part += {self.name(value)};")
 
-    def a_pass(self, number: int) -> None:
+    def write_pass(self, number: int) -> None:
         trace, put = self.trace, self.put
         reductions, totals, results = trace.ends(number)
         if not (reductions or totals or results):
@@ -250,8 +250,8 @@ class _Lines(_Kernel):
             put(2, f"out{i}[{self.at(trace.dims)}] = {self.stored(i, value)};")
         put(1, "}")
         for value in reductions:
-            joined = _JOINED[self.form].format(op=_functor(value.op), name=value.name)
-            put(1, f"{value.name} = {joined};")
+            combined = _COMBINED[self.form].format(op=_functor(value.op), name=value.name)
+            put(1, f"{value.name} = {combined};")
 
     def added(self, op: str, name: str, value: Value) -> str:
         return f"{name} = {_functor(op)}::of({name}, T({self.name(value)}));"
@@ -267,7 +267,7 @@ class _Lines(_Kernel):
                 i, size = _INDICES[dim], _SIZES[dim]
                 step = f"{i} += blockDim.{axis}"
                 heads.append(f"for (Index {i} = threadIdx.{axis}; {i} < {size}; {step})")
-        return ["if (there)", *heads[:-1], heads[-1] + " {"]
+        return ["if (valid)", *heads[:-1], heads[-1] + " {"]
 
     def finish(self) -> None:
         """Write the sums over everything and the values that depend on them."""

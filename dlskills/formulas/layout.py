@@ -74,7 +74,7 @@ class Layout:
         return hash((self.shape, self.reduced, self.kinds))
 
 
-# The letters of the merged dimensions, by which of them are reduced.
+# For each merged dimension whether it is reduced, and the letters of these dimensions.
 _PATTERNS = {(True,): "B", (False, True): "LB", (True, False): "AL", (True, False, True): "ALB"}
 
 

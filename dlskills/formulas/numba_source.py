@@ -184,10 +184,10 @@ class _Rows(_Writer):
         put(1, *(f"sums[{i}] = 0.0" for i in range(len(trace.totals))))
         put(1, "for line in range(begin, end):")
         for number in range(trace.passes):
-            self.between(number)
-            self.a_pass(number)
+            self.write_line_values(number)
+            self.write_pass(number)
 
-    def between(self, number: int) -> None:
+    def write_line_values(self, number: int) -> None:
         """Write the per-line values that are known before a pass."""
         trace, put = self.trace, self.put
         for value in trace.of_level("line", number):
@@ -201,7 +201,7 @@ class _Rows(_Writer):
             if value.level == "line" and value.passes == number:
                 put(2, f"sums[{i}] += {self.name(value)}")
 
-    def a_pass(self, number: int) -> None:
+    def write_pass(self, number: int) -> None:
         trace, put = self.trace, self.put
         reductions, totals, results = trace.ends(number)
         if not (reductions or totals or results):
@@ -277,8 +277,8 @@ class _Tiles(_Writer):
             if value.level == "line":
                 put(2, f"out{i}_ = out{i}[start:start + width]")
         for number in range(trace.passes):
-            self.between(number)
-            self.a_pass(number)
+            self.write_line_values(number)
+            self.write_pass(number)
 
     def outlives(self, value: Value) -> bool:
         """Return whether a per-line value is read outside of the loop that computes it."""
@@ -288,7 +288,7 @@ class _Tiles(_Writer):
             for v in readers
         )
 
-    def between(self, number: int) -> None:
+    def write_line_values(self, number: int) -> None:
         trace = self.trace
         values = trace.of_level("line", number)
         lines = []
@@ -322,7 +322,7 @@ class _Tiles(_Writer):
             self.put(3, *lines)
         self.put(2, *(f"sums[{i}] += {total.name}" for i, total in totals))
 
-    def a_pass(self, number: int) -> None:
+    def write_pass(self, number: int) -> None:
         trace, put = self.trace, self.put
         reductions, totals, results = trace.ends(number)
         if not (reductions or totals or results):

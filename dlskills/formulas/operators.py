@@ -83,7 +83,7 @@ OPERATORS: dict[str, Operator] = {
     "hypot": _function("hypot", operands=2),
     "atan2": _function("atan2", operands=2),
     "pow": _function("pow", operands=2),
-    # max(a, b) + log1p(exp(-|a - b|)); equal operands apart, as inf - inf is NaN
+    # max(a, b) + log1p(exp(-|a - b|)), except for equal operands, since inf - inf is NaN
     "logaddexp": _function(
         "logaddexp",
         "({0} == {1} ? {0} + T(0.6931471805599453) : "

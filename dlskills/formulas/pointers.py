@@ -23,8 +23,8 @@ def array_at(dtype: Any) -> Callable[[int, int], Any]:
     @intrinsic  # type: ignore[untyped-decorator]
     def pointer(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            there = context.get_value_type(signature.return_type)
-            return builder.inttoptr(arguments[0], there)
+            pointer_type = context.get_value_type(signature.return_type)
+            return builder.inttoptr(arguments[0], pointer_type)
 
         return _TYPES.CPointer(kind)(_TYPES.int64), generate
 

@@ -255,7 +255,7 @@ class Trace:
             )
         return value
 
-    # Queries of the engines
+    # Queries by engines
 
     @functools.cached_property
     def loads(self) -> list[Value]:

@@ -114,8 +114,8 @@ def _exp_log_tanh(dtype: np.dtype[Any]) -> dict[str, Function]:
     tanh_limit = number(constants.tanh_limit)
     exp_terms, log_terms = (tuple(map(number, c)) for c in (constants.exp, constants.log))
 
-    # Exponents are moved in and out of numbers by integer arithmetic on their bits. Adding `magic`
-    # to a number rounds it to an integer, which the lowest bits of the sum then hold.
+    # Integer arithmetic on the bits of a number reads and writes its exponent. Adding `magic` to a
+    # number rounds it to an integer, which is then in the lowest bits of the sum.
     word, digits = constants.word, limits.nmant
     shift, bias, twice_bias = word(digits), word(limits.maxexp - 1), word(2 * limits.maxexp - 2)
     magic = number(1.5 * 2.0**digits)

@@ -66,7 +66,7 @@ class Activation(Layer):
             kept = kept[0] + kept[1]
         return self._formulas["dx"](dout, kept, *self.numbers())
 
-    # A network fuses an activation with the bias of the layer before it by these methods.
+    # With these methods, a network fuses an activation with the bias of the layer before it.
 
     def forward_biased(self, x: Array, bias: Array) -> Array:
         """Return the output for ``x + bias``, computed in one pass."""

@@ -75,7 +75,7 @@ class Affine(Layer):
         sum_into(self.grads["b"], dout, axis=0)
         return dx
 
-    # A network that fuses the bias with the next activation uses these methods.
+    # With these methods, a network fuses the bias with the next activation.
 
     def product(self, x: Array) -> Array:
         """Return the output without the bias."""

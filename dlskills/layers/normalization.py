@@ -102,21 +102,21 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         shape = tuple(x.shape)
         self.output_shape(shape[1:])
-        x = self._by_feature(x)
+        x = self._flatten_elements(x)
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
         count = math.prod(x.shape) // self.size
-        gamma, beta = (self._spread(self.params[name], x) for name in ("gamma", "beta"))
+        gamma, beta = (self._broadcastable(self.params[name], x) for name in ("gamma", "beta"))
         own_statistics = train_flg and count > 1
         if own_statistics:
             rate, unbiased = self._next_rate(count)
-            running = (self._spread(a, x) for a in (self.running_mean, self.running_var))
+            running = (self._broadcastable(a, x) for a in (self.running_mean, self.running_var))
             y, mean, var, *averages = _normalize(
                 x, gamma, beta, *running, rate, unbiased, self.epsilon, axis=axes
             )
             xp = namespace(x)
             self.running_mean, self.running_var = (xp.reshape(a, (self.size,)) for a in averages)
         else:
-            mean, var = (self._spread(a, x) for a in (self.running_mean, self.running_var))
+            mean, var = (self._broadcastable(a, x) for a in (self.running_mean, self.running_var))
             y = _normalize_by(x, mean, var, gamma, beta, self.epsilon, axis=axes)
         self._saved = x, mean, var, own_statistics
         return y if y.ndim == len(shape) else namespace(y).reshape(y, shape)
@@ -134,23 +134,23 @@ class BatchNormalization(Layer):
     def backward(self, dout: Array) -> Array:
         x, mean, var, own_statistics = saved(self)
         shape = tuple(dout.shape)
-        dout = self._by_feature(dout)
+        dout = self._flatten_elements(dout)
         # the batch's mean and variance depend on x; running averages do not
         share = self.size / math.prod(dout.shape) if own_statistics else 0.0
         dx, _, _ = _gradients(
-            dout, x, mean, var, self._spread(self.params["gamma"], x), self.epsilon, share,
+            dout, x, mean, var, self._broadcastable(self.params["gamma"], x), self.epsilon, share,
             axis=(0,) if dout.ndim == 2 else (0, 2, 3),
             out=(None, self.grads["gamma"], self.grads["beta"]),
         )  # fmt: skip
         return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
 
-    def _by_feature(self, x: Array) -> Array:
+    def _flatten_elements(self, x: Array) -> Array:
         """Return the input with each sample flattened if every element has its own statistics."""
         if x.ndim == 2 or x.shape[1] == self.size:
             return x
         return namespace(x).reshape(x, (x.shape[0], self.size))
 
-    def _spread(self, feature: Array, like: Array) -> Array:
+    def _broadcastable(self, feature: Array, like: Array) -> Array:
         """Return per-feature values in a shape that broadcasts against `like`."""
         if like.ndim == 2:
             return feature

@@ -276,7 +276,7 @@ import sys
 import numpy as np
 from dlskills.formulas.vector_math import functions
 
-# Compile in a different order than the first process, before and after reading the cache.
+# This compiles in another order than the first process, before and after it reads the cache.
 for name in ("tanh", "log"):
     functions(np.float64)[name](1.0)
 sys.path.insert(0, sys.argv[1])

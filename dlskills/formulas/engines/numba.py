@@ -153,7 +153,7 @@ class _Call:
         self.conversions = [
             (i, _conversion(operand, layout.shape_of(kind)))
             for i, (operand, kind) in enumerate(zip(operands, layout.kinds, strict=True))
-            if not kind or not _is_taken(operand, layout.shape_of(kind))
+            if not kind or not _is_accepted(operand, layout.shape_of(kind))
         ]
         self.numbers = [i for i, kind in enumerate(layout.kinds) if not kind]
         self.results = [
@@ -193,7 +193,7 @@ class _Call:
                 if (
                     array.dtype != self.dtype
                     or not array.flags.c_contiguous
-                    or (result.early and _is_read(array, operands))
+                    or (result.early and _overlaps_operand(array, operands))
                 ):
                     array = np.empty(result.shape, self.dtype)
                     later.append((into, array))
@@ -230,7 +230,7 @@ class _Call:
         return all_sums.sum(axis=0)
 
 
-def _is_taken(operand: Array, shape: tuple[int, ...]) -> bool:
+def _is_accepted(operand: Array, shape: tuple[int, ...]) -> bool:
     """Return whether a kernel accepts an array without conversion."""
     if type(operand) is not np.ndarray or operand.dtype.char not in _SUPPORTED:
         return False
@@ -264,6 +264,6 @@ class _Result:
     early: bool
 
 
-def _is_read(into: Array, operands: Sequence[Any]) -> bool:
+def _overlaps_operand(into: Array, operands: Sequence[Any]) -> bool:
     """Return whether an array may share memory with an operand."""
     return any(np.may_share_memory(into, o) for o in operands if isinstance(o, np.ndarray))

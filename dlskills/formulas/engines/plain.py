@@ -38,13 +38,13 @@ class Plain(Engine):
         results = formula.call(xp, arguments, axis)
         given = [None] * len(results) if out is None else out
         formula.check_results(results, len(given))
-        apart = _apart(xp, results, given, [*operands, *arguments])
+        separate = _without_aliases(xp, results, given, [*operands, *arguments])
         full = None if wide is None else broadcast_shape(operands)
         return tuple(
-            _written(xp, result, into)
+            _store(xp, result, into)
             if into is not None
-            else _typed(xp, result, first.dtype if _shape(result) == full else wide)
-            for result, into in zip(apart, given, strict=True)
+            else _cast(xp, result, first.dtype if _shape(result) == full else wide)
+            for result, into in zip(separate, given, strict=True)
         )
 
     def update_row(self, rule: Formula, row: Sequence[Array], numbers: Sequence[Any]) -> None:
@@ -57,7 +57,7 @@ class Plain(Engine):
         results = rule.call(xp, [*row, *numbers], None)
         rule.check_results(results, len(row) - 1)
         into = (param, *slots)
-        for array, result in zip(into, _apart(xp, results, into, row), strict=True):
+        for array, result in zip(into, _without_aliases(xp, results, into, row), strict=True):
             if result is not array:
                 array[...] = result
 
@@ -70,7 +70,7 @@ def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
     return xp.astype(operand, wide)
 
 
-def _apart(
+def _without_aliases(
     xp: ModuleType, results: Sequence[Any], given: Sequence[Any], operands: Sequence[Any]
 ) -> list[Any]:
     """Return the results, copying those that are operands unless they are their own output."""
@@ -82,7 +82,7 @@ def _apart(
     ]
 
 
-def _written(xp: ModuleType, result: Any, into: Array) -> Array:
+def _store(xp: ModuleType, result: Any, into: Array) -> Array:
     if result is not into:
         if _shape(result) != tuple(into.shape):
             result = xp.reshape(result, into.shape)
@@ -90,7 +90,7 @@ def _written(xp: ModuleType, result: Any, into: Array) -> Array:
     return into
 
 
-def _typed(xp: ModuleType, result: Any, dtype: DType) -> Any:
+def _cast(xp: ModuleType, result: Any, dtype: DType) -> Any:
     """Return a result in the dtype that all engines give it."""
     if dtype is None or getattr(result, "dtype", dtype) == dtype:
         return result
