@@ -114,7 +114,7 @@ def zeros() -> Initializer:
 
 
 def constant(value: float) -> Initializer:
-    """Constant: every element is `value`."""
+    """Constant value in every element."""
     return Constant(check_number("value", value))
 
 
