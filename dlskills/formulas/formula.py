@@ -232,8 +232,8 @@ class Rule(Formula):
     def check_results(self, results: Sequence[Any], count: int) -> None:
         if len(results) != count:
             raise TypeError(
-                f"a rule's update must return (param, *slots), {count} in all and in this order, got "
-                f"{len(results) or 'nothing'}"
+                f"a rule's update must return (param, *slots), {count} in all and in this order, "
+                f"got {len(results) or 'nothing'}"
             )
 
     def check_elementwise(self, arrays: int, numbers: int) -> None:
