@@ -63,9 +63,9 @@ def rejects(work, *words):
 for name, other in elsewhere.items():
     x_there, t_there = other.asarray(x[:2]), other.asarray(t[:2])
     x_here, t_here = network.backend.asarray(x[:2]), network.backend.asarray(t[:2])
-    rejects(lambda: network.predict(x_there), "x is on", name, "cuda:1", "asarray")
-    rejects(lambda: network.loss(x_here, t_there), "t is on", name, "cuda:1", "asarray")
-    rejects(lambda: network.gradient(x_there, t_here), "x is on", name, "cuda:1", "asarray")
+    rejects(lambda: network.predict(x_there), "x must be on", name, "cuda:1", "asarray")
+    rejects(lambda: network.loss(x_here, t_there), "t must be on", name, "cuda:1", "asarray")
+    rejects(lambda: network.gradient(x_there, t_here), "x must be on", name, "cuda:1", "asarray")
 rejects(lambda: SGD().update(network.params, Parameters(
     {key: first.backend.zeros(value.shape, "float32") for key, value in network.params.items()}
 )), "cuda:0", "cuda:1")
