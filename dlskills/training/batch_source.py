@@ -54,6 +54,7 @@ class SampleBatches:
     def __init__(self, samples: Samples, batches: Batches) -> None:
         self._samples, self._batches = samples, batches
         self.steps_per_epoch: int | None = len(batches)
+        self._last = len(batches) - 1
         self._position = 0  # within the epoch
         self._before: dict[str, Any] | None = None  # the generator's state before this epoch
         self._begun = False
@@ -75,7 +76,7 @@ class SampleBatches:
         self._begun = True
 
     def advance(self) -> None:
-        if self._position + 1 < len(self._batches):
+        if self._position < self._last:
             self._position += 1
         else:
             self._position, self._before, self._begun = 0, None, False

@@ -12,6 +12,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array
 from dlskills.checks import check_count
+from dlskills.layers import Layer
 from dlskills.networks.sequential import Sequential
 from dlskills.training.accumulation import Accumulated
 from dlskills.training.batch_source import BatchSource, as_source
@@ -21,6 +22,7 @@ from dlskills.training.history import History
 from dlskills.training.interrupts import HeldInterrupts
 from dlskills.training.memory import memory_explained
 
+_STATELESS = Layer.get_state
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
@@ -195,7 +197,8 @@ class Loop:
         current = self.batches.current() if batch is None else batch
         if current is None:
             return False
-        layers = self.network.layers
+        # most layers have none, and asking them takes time
+        layers = [layer for layer in self.network.layers if type(layer).get_state is not _STATELESS]
         states = [layer.get_state() for layer in layers]
         try:
             loss, grads = self._passes.loss_and_gradient(*current)
@@ -223,6 +226,8 @@ class Loop:
     def _schedule(self, batch: Batch, *, evaluated: bool = False) -> None:
         """Note what is due after an update."""
         callbacks, due = self._callbacks, self._due
+        if not callbacks.all:
+            return
         if evaluated:
             due.extend((c.after_evaluation, (self,), False) for c in callbacks.after_evaluation)
         due.extend((c.after_step, (self, batch), False) for c in callbacks.after_step)
