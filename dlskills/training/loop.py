@@ -93,7 +93,7 @@ class Loop:
         self.history = History()
         self.stopped = False
         self.run_id: str | None = None
-        self._losses = DeviceNumbers()
+        self._losses, self._records_losses = DeviceNumbers(), True
         self._interrupts = HeldInterrupts()
         self._updating = False
         # what is still to be done of the latest step: a function, its arguments, and whether it is
@@ -215,7 +215,8 @@ class Loop:
         if batch is None:
             self.batches.advance()
         self.loss = loss
-        self._losses.append(loss)
+        if self._records_losses:
+            self._losses.append(loss)
         self._updating = False
         self._schedule(current)
         return True

@@ -227,6 +227,7 @@ class Trainer(Loop):
         self._evaluated_at = 1 % self.iter_per_epoch if evaluate == "first" else 0
         self.train_size = int(self._parts["train"].x.shape[0])
         self.current_epoch = 0
+        self._records_losses = record_loss != "after"
         self._after_losses = DeviceNumbers()
         self._mean_from = 0  # the step from which on the next row of the history takes its mean
         self._divergence = DivergenceCheck(network, optimizer)
@@ -408,6 +409,11 @@ class Trainer(Loop):
             self.epoch, self.epochs, self.train_loss_list[-self.iter_per_epoch :],
             self.history.latest, self.step,
         )  # fmt: skip
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of each batch before its update; empty with ``record_loss="after"``."""
+        return super().losses
 
     @property
     def train_loss_list(self) -> list[float]:
