@@ -41,7 +41,7 @@ def compiled(text: str, names: Mapping[str, Any], key: object) -> Callable[..., 
     code = compile(text, str(file or "<dlskills kernel>"), "exec")
     # code that Numba keeps on disk names the module that it belongs to
     made = {"__name__": __name__, **names}
-    exec(code, made)
+    exec(code, made)  # noqa: S102 - text that this package wrote
     function = made["kernel"]
     function.__name__ = function.__qualname__ = f"kernel_{digest}"  # Numba's name in machine code
     kernel = numba.njit(**vector_math.OPTIONS)(function)

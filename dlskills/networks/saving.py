@@ -12,8 +12,8 @@ from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.tensors_file import read_tensors, split_state, write_tensors
 from dlskills.files import FileFormatError
 from dlskills.layers import Layer, Loss
-from dlskills.networks import structure
 from dlskills.networks.description import described, made_from, plain, registered, restored
+from dlskills.networks.structure import check_layers, parameter_names
 
 if TYPE_CHECKING:
     from dlskills.networks.sequential import Sequential
@@ -35,7 +35,7 @@ def save_network(network: Sequential, path: str | os.PathLike[str]) -> None:
 
 def load_state(network: Sequential, path: str | os.PathLike[str]) -> None:
     """Load the values of a file into a network; see :meth:`Sequential.load_state`."""
-    _, state = _read(path)
+    state = _state(*read_tensors(path), str(path))
     try:
         network.load_state_dict(state)
     except (TypeError, ValueError) as error:
@@ -76,11 +76,29 @@ def load(
     OSError
         The file can't be read.
     """
-    metadata, state = _read(path)
+    arrays, metadata = read_tensors(path)
+    return network_of(arrays, metadata, str(path), device=device, xp=xp, dtype=dtype)
+
+
+def network_of(
+    arrays: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    path: str,
+    *,
+    device: str | Device | None = None,
+    xp: ModuleType | None = None,
+    dtype: str | DType | None = None,
+) -> Sequential:
+    """The network of a file's content; see :func:`load`.
+
+    Raises
+    ------
+    FileFormatError, DeviceError
+    """
+    state = _state(arrays, metadata, path)
     try:
-        network = restored_network(
-            metadata.get("network"), state, device=device, xp=xp, dtype=dtype
-        )
+        structure = metadata.get("network")
+        network = restored_network(structure, state, device=device, xp=xp, dtype=dtype)
         network.load_state_dict(state)
     except DeviceError:
         raise
@@ -186,7 +204,7 @@ def _made(
 
 def _check_shapes(layers: list[Layer], state: Mapping[str, Any]) -> None:
     """Refuse layers that want other parameters than a state has, before any array is made."""
-    names = structure.parameter_names(structure.check_layers(layers))
+    names = parameter_names(check_layers(layers))
     for layer, own in zip(layers, names, strict=True):
         for name, wanted in layer.declare().items():
             found = getattr(state.get(own[name]), "shape", None)
@@ -203,9 +221,8 @@ def _dtype(key: str, name: Any) -> str:
     return str(name)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The metadata of a network's file, and the state of the network."""
-    arrays, metadata = read_tensors(path)
+def _state(arrays: Mapping[str, Any], metadata: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The state of the network in a file, which errors call `path`."""
     if metadata.get("format") != FORMAT:
         raise FileFormatError(f"{path} holds no network, got format {metadata.get('format')!r:.60}")
     version, values = metadata.get("version"), metadata.get("values")
@@ -218,4 +235,4 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]
         )
     if not isinstance(values, dict):
         raise FileFormatError(f"{path} has no values beside its arrays")
-    return metadata, values | arrays
+    return values | dict(arrays)

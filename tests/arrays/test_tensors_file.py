@@ -17,12 +17,12 @@ from hypothesis.extra import numpy as arrays_of
 from dlskills import FileFormatError, backend_of, to_host
 from dlskills.arrays.tensors_file import (
     HEADER_LIMIT,
-    parse_json,
     read_stream,
     read_tensors,
     split_state,
     write_tensors,
 )
+from dlskills.strict_json import parse_json
 
 DTYPES = [
     "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
