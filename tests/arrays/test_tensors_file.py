@@ -22,7 +22,6 @@ from dlskills.arrays.tensors_file import (
     split_state,
     write_tensors,
 )
-from dlskills.strict_json import parse_json
 
 DTYPES = [
     "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
@@ -342,10 +341,6 @@ def test_any_header_is_read_or_refused(content, data, plain):
     else:
         message = "net.safetensors is good"
     assert "net.safetensors" in message
-
-
-def test_text_that_is_strict_json_is_parsed():
-    assert parse_json('{"a": [1, 2.5, null, "x"]}', "the text") == {"a": [1, 2.5, None, "x"]}
 
 
 @pytest.mark.parametrize("make", ["directory", "missing", "pipe"])

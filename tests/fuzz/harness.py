@@ -134,8 +134,9 @@ def one(target):
 TARGETS = {target.__name__: target for target in (idx, tensors, networks, results)}
 WORDS = [
     "dtype", "shape", "data_offsets", "__metadata__", "checksum", "dlskills", "F32", "BF16",
-    "class", "settings", "layers", "network", "values", "version", "initializer", "function", "mapping",
-    "Affine", "Dropout", "BatchNormalization", "crc32 00000000", "NaN", "1e999", "-1", "[[[[", "{}",
+    "class", "settings", "layers", "network", "values", "version", "initializer", "function",
+    "mapping", "Affine", "Dropout", "BatchNormalization", "crc32 00000000", "NaN", "1e999", "-1",
+    "[[[[", "{}",
 ]  # fmt: skip
 
 
