@@ -233,8 +233,8 @@ def _state(arrays: Mapping[str, Any], metadata: Mapping[str, Any], path: str) ->
         raise FileFormatError(f"{path}: version must be a whole number, got {version!r:.60}")
     if version > VERSION:
         raise FileFormatError(
-            f"{path} has format version {version!r:.20}, this dlskills reads up to {VERSION}; update "
-            "dlskills"
+            f"{path} has format version {version!r:.20}, this dlskills reads up to {VERSION}; "
+            "update dlskills"
         )
     if not isinstance(values, dict):
         raise FileFormatError(f"{path}: values must be an object, got {values!r:.60}")
