@@ -416,9 +416,7 @@ class Sequential:
         """
         with self.backend.active():
             state.check_state(values, self.params, self.layers)
-            params = state.staged(values, self.params)
-            state.load_layers(values, self.layers)
-            self.params.flat = params.flat
+            state.load(values, self.params, self.layers)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments beyond those of :class:`Sequential`, for saving."""

@@ -70,21 +70,17 @@ def check_state(state: Any, params: Parameters, layers: Sequence[Layer]) -> None
         raise ValueError(f"the state does not fit the network: {'; '.join(faults[:8])}")
 
 
-def staged(state: Mapping[str, Any], params: Parameters) -> Parameters:
-    """Return the parameters of a state in the layout and on the device of the network's own."""
-    made = params.zeros_like()
-    for name in made:
-        made[name] = params.backend.asarray(state[name], params.dtype)
-    return made
-
-
-def load_layers(state: Mapping[str, Any], layers: Sequence[Layer]) -> None:
-    """Set the state of each layer; on an error, restore all of them."""
+def load(state: Mapping[str, Any], params: Parameters, layers: Sequence[Layer]) -> None:
+    """Load a state that :func:`check_state` let pass; on an error, everything is as before."""
+    staged = params.zeros_like()
+    for name in staged:
+        staged[name] = params.backend.asarray(state[name], params.dtype)
     before = [layer.get_state() for layer in layers]
     try:
         for i, (layer, own) in enumerate(zip(layers, before, strict=True)):
             if own:
                 layer.set_state({name: state[layer_name(i, name)] for name in own})
+        params.flat = staged.flat
     except BaseException:
         for layer, own in zip(layers, before, strict=True):
             layer.set_state(own)
