@@ -100,6 +100,25 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hostile files by the million: `-- FORMAT RUNS`, by default each format a million times."""
+    session.install(".", "atheris>=3")
+    chosen = session.posargs[:1] or ["idx", "tensors", "networks", "results"]
+    runs = session.posargs[1] if len(session.posargs) > 1 else "1000000"
+    harness = ROOT / "tests" / "fuzz" / "harness.py"
+    session.chdir(session.create_tmp())  # for the files that crashed it
+    for name in chosen:
+        session.run("python", str(harness), name, runs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the packages that users get, from the database of PyPI."""
+    session.install(".[jit,tune,test]", "pip-audit>=2.7")
+    session.run("pip-audit", "--skip-editable", *session.posargs)
+
+
+@nox.session
 def examples(session: nox.Session) -> None:
     """Every script of examples/, in an empty folder."""
     session.install(".[tune]", "array-api-strict")  # one of them runs on another library

@@ -149,8 +149,9 @@ def _device_name(device: str) -> str:
         "print(cupy.cuda.runtime.getDeviceProperties(d.id)['name'].decode())"
     )
     try:
-        asked = subprocess.run([PYTHON, "-c", code % device], cwd=ROOT, capture_output=True,
-                               text=True, timeout=300)  # fmt: skip
+        asked = subprocess.run(  # noqa: S603 - code that is written here
+            [PYTHON, "-c", code % device], cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
     except subprocess.TimeoutExpired:  # the steps will show what is wrong
         return "none"
     return re.sub(r"\W+", "-", asked.stdout).strip("-").lower() or "none"
@@ -163,7 +164,7 @@ def _run(
     environment = os.environ | {"DLSKILLS_TEST_BACKENDS": "cupy", "COLUMNS": "120"}
     # Into a file: a pipe stays open as long as any process that the step has started.
     with output.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - commands written below
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip

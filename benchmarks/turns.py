@@ -144,8 +144,8 @@ def _prepare(at: _At, task: Task | None) -> Result | None:
 
 
 def _run(at: _At, steps: int, wake: int) -> list[float]:
-    step = at.step
-    assert step is not None
+    if (step := at.step) is None:
+        raise RuntimeError("this task was not prepared")
     for _ in range(wake):
         step()
     if at.device == "cuda":

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ MIRRORS = (
 )
 ROUNDS = 2  # How often each mirror is tried...
 PAUSE = 1.0  # ...and how many seconds pass before they are tried again.
+LIMIT = 64 * 2**20  # Bytes of a download; the largest file has 10 million.
 TIMEOUT = (10.0, 30.0)  # Seconds to connect; seconds without a byte.
 
 
@@ -112,7 +113,7 @@ def fetch(path: Path, parse: Callable[[bytes, str, str], NDArray[np.uint8]]) -> 
 def _get(url: str) -> bytes:
     import pooch
 
-    buffer = BytesIO()
+    buffer = _LimitedBuffer()
     with _progress_bar(f"MNIST: {url.rpartition('/')[2]}") as bar:
         get = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)
         get(url, buffer, None)
@@ -129,6 +130,15 @@ def _keep(content: bytes, path: Path) -> None:
             f"again next time. Make room, or make its folder writable. {by_hand()}",
             stacklevel=6,  # at the line that calls load_mnist
         )
+
+
+class _LimitedBuffer(BytesIO):
+    """A buffer for a file of MNIST: a mirror that sends anything else must not fill the memory."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > LIMIT:
+            raise OSError(f"the mirror sent more than {LIMIT:,} bytes")
+        return super().write(data)
 
 
 class _PoochBar:

@@ -12,6 +12,7 @@ a saved error page differs from what was asked for is refused, with the file's n
 
 import gzip
 import hashlib
+import io
 import math
 import zlib
 
@@ -65,15 +66,23 @@ def parse_idx(
     def refusal(finding: str) -> DataError:
         return DataError(f"{name} {finding}. {remedy}")
 
+    ndim = len(shape)
+    header = 4 + 4 * ndim
+    expected_bytes = header + math.prod(shape)
     if content.startswith(GZIP_MAGIC):
         try:
-            content = gzip.decompress(content)
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                # one byte more than expected: a small file may unpack to any size
+                content = file.read(expected_bytes + 1)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise refusal(f"is a gzip file cut short or damaged ({error})") from None
+        if len(content) > expected_bytes:
+            raise refusal(
+                f"unpacks to more than the {expected_bytes:,} bytes of items of shape {shape}"
+            )
 
     if len(content) < 4:
         raise refusal(f"holds {len(content)} bytes; an IDX file begins with a magic number of 4")
-    ndim = len(shape)
     magic = bytes((0, 0, UNSIGNED_BYTE, ndim))
     if content[:4] != magic:
         raise refusal(
@@ -81,13 +90,11 @@ def parse_idx(
             f"of an IDX file of unsigned bytes in {ndim} dimensions"
         )
 
-    header = 4 + 4 * ndim
     if len(content) < header:
         raise refusal(f"holds {len(content)} bytes; its header alone takes {header}")
     found = tuple(int(length) for length in np.frombuffer(content, ">u4", ndim, offset=4))
     if found != shape:
         raise refusal(f"holds items of shape {found}; expected {shape}")
-    expected_bytes = header + math.prod(found)
     if len(content) != expected_bytes:
         raise refusal(
             f"holds {len(content):,} bytes; expected {expected_bytes:,} for items of shape {found}"

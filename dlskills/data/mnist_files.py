@@ -1,5 +1,6 @@
 """The files of MNIST: their names, shapes and checksums, and where each set of them is found."""
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -33,7 +34,12 @@ class MnistFile(NamedTuple):
 
     def read(self, path: Path, remedy: str) -> NDArray[np.uint8]:
         """Do as `parse` with the file at `path`."""
-        return self.parse(path.read_bytes(), str(path), remedy)
+        limit = 2 * math.prod(self.shape) + 2**20  # packing what it can't, gzip adds a little
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise DataError(f"{path} holds more than {limit:,} bytes. {remedy}")
+        return self.parse(content, str(path), remedy)
 
 
 class MnistFiles(NamedTuple):

@@ -371,3 +371,12 @@ def test_check_array_rejects_another_device_of_the_same_library(backend):
 
 def test_backend_arrays_are_array_api_arrays(backend):
     assert array_api_compat.is_array_api_obj(backend.zeros((1,), "float32"))
+
+
+def test_a_backend_that_is_missing_is_opened_as_numpy(monkeypatch):
+    rebuild, arguments = get_backend("cpu").__reduce__()
+    assert rebuild(*arguments) == get_backend("cpu")
+    monkeypatch.setitem(sys.modules, "array_api_strict", None)
+    for missing in (("array_api_strict", "cpu", None), ("cupy", None, 99)):
+        with pytest.warns(UserWarning, match="is opened on NumPy, as .* is not available here"):
+            assert rebuild(*missing) == get_backend("cpu")

@@ -4,6 +4,7 @@ No test uses the network: mirrors are servers on this machine, and the bundled s
 for the full set.
 """
 
+import contextlib
 import functools
 import gzip
 import http.server
@@ -73,6 +74,11 @@ def breaks_without_a_length(handler, content):
 
 def has_another_label(handler, content):
     handler.answer(with_another_label(content))
+
+
+def is_endless(handler, _):
+    with contextlib.suppress(ConnectionError):  # the client hangs up
+        handler.answer(bytes(download.LIMIT + 1))
 
 
 def is_an_error_page(handler, _):
@@ -145,6 +151,16 @@ def test_falls_back_to_the_next_mirror(cache, mirror, use, fault):
     assert labels_of(load_mnist()) == MNIST
     assert names_in(cache) == NAMES
     assert good.requests == [TRAIN_LABELS]
+
+
+def test_a_mirror_that_sends_too_much_does_not_fill_the_memory(cache, mirror, use, monkeypatch):
+    monkeypatch.setattr(download, "LIMIT", 3_000_000)
+    bad, good = mirror(train_labels_idx1=is_endless), mirror()
+    use(bad)
+    with pytest.raises(DataError, match="the mirror sent more than 3,000,000 bytes"):
+        load_mnist()
+    use(bad, good)
+    assert labels_of(load_mnist()) == MNIST
 
 
 def test_tries_a_mirror_again(cache, mirror, use):

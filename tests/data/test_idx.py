@@ -4,9 +4,12 @@ import gzip
 import hashlib
 import re
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlskills.data.idx import DataError, parse_idx
 
@@ -51,6 +54,7 @@ REFUSED = {
     "labels for images": (b"\0\0\x08\1\0\0\0\3abc", r"unsigned bytes in 3 dimensions"),
     "header alone cut short": (PLAIN[:11], "holds 11 bytes; its header alone takes 16"),
     "data cut short": (PLAIN[:-1], r"holds 27 bytes; expected 28 for items of shape \(3, 2, 2\)"),
+    "gzipped data too long": (gzip.compress(PLAIN + b"\0"), "unpacks to more than the 28 bytes"),
     "data too long": (PLAIN + b"\0", r"holds 29 bytes; expected 28"),
     "one pixel changed": (PLAIN[:-1] + b"\0", "other contents: their SHA-256 is [0-9a-f]{64}"),
 }
@@ -78,3 +82,44 @@ def test_a_refusal_says_which_checksum_was_found_and_which_expected():
 def test_a_refusal_is_a_value_error():
     with pytest.raises(ValueError, match="digits"):
         parse(b"")
+
+
+def test_a_small_file_that_unpacks_to_a_huge_one_takes_no_memory():
+    bomb = gzip.compress(PLAIN + bytes(50_000_000), compresslevel=9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="unpacks to more than the 28 bytes"):
+            parse(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.binary(max_size=60), st.booleans())
+def test_any_bytes_are_refused_by_name(content, packed):
+    with pytest.raises(DataError, match="digits"):
+        parse(gzip.compress(content) if packed else content)
+
+
+@pytest.mark.parametrize("whole", [PLAIN, PACKED], ids=["plain", "gzipped"])
+def test_every_truncation_and_flipped_bit_is_refused_or_harmless(whole):
+    damaged = [whole[:end] for end in range(len(whole))]
+    for i in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[i // 8] ^= 1 << i % 8
+        damaged.append(bytes(flipped))
+    harmless = 0
+    for content in damaged:
+        try:
+            np.testing.assert_array_equal(parse(content), parse(PLAIN))
+            harmless += 1  # gzip's header has a time stamp and flags that change nothing
+        except DataError:
+            continue
+    assert harmless == 0 if whole is PLAIN else harmless < 80
+
+
+@given(st.integers(0, 255), st.lists(st.integers(0, 2**32 - 1), max_size=6), st.binary(max_size=40))
+def test_a_header_that_lies_about_sizes_is_refused(ndim, lengths, data):
+    content = bytes((0, 0, 8, ndim)) + np.array(lengths, ">u4").tobytes() + data
+    with pytest.raises(DataError, match="digits"):
+        parse(content)

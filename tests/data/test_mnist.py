@@ -251,6 +251,13 @@ def test_a_damaged_file_of_the_users_is_refused_by_name_and_left_alone(stand_in)
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_far_too_long_is_refused_before_it_is_read_whole(stand_in):
+    path = stand_in / "t10k-labels-idx1-ubyte.gz"
+    os.truncate(path, 2**33)  # as a sparse file: it takes no room
+    with pytest.raises(DataError, match=r"t10k-labels.* holds more than 1,068,576 bytes\. Delete"):
+        load_mnist(data_dir=stand_in)
+
+
 def test_importing_and_loading_the_sample_import_nothing_heavy():
     """In a process of its own: nothing that downloads, draws or shows."""
     code = (

@@ -482,7 +482,7 @@ def test_each_sample_needs_a_label(part, count):
 def test_samples_of_another_size_are_refused_with_their_name(part):
     x, t = blobs(10)
     parts = {"train": (x, t), "test": (x, t), part: (x[:, :3], t)}
-    with pytest.raises(ValueError, match=rf"x_{part} must have 4 numbers a sample, .*\(10, 3\)"):
+    with pytest.raises(ValueError, match=rf"x_{part} must have 4 numbers per sample .*\(10, 3\)"):
         Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
 
 
