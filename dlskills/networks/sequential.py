@@ -31,6 +31,7 @@ from dlskills.initializers import check_initializer
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
 from dlskills.networks import joined, saving, state, structure
 from dlskills.networks.keywords import FOR_SEQUENTIAL
+from dlskills.networks.summary import Summary, summary
 from dlskills.networks.unwritten import UnwrittenGradients
 
 _ROWS = 1000  # per batch in accuracy(), so that the layers' outputs stay in the cache
@@ -516,13 +517,17 @@ class Sequential:
                 f"{self.layers[0]!r}, got an array of shape {tuple(x.shape)}"
             )
 
-    def summary(self) -> str:
-        """Return a table of the layers, their output shapes and parameter counts."""
+    def summary(self) -> Summary:
+        """Return a table of the layers, their output shapes and parameter counts.
+
+        Returns
+        -------
+        str
+            Notebooks show it as a table.
+        """
         where = f"{self.params.dtype} on {self.backend}"
         shapes = self._shapes[1:]
-        return structure.table(
-            self.layers, self.loss_layer, self._names, shapes, self.params, where
-        )
+        return summary(self.layers, self.loss_layer, self._names, shapes, self.params, where)
 
     def _settings(self) -> list[str]:
         dtype, compute_dtype = dtype_name(self.params.dtype), dtype_name(self.compute_dtype)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import collections
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from dlskills.arrays.backend import Array
 from dlskills.layers import Layer, Loss
 
 
@@ -71,27 +69,3 @@ def _takes(layer: Layer, shape: tuple[int, ...]) -> bool:
         return layer.output_shape(shape) == shape
     except ValueError:
         return False
-
-
-def table(
-    layers: Sequence[Layer],
-    loss: Loss,
-    names: Sequence[Mapping[str, str]],
-    shapes: Sequence[tuple[int, ...] | None],
-    params: Mapping[str, Array],
-    where: str,
-) -> str:
-    """Return the summary: layers, output shapes and parameters; the device is on the last line."""
-    rows = [("layer", "output shape", "parameters")]
-    total = 0
-    for layer, own, shape in zip(layers, names, shapes, strict=True):
-        size = sum(math.prod(params[name].shape) for name in own.values())
-        total += size
-        output = "any" if shape is None else str(("N", *shape)).replace("'", "")
-        rows.append((repr(layer), output, f"{size:,} ({', '.join(own.values())})" if own else "0"))
-    rows.append((repr(loss), "()", "0"))
-    width = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)) for row in rows]
-    lines.insert(1, "  ".join("-" * w for w in width))
-    lines.append(f"{total:,} parameters, {where}")
-    return "\n".join(line.rstrip() for line in lines)

@@ -503,6 +503,13 @@ def test_summary():
     assert len({line.index("(N,") for line in lines if "(N," in line}) == 1
 
 
+def test_summary_in_a_notebook():
+    html = Sequential([Affine(4, 3, "he"), ReLU(), Affine(3, 2)]).summary()._repr_html_()
+    assert html.count("<tr>") == 5
+    assert "<td>Affine(4, 3, he())</td><td>(N, 3)</td><td>15 (W1, b1)</td>" in html
+    assert "23 parameters, " in html
+
+
 def test_summary_of_unknown_shapes():
     assert "any" in Sequential([ReLU()]).summary()
     assert "(N, 3)" in Sequential([ReLU(), Affine(3, 2)]).summary()
