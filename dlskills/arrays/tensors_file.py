@@ -161,8 +161,10 @@ def read_stream(
     for entry in entries:
         values = np.empty(entry.shape, np.dtype(_DTYPES[entry.code]))
         if values.size:
-            data = _exactly(file, values.reshape(-1).view(np.uint8), name)
-            checksum = zlib.crc32(data, checksum)
+            data = values.reshape(-1).view(np.uint8)
+            for start in range(0, len(data), _PIECE):
+                piece = _exactly(file, data[start : start + _PIECE].data, name)
+                checksum = zlib.crc32(piece, checksum)
         arrays[entry.name] = _widened(values) if entry.code == "BF16" else _native(values)
     if stated != (found := f"crc32 {checksum:08x}"):
         raise FileFormatError(f"{name} is damaged: its checksum is {found}, expected {stated}")
