@@ -70,7 +70,7 @@ def adadelta(w, gradients, lr, rho, epsilon) -> Trajectory:
         yield w
 
 
-def adam(w, gradients, lr, beta1, beta2, epsilon=1e-7, epsilon_mode="page") -> Trajectory:
+def adam(w, gradients, lr, beta1, beta2, epsilon=1e-7, epsilon_mode="tutorial") -> Trajectory:
     m = v = 0
     for t, g in enumerate(gradients, start=1):
         m = beta1 * m + (1 - beta1) * g

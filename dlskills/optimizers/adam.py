@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
+from collections.abc import Mapping
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dlskills.arrays.backend import Array
 from dlskills.checks import check_choice
@@ -15,42 +17,73 @@ from dlskills.optimizers.schedules import LearningRate
 
 
 class Adam(Optimizer):
-    r"""Adam: the mean of the gradients, over the root of the mean of their squares.
+    r"""Adam: adaptive moment estimation.
 
-    :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`,
-    :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`,
-    :math:`W \leftarrow W - \eta_t\, m / (\sqrt v + \varepsilon)` with
-    :math:`\eta_t = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`: Kingma & Ba (2015), "Adam: a
-    method for stochastic optimization". Both means start at 0; the factors of :math:`\eta_t`
-    correct that bias. (The page calls it Momentum and AdaGrad in one, which corrects the bias of
-    hyperparameters. It is the means that are biased; and :math:`v` forgets, as RMSprop's, where
-    AdaGrad's sum does not.)
+    Each element's step is the running mean of its gradients, divided by the root of the running
+    mean of their squares. Update number :math:`t`, counted from 1, with the gradient :math:`g`:
+
+    .. math::
+
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
+        \eta_t &= \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t) \\
+        W &\leftarrow W - \eta_t\, m / (\sqrt v + \varepsilon)
+
+    Both means, :math:`m` and :math:`v`, start at 0 and so are biased towards 0 in the first
+    updates; the factors of :math:`\eta_t` correct this bias.
 
     Parameters
     ----------
     lr : float or schedule, default 0.001
-        The learning rate :math:`\eta`, about the size of a step.
+        The learning rate :math:`\eta`, roughly the size of each element's step.
     beta1, beta2 : float, default 0.9 and 0.999
-        The shares of the means that are left after a step, each in [0, 1).
+        Decay rates :math:`\beta_1, \beta_2` of the two means, each in [0, 1).
     epsilon : float, default 1e-7
-        Keeps the division finite.
-    epsilon_mode : {"page", "paper"}, default "page"
-        Where epsilon is added. ``"page"``, as above: the paper's end of section 2, the book,
-        Keras, Chainer. ``"paper"``: to the corrected root :math:`\sqrt{v / (1 - \beta_2^t)}`, as
-        in the paper's algorithm 1, PyTorch and Optax. In the first steps the page's counts for
-        up to 32 times as much.
+        :math:`\varepsilon`, at least 0; prevents division by zero.
+    epsilon_mode : {"tutorial", "paper"}, default "tutorial"
+        Where epsilon is added. ``"tutorial"``: to :math:`\sqrt v`, as above; also the end of
+        section 2 of the paper, the book, Keras and Chainer. ``"paper"``: to the bias-corrected
+        root :math:`\sqrt{v / (1 - \beta_2^t)}`, as in algorithm 1 of the paper, PyTorch and Optax.
+        In the first updates the tutorial's epsilon has up to 32 times the effect. (The former
+        name ``"page"`` of the tutorial's mode still works, with a DeprecationWarning.)
+
+    Notes
+    -----
+    The tutorial describes Adam as a combination of Momentum and AdaGrad that corrects the bias of
+    its hyperparameters. It is the two means that are biased, and :math:`v` forgets old gradients,
+    as in RMSprop; AdaGrad's sum does not.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba (2015), "Adam: a method for stochastic optimization".
     """
 
     lr: LearningRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-7
-    epsilon_mode: str = "page"
+    epsilon_mode: str = "tutorial"
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
 
-    def __post_init__(self) -> None:
-        self.epsilon_mode = check_choice("epsilon_mode", self.epsilon_mode, ("page", "paper"))
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "epsilon_mode":
+            if value == "page":
+                warnings.warn(
+                    "epsilon_mode='page' is now called 'tutorial'; the old name will be removed in "
+                    "the next release",
+                    DeprecationWarning,
+                    stacklevel=5,  # the call of the constructor
+                )
+                value = "tutorial"
+            value = check_choice("epsilon_mode", value, ("tutorial", "paper"))
+        super().__setattr__(name, value)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        given = state.get("hyperparameters", {})
+        if given.get("epsilon_mode") == "page":  # saved before the mode was renamed
+            state = {**state, "hyperparameters": {**given, "epsilon_mode": "tutorial"}}
+        super().load_state_dict(state)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         corrected = math.sqrt(1 - self.beta2**step)

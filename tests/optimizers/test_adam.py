@@ -56,10 +56,12 @@ def test_adam_exactly_as_the_page_writes_it(backend):
 
 
 @pytest.mark.parametrize(
-    ("mode", "factor"), [("page", 1.0), ("paper", np.sqrt(1 - 0.999))], ids=["page", "paper"]
+    ("mode", "factor"),
+    [("tutorial", 1.0), ("paper", np.sqrt(1 - 0.999))],
+    ids=["tutorial", "paper"],
 )
-def test_where_epsilon_is_added(mode, factor):
-    gradient = 1e-6  # so small that epsilon counts
+def test_epsilon_mode_decides_where_epsilon_is_added(mode, factor):
+    gradient = 1e-6  # small enough for epsilon to matter
     params = {"x": 0.0}
     Adam(lr=1.0, epsilon_mode=mode).update(params, {"x": gradient})
     root = np.sqrt(1 - 0.999)
@@ -68,12 +70,41 @@ def test_where_epsilon_is_added(mode, factor):
     assert params["x"] == pytest.approx(expected)
 
 
-def test_epsilon_modes_are_checked_and_shown():
+def test_epsilon_mode_is_validated_and_shown():
     assert "epsilon_mode='paper'" in repr(Adam(epsilon_mode="Paper"))
-    assert "epsilon_mode='page'" in repr(Adam())
-    message = r"epsilon_mode 'papper' is not known; did you mean 'paper'\?; known are: 'page', 'pap"
+    assert "epsilon_mode='tutorial'" in repr(Adam())
+    message = r"epsilon_mode 'papper' is not known; did you mean 'paper'\?; known are: 'tutorial', "
     with pytest.raises(ValueError, match=message):
         Adam(epsilon_mode="papper")
+    optimizer = Adam()
+    with pytest.raises(ValueError, match=message):
+        optimizer.epsilon_mode = "papper"
+    assert repr(optimizer) == repr(Adam())
+
+
+@pytest.mark.parametrize("rule", [Adam, AdamW, AMSGrad, NAdam])
+def test_the_old_name_of_the_tutorials_epsilon_mode_still_works(rule):
+    with pytest.warns(
+        DeprecationWarning, match="epsilon_mode='page' is now called 'tutorial'"
+    ) as w:
+        optimizer = rule(epsilon_mode="page")
+    assert w[0].filename == __file__
+    assert repr(optimizer) == repr(rule(epsilon_mode="tutorial"))
+
+
+def test_a_state_saved_under_the_old_name_of_epsilon_mode_loads_without_a_warning():
+    saved = Adam(lr=0.25)
+    params = {"x": 1.0}
+    saved.update(params, {"x": 1e-6})
+    state = saved.state_dict()
+    state["hyperparameters"]["epsilon_mode"] = "page"
+    loaded, twin = Adam(epsilon_mode="paper"), dict(params)
+    loaded.load_state_dict(state)
+    assert repr(loaded) == repr(saved)
+    saved.update(params, {"x": 2e-6})
+    loaded.update(twin, {"x": 2e-6})
+    assert twin == params
+    assert state["hyperparameters"]["epsilon_mode"] == "page"
 
 
 @pytest.mark.parametrize("rule", [Adam, AdamW, AMSGrad, NAdam])

@@ -38,7 +38,7 @@ def settings_of(name, seed):
         "lr": lambda: 10 ** rng.uniform(-3, 0),
         "epsilon": lambda: 10 ** rng.uniform(-8, -1),
         "momentum_decay": lambda: rng.uniform(0, 0.1),
-        "epsilon_mode": lambda: str(rng.choice(["page", "paper"])),
+        "epsilon_mode": lambda: str(rng.choice(["tutorial", "paper"])),
     }
 
     def share():  # less forgets so much at once that rounding shows: 1 + 1e-8 - 1

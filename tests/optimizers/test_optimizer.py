@@ -92,7 +92,7 @@ def test_formula(backend, name, settings):
         ("Nesterov", "lr=0.01, momentum=0.9"),
         ("AdaGrad", "lr=0.01, epsilon=1e-07"),
         ("RMSprop", "lr=0.01, decay_rate=0.99, epsilon=1e-07"),
-        ("Adam", "lr=0.001, beta1=0.9, beta2=0.999, epsilon=1e-07, epsilon_mode='page'"),
+        ("Adam", "lr=0.001, beta1=0.9, beta2=0.999, epsilon=1e-07, epsilon_mode='tutorial'"),
     ],
 )
 def test_the_pages_names_and_defaults(rule, settings):
