@@ -1,6 +1,6 @@
-"""Update rules as papers and the book write them, apart from the package, and as torch has them.
+"""Reference implementations of the update rules, independent of the package, and PyTorch's.
 
-Each is a generator that takes the parameter and its gradients in float64, and yields the parameter
+Each is a generator that takes a parameter and its gradients in float64 and yields the parameter
 after each step.
 """
 
@@ -35,7 +35,7 @@ def momentum(w, gradients, lr, momentum) -> Trajectory:
 
 
 def nesterov(w, gradients, lr, momentum) -> Trajectory:
-    """By the original two steps: to the point looked ahead to, and on from there."""
+    """The original two-step form: the gradient is taken at the look-ahead point."""
     v, real = 0, w
     for g in gradients:  # the gradient at w = real + momentum * v
         v = momentum * v - lr * g
@@ -126,8 +126,8 @@ def lion(w, gradients, lr, beta1, beta2, weight_decay) -> Trajectory:
 
 _ADAM = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}
 
-# Each rule of the package by its name: the reference, and settings far from the defaults so that
-# each hyperparameter shows.
+# The reference of each optimizer by name, and settings far from the defaults, so that every
+# hyperparameter matters.
 RULES: dict[str, tuple[Callable[..., Trajectory], list[dict[str, Any]]]] = {
     "sgd": (sgd, [{"lr": 0.1}]),
     "momentum": (momentum, [{"lr": 0.1, "momentum": 0.7}, {"lr": 0.1, "momentum": 0}]),
@@ -158,7 +158,7 @@ def reference(name: str, **settings: Any) -> np.ndarray:
 
 
 def trajectory(optimizer: Any, backend: Backend) -> np.ndarray:
-    """The parameter after each step of one of the package's optimizers."""
+    """Return the parameter after each step of an optimizer of the package."""
     params = {"w": backend.asarray(START.copy())}
     steps = []
     for gradient in GRADIENTS:
@@ -168,11 +168,11 @@ def trajectory(optimizer: Any, backend: Backend) -> np.ndarray:
 
 
 def torch_trajectory(make: Callable[[Any, Any], Any]) -> np.ndarray:
-    """The same of a torch optimizer, which `make(torch.optim, params)` makes."""
+    """Return the same for a PyTorch optimizer, created by `make(torch.optim, params)`."""
     import torch
 
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # also of what NAdam keeps beside its arrays
+    torch.set_default_dtype(torch.float64)  # also for NAdam's internal product
     try:
         w = torch.tensor(START.copy(), requires_grad=True)
         optimizer, steps = make(torch.optim, [w]), []
