@@ -19,9 +19,9 @@ from dlskills.experiments import Settings
 from dlskills.experiments.trials import best
 from dlskills.files import check_folder
 from dlskills.plotting import save_figure
-from dlskills.tuning import PRUNERS, SAMPLERS, PageTask, load_objective, plot_study, search
+from dlskills.tuning import PRUNERS, SAMPLERS, TutorialTask, load_objective, plot_study, search
 from dlskills.tuning.figures import completed
-from dlskills.tuning.places import counts, errors
+from dlskills.tuning.indices import counts, errors
 from dlskills.tuning.search import check_optuna
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def tune(
     with wrong_use():
         check_choice("sampler", sampler, SAMPLERS)
         check_choice("pruner", pruner, PRUNERS)
-        task = objective or PageTask(Settings(seed, device, subset), epochs)
+        task = objective or TutorialTask(Settings(seed, device, subset), epochs)
         if isinstance(task, str):
             load_objective(task)
         else:

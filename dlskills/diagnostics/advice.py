@@ -65,8 +65,8 @@ def _dead(layers: Sequence[str], dead: np.ndarray[Any, Any]) -> list[str]:
 
 def _saturated(layers: Sequence[str], saturated: np.ndarray[Any, Any]) -> list[str]:
     return [
-        f"{layer}: {fraction:.0%} of the outputs are saturated, where the gradient is nearly 0. Try "
-        "Xavier initialization, Batch Norm or a smaller learning rate"
+        f"{layer}: {fraction:.0%} of the outputs are saturated, where the gradient is nearly 0. "
+        "Try Xavier initialization, Batch Norm or a smaller learning rate"
         for layer, fraction in zip(layers, saturated, strict=True)
         if fraction > SATURATED
     ]

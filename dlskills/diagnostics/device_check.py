@@ -72,8 +72,8 @@ def _memory(backend: Backend) -> str:
     free, total = backend.device.mem_info
     if free < 64 << 20:
         raise DeviceError(
-            f"at least 64 MiB of device memory must be free, got {free >> 20} of {total >> 20} MiB; "
-            "close other programs "
+            f"at least 64 MiB of device memory must be free, got {free >> 20} of {total >> 20} "
+            "MiB. Close other programs "
             f"that use it ({'rocm-smi' if cuda.platform() == 'ROCm' else 'nvidia-smi'} lists them)"
         )
     return f"{free >> 20:,} of {total >> 20:,} MiB free"

@@ -136,7 +136,7 @@ def wrong(trial):
         ("tune --pruner mean", "pruner 'mean'"),
         ("tune --subset ful", "subset must be"),
         ("tune --device gpu", "device must be"),
-        ("tune nothing.py:score", "there is no file"),
+        ("tune nothing.py:score", "does not exist"),
         ("tune score", "module:function"),
         ("tune my.py:scre", "did you mean 'score'"),
         ("run symmetry --iterations 0", "must be at least 1"),

@@ -74,7 +74,7 @@ def test_full_memory_is_reported(backend, monkeypatch, device_counters):
     with (
         device_counters.memory_limit(32 << 20),
         pytest.raises(
-            DeviceError, match="64 MiB of device memory must be free, got .*; close other programs"
+            DeviceError, match="64 MiB of device memory must be free, got .*. Close other programs"
         ),
     ):
         list(check_device("cuda"))
