@@ -28,7 +28,7 @@ def wrong_use() -> Iterator[None]:
         raise WrongUseError(str(error)) from error
 
 
-def told(context: typer.Context, names: Iterable[str]) -> list[str]:
+def given_options(context: typer.Context, names: Iterable[str]) -> list[str]:
     """Return those of the named options that were given on the command line, as typed."""
     return [
         f"--{name}" if context.params[name] is True else f"--{name} {context.params[name]}"

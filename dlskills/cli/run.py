@@ -21,7 +21,7 @@ from dlskills.cli.options import (
     Seed,
     Seeds,
     Subset,
-    told,
+    given_options,
     wrong_use,
 )
 from dlskills.cli.resume import resumable
@@ -124,7 +124,7 @@ def run_all(
     if context.invoked_subcommand is not None:
         if every:
             raise typer.BadParameter("give either --all or the name of an experiment, not both")
-        if given := told(context, context.params):
+        if given := given_options(context, context.params):
             raise typer.BadParameter(
                 f"options must follow the name: dlskills run {context.invoked_subcommand} "
                 f"{' '.join(given)}"
@@ -142,7 +142,7 @@ def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
     inapplicable = _inapplicable(experiment)
 
     def command(context: typer.Context, **options: Any) -> None:
-        if given := told(context, inapplicable):
+        if given := given_options(context, inapplicable):
             reasons = dict.fromkeys(inapplicable[option.split()[0][2:]] for option in given)
             verb = "does" if len(given) == 1 else "do"
             raise typer.BadParameter(

@@ -12,7 +12,7 @@ import typer
 from dlskills import terminal
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice
-from dlskills.cli.options import Device, Out, Subset, told, wrong_use
+from dlskills.cli.options import Device, Out, Subset, given_options, wrong_use
 from dlskills.cli.resume import resumable
 from dlskills.cli.tables import show_table
 from dlskills.experiments import Settings
@@ -97,7 +97,7 @@ def tune(
     the trial as failed; any other error ends the search.
     """
     check_optuna()  # before any folder is created
-    if objective is not None and (given := told(context, TASK)):
+    if objective is not None and (given := given_options(context, TASK)):
         raise typer.BadParameter(
             f"{' and '.join(given)} can't be combined with {objective}: only the tutorial's task "
             "uses this option"

@@ -176,7 +176,7 @@ def test_initial_weights_on_mnist(mnist):
 
 
 def test_batch_normalization_over_weight_scales(mnist):
-    """batch_norm_test: with Batch Norm, networks learn at each of these scales; without, at none."""
+    """batch_norm_test: with Batch Norm, networks learn at these scales; without it, at none."""
     (x_train, t_train), _ = mnist
     x_train, t_train = x_train[:1000], t_train[:1000]
     max_epochs = 6
