@@ -379,7 +379,7 @@ def test_the_state_is_complete_before_the_first_step():
     slots = trainer.optimizer.state_dict()["slots"]
     assert set(slots) == {"m", "v"}
     assert set(slots["m"]) == set(trainer.network.params)
-    with pytest.raises(RuntimeError, match="one optimizer for each network"):
+    with pytest.raises(RuntimeError, match="Create one optimizer per network"):
         make_trainer(optimizer=trainer.optimizer)
 
 
