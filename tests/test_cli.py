@@ -359,7 +359,7 @@ def test_run_all_runs_every_experiment(tmp_path, monkeypatch, undrawn):
             'error: subset must be "full" or "sample", got \'ful\'; did you mean "full"?',
         ),
         (["--optimizers", "adm"], "error: optimizer 'adm' is not known; did you mean 'adam'?"),
-        (["--optimizers", "sgd,,adam"], "error: optimizer '' is not known; known are: 'sgd'"),
+        (["--optimizers", "sgd,,adam"], "error: optimizer '' is not known. Choose from: 'sgd'"),
     ],
 )
 def test_a_wrong_name_gives_a_one_line_error_with_the_choices(fail, tmp_path, options, message):

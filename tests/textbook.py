@@ -1,7 +1,7 @@
-"""Reference implementations of the update rules, independent of the package, and PyTorch's.
+"""Reference update rules, written as in the papers and the book, and those of PyTorch.
 
-Each is a generator that takes a parameter and its gradients in float64 and yields the parameter
-after each step.
+Each reference is a generator that takes the parameter and its gradients in float64 and yields the
+parameter after each step.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def momentum(w, gradients, lr, momentum) -> Trajectory:
 
 
 def nesterov(w, gradients, lr, momentum) -> Trajectory:
-    """The original two-step form: the gradient is taken at the look-ahead point."""
+    """Nesterov momentum in its original two steps, with the gradient at the look-ahead point."""
     v, real = 0, w
     for g in gradients:  # the gradient at w = real + momentum * v
         v = momentum * v - lr * g
@@ -126,8 +126,8 @@ def lion(w, gradients, lr, beta1, beta2, weight_decay) -> Trajectory:
 
 _ADAM = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}
 
-# The reference of each optimizer by name, and settings far from the defaults, so that every
-# hyperparameter matters.
+# For each rule of the package, the reference and settings. The settings are far from the defaults,
+# so that each hyperparameter matters.
 RULES: dict[str, tuple[Callable[..., Trajectory], list[dict[str, Any]]]] = {
     "sgd": (sgd, [{"lr": 0.1}]),
     "momentum": (momentum, [{"lr": 0.1, "momentum": 0.7}, {"lr": 0.1, "momentum": 0}]),
@@ -158,7 +158,7 @@ def reference(name: str, **settings: Any) -> np.ndarray:
 
 
 def trajectory(optimizer: Any, backend: Backend) -> np.ndarray:
-    """Return the parameter after each step of an optimizer of the package."""
+    """Return the parameter after each step of one of the package's optimizers."""
     params = {"w": backend.asarray(START.copy())}
     steps = []
     for gradient in GRADIENTS:
@@ -168,11 +168,11 @@ def trajectory(optimizer: Any, backend: Backend) -> np.ndarray:
 
 
 def torch_trajectory(make: Callable[[Any, Any], Any]) -> np.ndarray:
-    """Return the same for a PyTorch optimizer, created by `make(torch.optim, params)`."""
+    """Return the parameter after each step of the optimizer `make(torch.optim, params)`."""
     import torch
 
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # also for NAdam's internal product
+    torch.set_default_dtype(torch.float64)  # also applies to NAdam's scalar state
     try:
         w = torch.tensor(START.copy(), requires_grad=True)
         optimizer, steps = make(torch.optim, [w]), []

@@ -101,5 +101,6 @@ def _check_known(what: str, given: Collection[str], names: Sequence[str]) -> Non
         if name not in known:
             raise ValueError(
                 f"{what} must contain names of parameters, got {name!r}"
-                f"{suggestion(str(name), names)}; known are: {', '.join(map(str, names))}"
+                f"{suggestion(str(name), names) or '.'} Choose from: "
+                f"{', '.join(map(str, names))}"
             )

@@ -182,7 +182,8 @@ def load_objective(name: str) -> Callable[[Any], float]:
             if callable(value) and getattr(value, "__module__", "") == module.__name__
         ]
         raise ValueError(
-            f"{source} has no function {function!r}{suggestion(function, known)}; known are: "
+            f"{source} has no function {function!r}{suggestion(function, known) or '.'} "
+            "Choose from: "
             f"{', '.join(known) or 'none'}"
         )
     objective: Callable[[Any], float] = found

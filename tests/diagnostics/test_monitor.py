@@ -351,7 +351,7 @@ def test_mistakes_are_refused():
     with pytest.raises(ValueError, match="nothing has been observed yet"):
         Monitor(network).plot()
     with pytest.raises(
-        ValueError, match="measure 'spread' is not known; .* known are: 'activation_mean'"
+        ValueError, match="measure 'spread' is not known.* Choose from: 'activation_mean'"
     ):
         Monitor(network).history("spread")
     assert Monitor(network).history("dead").shape == (0, 3)

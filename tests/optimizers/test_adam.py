@@ -73,7 +73,9 @@ def test_epsilon_mode_decides_where_epsilon_is_added(mode, factor):
 def test_epsilon_mode_is_validated_and_shown():
     assert "epsilon_mode='paper'" in repr(Adam(epsilon_mode="Paper"))
     assert "epsilon_mode='tutorial'" in repr(Adam())
-    message = r"epsilon_mode 'papper' is not known; did you mean 'paper'\?; known are: 'tutorial', "
+    message = (
+        r"epsilon_mode 'papper' is not known; did you mean 'paper'\? Choose from: 'tutorial', "
+    )
     with pytest.raises(ValueError, match=message):
         Adam(epsilon_mode="papper")
     optimizer = Adam()

@@ -225,8 +225,8 @@ def test_unknown_parameter_names_are_refused(backend, kind, settings):
     before = hosts(params)
     what = next(iter(settings))
     message = (
-        rf"^{what} must contain names of parameters, got 'scal'; did you mean 'scale'\?; "
-        "known are: W1"
+        rf"^{what} must contain names of parameters, got 'scal'; did you mean 'scale'\? "
+        "Choose from: W1"
     )
     with pytest.raises(ValueError, match=message):
         optimizer.update(params, arrays(backend, 1, kind))

@@ -337,7 +337,7 @@ def test_make_optimizer_ignores_case_and_spaces(spelled):
 
 
 def test_an_unknown_name_is_refused_with_a_suggestion():
-    message = r"optimizer 'rmsporp' is not known; did you mean 'rmsprop'\?; known are: 'sgd', 'mom"
+    message = r"optimizer 'rmsporp' is not known; did you mean 'rmsprop'\? Choose from: 'sgd', 'mom"
     with pytest.raises(ValueError, match=message):
         make_optimizer("rmsporp")
 

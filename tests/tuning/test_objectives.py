@@ -30,7 +30,7 @@ def test_a_function_is_loaded_from_a_module_in_the_working_folder(own_file, monk
         ("my.py:", "must be 'module:function'"),
         ("there/is/none.py:score", "the file of the objective, .*, does not exist"),
         ("no_such_module.at_all:score", "the module of the objective, 'no_such.*', does not exist"),
-        ("math:no_such_function", "math has no function 'no_such_function'; known are: "),
+        ("math:no_such_function", "math has no function 'no_such_function'. Choose from: "),
     ],
 )
 def test_mistakes_in_a_name_are_explained(name, message):
@@ -39,13 +39,13 @@ def test_mistakes_in_a_name_are_explained(name, message):
 
 
 def test_a_name_that_is_not_a_function_is_refused(own_file):
-    with pytest.raises(ValueError, match="no function 'NUMBER'; known are: score"):
+    with pytest.raises(ValueError, match="no function 'NUMBER'. Choose from: score"):
         load_objective(f"{own_file}:NUMBER")
 
 
 def test_a_similar_function_name_is_suggested(own_file):
     own_file.write_text("from math import sqrt\n\ndef score(trial):\n    return 1\n")
-    with pytest.raises(ValueError, match="'scor'; did you mean 'score'.; known are: score$"):
+    with pytest.raises(ValueError, match="'scor'; did you mean 'score'. Choose from: score$"):
         load_objective(f"{own_file}:scor")
 
 
