@@ -327,13 +327,17 @@ class Sequential:
         """
         return self.loss_and_gradient(x, t)[1]
 
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Parameters]:
+    def loss_and_gradient(
+        self, x: Array, t: Array, *, weight: float = 1.0
+    ) -> tuple[Array, Parameters]:
         """Return the loss in training mode, and :meth:`gradient`, from one forward pass.
 
         Parameters
         ----------
         x, t : array
             See :meth:`loss`.
+        weight : float, default 1.0
+            Factor of both: the fraction that these samples are of a batch whose parts are summed.
 
         Returns
         -------
@@ -342,7 +346,10 @@ class Sequential:
         """
         loss = self._data_loss(x, t, train_flg=True)
         with self.backend.active():
-            dout = self._cast(self.loss_layer.backward(self.loss_scale), self.compute_dtype)
+            dout = self.loss_layer.backward(self.loss_scale * weight)
+            dout = self._cast(dout, self.compute_dtype)
+            if weight != 1:
+                loss = loss * weight
             for step in reversed(self._learning):
                 dout = self._unwritten.backward(step, dout)
             if self._working_grads is not None:
@@ -352,8 +359,8 @@ class Sequential:
             if self.weight_decay_lambda and self._weights:
                 flat = self.grads.flat
                 _, loss = _weight_decay(
-                    flat, self.params.flat, self._is_weight.flat, self.weight_decay_lambda, loss,
-                    axis=0, out=(flat, None),
+                    flat, self.params.flat, self._is_weight.flat,
+                    self.weight_decay_lambda * weight, loss, axis=0, out=(flat, None),
                 )  # fmt: skip
         return loss, self.grads
 
