@@ -227,17 +227,14 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         start, stop : int
             `start` is a multiple of 32, so that the entries keep their alignment.
 
-        Returns
-        -------
-        Parameters
-            Each entry is the 1-D part of it that lies in the range; its size may be 0.
+        Each entry of the result is the 1-D part that lies in the range; its size may be 0.
         """
         if start % STEP or not 0 <= start <= stop <= self._flat.shape[0]:
             raise ValueError(
                 f"a section must start at a multiple of {STEP} and lie within the "
                 f"{self._flat.shape[0]} elements of flat, got {start} to {stop}"
             )
-        shapes = {
+        shapes: dict[str, Shape] = {
             name: (max(min(stop, end) - max(start, begin), 0),)
             for name, (begin, end) in zip(self._shapes, self._bounds, strict=True)
         }

@@ -174,6 +174,8 @@ class BatchNormalization(Layer):
             dx = shared_statistics.input_gradient(
                 dout, x, mean, var, gamma, *sums, self.epsilon, per_value, axis=axes
             )
+            if not part.count:  # a row without weight, which the statistics do not depend on
+                dx = namespace(dx).zeros_like(dx)
         else:
             dx, _, _ = _gradients(
                 dout, x, mean, var, gamma, self.epsilon, per_value,

@@ -50,6 +50,8 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
 class _Observing(Callback):
     """Gives each batch to an object with ``observe(x, t)``."""
 
+    rank_0_only = True
+
     def __init__(self, monitor: Any) -> None:
         self.monitor = monitor
 
