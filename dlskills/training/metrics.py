@@ -138,9 +138,7 @@ def mean_loss(
     """Return the mean loss on samples in inference mode, weight decay included."""
     total: float = sum(
         float(network.loss(*part)) * count
-        for part, count in _parts(
-            samples, rows, min(samples.rows_at_a_time, _ROWS), communicator
-        )
+        for part, count in _parts(samples, rows, min(samples.rows_at_a_time, _ROWS), communicator)
     )
     return _sum_of_all(total, communicator) / _count(samples, rows)
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, dtype_name
 from dlskills.arrays.parameters import Parameters
-from dlskills.checks import check_choice
 from dlskills.training.callbacks import Batch, OnRank0, as_callback
 
 if TYPE_CHECKING:
@@ -101,7 +100,8 @@ def check_options(communicator: Any, sharded: bool, accumulate: int, capture: bo
     ------
     ValueError, TypeError
     """
-    check_choice("sharded", sharded, (True, False))
+    if not isinstance(sharded, bool | np.bool_):
+        raise TypeError(f"sharded must be True or False, got {sharded!r}")
     if communicator is None:
         if sharded:
             raise ValueError(
@@ -111,15 +111,11 @@ def check_options(communicator: Any, sharded: bool, accumulate: int, capture: bo
         return
     if not hasattr(communicator, "allreduce"):
         raise TypeError(
-            "communicator must be one of dlskills.distributed, such as mpi(), got "
-            f"{communicator!r}"
+            f"communicator must be one of dlskills.distributed, such as mpi(), got {communicator!r}"
         )
     for name, given in (("accumulate", accumulate != 1), ("capture", capture)):
         if given:
-            raise ValueError(
-                f"{name} does not go with a communicator; leave one of them out"
-                + (". With N ranks, each computes 1/N of a batch" if name == "accumulate" else "")
-            )
+            raise ValueError(f"{name} does not go with a communicator; leave one of them out")
 
 
 def is_first(communicator: Communicator | None) -> bool:

@@ -220,17 +220,22 @@ class Trainer(Loop):
             network, self._parts, metrics, evaluate_sample_num_per_epoch, evaluate_samples,
             self.seed, communicator,
         )  # fmt: skip
-        if isinstance(optimizer, Optimizer) and not sharded:  # so that memory that is short for it shows now
+        if (
+            isinstance(optimizer, Optimizer) and not sharded
+        ):  # so that memory that is short for it shows now
             with memory_explained(
                 network.backend,
                 f"the state of {type(optimizer).__name__}",
                 "free some, or make the network smaller",
             ):
                 optimizer.prepare(network.params)
+        self._source = SampleBatches(
+            self._parts["train"], self._batches, *self._rank_of_ranks()
+        )
         super().__init__(
             network,
             optimizer,
-            SampleBatches(self._parts["train"], self._batches, *self._rank_of_ranks()),
+            self._source,
             on_this_rank([*monitoring(network, monitor), *callbacks], communicator),
             accumulate=accumulate,
         )
@@ -356,7 +361,7 @@ class Trainer(Loop):
     def _gradient(self, batch: Batch, whole: bool) -> tuple[Array, Parameters]:
         if self._ranks is None:
             return super()._gradient(batch, whole)
-        return self._ranks.gradient(batch, None if whole else self.batches.total)
+        return self._ranks.gradient(batch, None if whole else self._source.total)
 
     def _update_parameters(self, grads: Parameters) -> None:
         if self._ranks is None:
@@ -519,11 +524,15 @@ class Trainer(Loop):
         if self._ranks is not None:
             self._ranks.average_statistics()
         pieces = self.optimizer_pieces
-        return super()._state() | ({} if pieces is None else {"pieces": pieces}) | {
-            "current_epoch": self.current_epoch,
-            "mean_from": self._mean_from,
-            "losses_after": np.asarray(self._after_losses.read(), np.float64),
-        }
+        return (
+            super()._state()
+            | ({} if pieces is None else {"pieces": pieces})
+            | {
+                "current_epoch": self.current_epoch,
+                "mean_from": self._mean_from,
+                "losses_after": np.asarray(self._after_losses.read(), np.float64),
+            }
+        )
 
     def _load(self, state: Mapping[str, Any]) -> None:
         pieces = self.optimizer_pieces
