@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -80,6 +81,63 @@ def on_rank_0(communicator: Communicator | None, function: Callable[[], _Result]
         except Exception as raised:
             error = raised
     result, error = communicator.broadcast_object((result, error))
+    if error is not None:
+        raise error
+    found: _Result = result
+    return found
+
+
+def restored_on_ranks(
+    communicator: Communicator,
+    restore: Callable[[Callable[..., None]], _Result],
+    load: Callable[..., None],
+) -> _Result:
+    """Let rank 0 choose what all ranks load.
+
+    Parameters
+    ----------
+    communicator : Communicator
+    restore : callable
+        Called on rank 0 with a function that loads its arguments on all ranks, and raises the error
+        of any of them. It may try several.
+    load : callable
+        Loads its arguments on one rank; they can be pickled.
+
+    Returns
+    -------
+    object
+        What `restore` returned, on all ranks; its error is raised on all of them.
+    """
+
+    def load_here(given: Any) -> None:
+        error: Exception | None = None
+        try:
+            load(*given)
+        except Exception as raised:
+            error = raised
+        for other in communicator.allgather_object(error):
+            if other is not None:
+                raise other
+
+    def everywhere(*given: Any) -> None:
+        communicator.broadcast_object((given, None, None))
+        load_here(given)
+
+    result: Any = None
+    error: Exception | None = None
+    if communicator.rank == 0:
+        try:
+            result = restore(everywhere)
+        except Exception as raised:
+            error = raised
+        communicator.broadcast_object((None, result, error))
+    else:
+        while True:
+            given, result, error = communicator.broadcast_object(None)
+            if given is None:
+                break
+            with contextlib.suppress(Exception):  # rank 0 decides what follows
+                load_here(given)
     if error is not None:
         raise error
     found: _Result = result

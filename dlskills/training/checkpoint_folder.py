@@ -10,15 +10,25 @@ import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlskills.files import FileFormatError, check_folder, expanded, write_file
+from dlskills.training.shards import shard_name, write_shard
 from dlskills.training.state_file import read_state, write_state
 
-VERSION = 1
+VERSION = 2
+_WHOLE = 1  # the version of files that hold all of a training; those of 2 have shards beside them
 _KIND = "dlskills training checkpoint"
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
+_SHARD = re.compile(r"shard-(\d{8,})\.\d+-of-\d+\.safetensors")
 _RUN = "run.json"
+
+
+class Shards(NamedTuple):
+    """Where the rest of a checkpoint is: the files of all ranks, and their run."""
+
+    files: list[Path]
+    run: str
 
 
 class CheckpointFolder:
@@ -100,27 +110,51 @@ class CheckpointFolder:
         return run
 
     def write(
-        self, step: int, run: str, about: Mapping[str, Any], state: Mapping[str, Any]
+        self,
+        step: int,
+        run: str,
+        about: Mapping[str, Any],
+        state: Mapping[str, Any],
+        shards: int = 0,
     ) -> Path:
-        """Write the checkpoint of a step; return its path."""
+        """Write the checkpoint of a step; return its path.
+
+        With `shards`, as many files of :meth:`write_shard` hold the rest of it.
+        """
         file = self.file(step)
-        head = {"kind": _KIND, "version": VERSION, "run": run, "about": about}
+        head = {
+            "kind": _KIND, "version": VERSION if shards else _WHOLE, "run": run, "about": about
+        } | ({"shards": shards} if shards else {})  # fmt: skip
         write_state(file, {"head": head, "state": state})
         return file
 
+    def write_shard(
+        self, step: int, run: str, own: Mapping[str, Any], rank: int, ranks: int
+    ) -> None:
+        """Write the part of a checkpoint that one rank keeps."""
+        check_folder(self.path, "the folder of Checkpoint")
+        write_shard(self.path / shard_name(step, rank, ranks), step, run, own)
+
     def prune(self, keep: int, best: int | None) -> None:
         """Remove all but the newest ones, and the best one, and what broken-off writes left."""
-        kept = set(self.files()[:keep]) | ({self.file(best)} if best is not None else set())
-        for file in self.files():
+        files = self.files()
+        kept = set(files[:keep]) | ({self.file(best)} if best is not None else set())
+        for file in files:
             if file not in kept:
                 with contextlib.suppress(OSError):
                     file.unlink()
-        for file in self.path.glob(".step-*.part"):
-            with contextlib.suppress(OSError):
-                file.unlink()
+        newest = int(_NAME.fullmatch(files[0].name)[1]) if files else 0  # type: ignore[index]
+        names = {file.name for file in kept}
+        for file in self.path.iterdir():
+            match = _SHARD.fullmatch(file.name)
+            # other ranks may be ahead, so newer shards stay
+            stale = match and int(match[1]) < newest and self.file(int(match[1])).name not in names
+            if stale or (file.name.startswith(".step-") and file.suffix == ".part"):
+                with contextlib.suppress(OSError):
+                    file.unlink()
 
     def restore(
-        self, about: Mapping[str, Any], load: Callable[[Mapping[str, Any]], None]
+        self, about: Mapping[str, Any], load: Callable[[Mapping[str, Any], Shards | None], None]
     ) -> tuple[str, Path] | None:
         """Load the newest good checkpoint.
 
@@ -129,7 +163,8 @@ class CheckpointFolder:
         about : mapping
             What the training is of; a checkpoint of something else is refused.
         load : callable
-            Takes the state; raises an error, and changes nothing, if it does not fit.
+            Takes the state, and where the rest of it is; raises an error, and changes nothing, if
+            it does not fit.
 
         Returns
         -------
@@ -151,15 +186,17 @@ class CheckpointFolder:
         expected = self.run()
         for file in self.files():
             try:
-                run, state = _checked(file, expected, about)
-                _loaded(file, load, state)
+                run, state, shards = _checked(file, expected, about)
+                names = [shard_name(state["step"], i, shards) for i in range(shards)]
+                rest = Shards([self.path / name for name in names], run) if shards else None
+                _loaded(file, load, state, rest)
             except (FileFormatError, OSError) as error:
                 refused.append(str(error))
                 continue
             if refused:
                 warnings.warn(
                     f"checkpoints were refused, and {file.name} was taken: {'; '.join(refused)}",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             return run, file
         if refused:
@@ -172,8 +209,11 @@ class CheckpointFolder:
 
 def _checked(
     file: Path, expected: str | None, about: Mapping[str, Any]
-) -> tuple[str, Mapping[str, Any]]:
-    """Return run and state of a checkpoint, refused if it is of another kind, run or training."""
+) -> tuple[str, Mapping[str, Any], int]:
+    """Return run, state and number of shards of a checkpoint.
+
+    Refused if it is of another kind, run or training.
+    """
     content = read_state(file)
     head, state = content.get("head"), content.get("state")
     if not isinstance(head, dict) or not isinstance(state, dict) or head.get("kind") != _KIND:
@@ -199,14 +239,20 @@ def _checked(
             else [f"{own!r}"]
         )
         raise FileFormatError(f"{file} is of another training ({'; '.join(differing)})")
-    return run, state
+    shards = head.get("shards", 0)
+    if not isinstance(shards, int) or (shards and not isinstance(state.get("step"), int)):
+        raise FileFormatError(f"{file} does not say of which step it is, or in how many parts")
+    return run, state, shards
 
 
 def _loaded(
-    file: Path, load: Callable[[Mapping[str, Any]], None], state: Mapping[str, Any]
+    file: Path,
+    load: Callable[[Mapping[str, Any], Shards | None], None],
+    state: Mapping[str, Any],
+    rest: Shards | None,
 ) -> None:
     try:
-        load(state)
+        load(state, rest)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{file} does not fit this training: {reason}") from error

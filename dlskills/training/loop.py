@@ -82,6 +82,8 @@ class Loop:
     """
 
     communicator: Communicator | None = None
+    optimizer_pieces: Mapping[str, tuple[int, int]] | None = None
+    """Which elements of each flattened parameter this rank keeps optimizer state for, if not all."""
 
     def __init__(
         self,

@@ -229,9 +229,7 @@ class Trainer(Loop):
                 "free some, or make the network smaller",
             ):
                 optimizer.prepare(network.params)
-        self._source = SampleBatches(
-            self._parts["train"], self._batches, *self._rank_of_ranks()
-        )
+        self._source = SampleBatches(self._parts["train"], self._batches, *self._rank_of_ranks())
         super().__init__(
             network,
             optimizer,
@@ -510,8 +508,8 @@ class Trainer(Loop):
     def _check_losses(self, batch: Batch | None) -> None:
         self._divergence.losses(self.train_loss_list, batch)
 
-    @property
-    def optimizer_pieces(self) -> dict[str, tuple[int, int]] | None:
+    @property  # type: ignore[override]
+    def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
         """Which elements of each flattened parameter this rank keeps optimizer state for.
 
         None without ``sharded=True``.

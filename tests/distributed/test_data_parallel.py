@@ -2,32 +2,11 @@
 
 import numpy as np
 import pytest
-from in_process import on_ranks
+from rank_threads import on_ranks
+from small_batches import BATCHES, T, X, make_network
 
-from dlskills import (
-    Affine,
-    BatchNormalization,
-    Dropout,
-    Momentum,
-    ReLU,
-    Sequential,
-)
+from dlskills import Momentum
 from dlskills.distributed import DataParallel
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(13, 7))
-T = RNG.integers(0, 3, 13)
-
-
-def make_network(backend=None, seed=3, width=9, **options):
-    here = {} if backend is None else {"device": backend.device, "xp": backend.xp}
-    layers = [
-        Affine(7, width), BatchNormalization(width), ReLU(), Dropout(0.3),
-        Affine(width, width), BatchNormalization(width), ReLU(), Dropout(0.5), Affine(width, 3),
-    ]  # fmt: skip
-    return Sequential(
-        layers, weight_decay_lambda=0.01, seed=seed, dtype="float64", **here, **options
-    )
 
 
 def steps(network, gradient, optimizer, batches):
@@ -37,9 +16,6 @@ def steps(network, gradient, optimizer, batches):
         optimizer.update(network.params, grads)
         losses.append(float(loss))
     return losses
-
-
-BATCHES = [(X, T), (X[:8], T[:8]), (X[3:12], T[3:12]), (X[:2], T[:2])]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

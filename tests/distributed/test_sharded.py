@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from in_process import on_ranks
-from test_data_parallel import BATCHES, make_network
+from rank_threads import on_ranks
+from small_batches import BATCHES, make_network
 
 from dlskills import Parameters, make_optimizer
 from dlskills.distributed import DataParallel, Sharded

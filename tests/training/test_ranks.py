@@ -1,13 +1,8 @@
 """A trainer on several ranks, here threads, against one process."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "distributed"))
-from in_process import on_ranks
+from rank_threads import on_ranks
 from small_run import make_network, make_trainer
 
 from dlskills import SGD
