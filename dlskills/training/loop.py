@@ -82,8 +82,6 @@ class Loop:
     """
 
     communicator: Communicator | None = None
-    optimizer_pieces: Mapping[str, tuple[int, int]] | None = None
-    """Which elements of each flattened parameter this rank keeps optimizer state for, if not all."""
 
     def __init__(
         self,
@@ -110,6 +108,14 @@ class Loop:
         # called again after an error
         self._due: deque[tuple[Callable[..., Any], tuple[Any, ...], bool]] = deque()
         self._completing: deque[Callback] = deque()
+
+    @property
+    def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
+        """Which elements of each flattened parameter this rank keeps optimizer state for.
+
+        None if it keeps that of all.
+        """
+        return None
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:

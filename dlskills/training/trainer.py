@@ -508,12 +508,8 @@ class Trainer(Loop):
     def _check_losses(self, batch: Batch | None) -> None:
         self._divergence.losses(self.train_loss_list, batch)
 
-    @property  # type: ignore[override]
+    @property
     def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
-        """Which elements of each flattened parameter this rank keeps optimizer state for.
-
-        None without ``sharded=True``.
-        """
         if self._ranks is None or self._ranks.sharded is None:
             return None
         return self._ranks.sharded.pieces

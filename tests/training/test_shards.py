@@ -82,8 +82,8 @@ def test_a_shard_of_another_run_is_refused(tmp_path):
     on_ranks(2, lambda c: train(tmp_path / "b", c, True, epochs=1))
     name = "shard-00000006.1-of-2.safetensors"
     (tmp_path / "a" / name).replace(tmp_path / "b" / name)
+    trainer = make_trainer(optimizer="momentum", callbacks=[never])
     with pytest.warns(UserWarning, match="is no part of the checkpoint of step 6"):
-        trainer = make_trainer(optimizer="momentum", callbacks=[never])
         assert trainer.resume(tmp_path / "b") == 4
 
 
