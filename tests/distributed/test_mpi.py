@@ -46,7 +46,7 @@ def test_on_ranks(check, ranks):
         ("raises", "rank 1 of 2 at step 7 failed and ends all ranks: ValueError: this rank is"),
         ("exits", "rank 1 of 2 at step 7 ended before the training did, and ends all ranks"),
         ("caught", "rank 1 of 2 at step 7 ended before the training did, and ends all ranks"),
-        ("killed", "rank 0 of 2 at step 8 was ended from outside, as when another rank dies"),
+        ("killed", "rank 0 of 2 at step 7 was ended from outside, as when another rank dies"),
     ],
 )
 def test_a_rank_that_fails_ends_all(how, message):
