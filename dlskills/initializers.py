@@ -27,6 +27,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from dlskills.arrays.backend import Array, to_host
 from dlskills.checks import check_choice, check_number
 
 Initializer: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], np.ndarray[Any, Any]]
@@ -59,6 +60,69 @@ class Normal:
 
 
 @dataclass(frozen=True)
+class TruncatedNormal:
+    """Initializer that draws from a normal distribution without values beyond 2 `std`."""
+
+    std: float
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        values = rng.standard_normal(math.prod(shape))
+        far = np.flatnonzero(np.abs(values) > 2)
+        while far.size:
+            values[far] = rng.standard_normal(far.size)
+            far = far[np.abs(values[far]) > 2]
+        return self.std * values.reshape(shape)
+
+    def __repr__(self) -> str:
+        return f"truncated_normal({self.std:g})"
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Initializer that draws from the uniform distribution from -`limit` to `limit`."""
+
+    limit: float
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        return rng.uniform(-self.limit, self.limit, shape)
+
+    def __repr__(self) -> str:
+        return f"uniform({self.limit:g})"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Initializer with `gain` on the main diagonal and 0 elsewhere."""
+
+    gain: float
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        if len(shape) != 2:
+            raise ValueError(f"an identity initializer needs a 2-D shape, got {shape}")
+        return self.gain * np.eye(*shape)
+
+    def __repr__(self) -> str:
+        return "identity()" if self.gain == 1 else f"identity({self.gain:g})"
+
+
+class Values:
+    """Initializer that returns a copy of given values, for a parameter of their shape."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self.values = values
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        if self.values.shape != tuple(shape):
+            raise ValueError(
+                f"the initial values have shape {self.values.shape}, the parameter {tuple(shape)}"
+            )
+        return self.values.copy()
+
+    def __repr__(self) -> str:
+        return f"values of shape {self.values.shape}"
+
+
+@dataclass(frozen=True)
 class VarianceScaling:
     """Initializer with mean 0 and variance ``scale / fan``.
 
@@ -68,7 +132,7 @@ class VarianceScaling:
         Name of the function that creates it.
     scale : float
     fan : str
-        ``"fan_in"``, or ``"fan_average"``: (fan_in + fan_out) / 2.
+        ``"fan_in"``, ``"fan_out"``, or ``"fan_average"``: (fan_in + fan_out) / 2.
     distribution : str
         ``"normal"`` (not truncated) or ``"uniform"``.
     """
@@ -80,14 +144,20 @@ class VarianceScaling:
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
         fan_in, fan_out = fans(shape)
-        std = math.sqrt(self.scale / (fan_in if self.fan == "fan_in" else (fan_in + fan_out) / 2))
+        average = (fan_in + fan_out) / 2
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_average": average}[self.fan]
+        std = math.sqrt(self.scale / fan)
         if self.distribution == "normal":
             return std * rng.standard_normal(shape)
         limit = math.sqrt(3) * std  # the uniform distribution on [-a, a] has variance a**2 / 3
         return rng.uniform(-limit, limit, shape)
 
+    def settings(self) -> dict[str, str]:
+        """Return the arguments of the function that creates it, without defaults."""
+        return {"mode": self.fan} if self.fan == "fan_out" else {}
+
     def __repr__(self) -> str:
-        return f"{self.name}()"
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.settings().items())})"
 
 
 @dataclass(frozen=True)
@@ -123,26 +193,97 @@ def normal(std: float = 0.01) -> Initializer:
     return Normal(check_number("std", std, at_least=0))
 
 
-def xavier() -> Initializer:
+def truncated_normal(std: float = 0.01) -> Initializer:
+    """Normal with mean 0, where values further than 2 `std` from 0 are drawn again.
+
+    `std` is the standard deviation before truncation, as in Keras; that of the values is 0.88 times
+    as large.
+    """
+    return TruncatedNormal(check_number("std", std, at_least=0))
+
+
+def uniform(limit: float) -> Initializer:
+    """Uniform from -`limit` to `limit`; the standard deviation is `limit` / sqrt(3)."""
+    return Uniform(check_number("limit", limit, at_least=0))
+
+
+def identity(gain: float = 1.0) -> Initializer:
+    """Identity matrix times `gain`; for other than square shapes, `gain` on the main diagonal.
+
+    Le, Jaitly & Hinton (2015), "A simple way to initialize recurrent networks of rectified linear
+    units".
+    """
+    return Identity(check_number("gain", gain))
+
+
+def values(array: Any) -> Initializer:
+    """Given values, such as those of another network.
+
+    The array itself may also be given wherever an initializer is expected.
+
+    Parameters
+    ----------
+    array : array
+        Real numbers in the shape of the parameter, of any library and device. They are copied.
+
+    Raises
+    ------
+    TypeError
+        It is not an array of real numbers.
+    ValueError
+        A value is not finite.
+    """
+    return _values("array", array)
+
+
+def _values(name: str, array: Any) -> Values:
+    if not hasattr(array, "shape"):
+        raise TypeError(f"{name} must be an array, got {array!r}")
+    host = np.asarray(to_host(array))
+    if host.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got {host.dtype}")
+    host = host.astype(np.float64)
+    if not np.isfinite(host).all():
+        raise ValueError(f"{name} must hold finite numbers, got NaN or infinity")
+    return Values(host)
+
+
+_MODES = ("fan_in", "fan_out")
+
+
+def xavier(mode: str = "fan_in") -> Initializer:
     """Normal with variance 1 / fan_in: the tutorial's Xavier, for sigmoid and tanh.
 
     Glorot & Bengio (2010), "Understanding the difficulty of training deep feedforward neural
     networks", derive 2 / (fan_in + fan_out), which is :func:`glorot_normal`.
+
+    Parameters
+    ----------
+    mode : {"fan_in", "fan_out"}, default "fan_in"
+        With ``"fan_out"``, the variance is 1 / fan_out, which keeps the variance of gradients, not
+        of activations, from layer to layer.
     """
-    return VarianceScaling("xavier", 1.0, "fan_in", "normal")
+    return VarianceScaling("xavier", 1.0, check_choice("mode", mode, _MODES), "normal")
 
 
-def he() -> Initializer:
+def he(mode: str = "fan_in") -> Initializer:
     """Normal with variance 2 / fan_in, for ReLU.
 
-    He, Zhang, Ren & Sun (2015), "Delving deep into rectifiers", equation 10.
+    He, Zhang, Ren & Sun (2015), "Delving deep into rectifiers", equation 10. For tanh and sigmoid,
+    whose slope is not halved by inactive units, use :func:`xavier`.
+
+    Parameters
+    ----------
+    mode : {"fan_in", "fan_out"}, default "fan_in"
+        With ``"fan_out"``, the variance is 2 / fan_out, which keeps the variance of gradients, not
+        of activations, from layer to layer (equation 14).
     """
-    return VarianceScaling("he", 2.0, "fan_in", "normal")
+    return VarianceScaling("he", 2.0, check_choice("mode", mode, _MODES), "normal")
 
 
-def he_uniform() -> Initializer:
-    """Uniform with variance 2 / fan_in, from the same paper as :func:`he`."""
-    return VarianceScaling("he_uniform", 2.0, "fan_in", "uniform")
+def he_uniform(mode: str = "fan_in") -> Initializer:
+    """Uniform with variance 2 / fan_in, or 2 / fan_out, from the same paper as :func:`he`."""
+    return VarianceScaling("he_uniform", 2.0, check_choice("mode", mode, _MODES), "uniform")
 
 
 def glorot_normal() -> Initializer:
@@ -188,29 +329,41 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 BY_NAME: dict[str, Callable[[], Initializer]] = {
+    # of an activation, the initializer that fits it
     "relu": he,
-    "he": he,
+    "leakyrelu": he,
+    "elu": he,
+    "softplus": he,
+    "gelu": he,
+    "swish": he,
+    "silu": he,
     "sigmoid": xavier,
-    "xavier": xavier,
+    "tanh": xavier,
+    "selu": lecun_normal,
+    # of an initializer
+    "he": he,
     "he_uniform": he_uniform,
+    "xavier": xavier,
     "glorot": glorot_normal,
     "glorot_normal": glorot_normal,
     "glorot_uniform": glorot_uniform,
     "lecun_normal": lecun_normal,
     "lecun_uniform": lecun_uniform,
     "orthogonal": orthogonal,
+    "identity": identity,
 }
 
 
-def weight_initializer(weight_init_std: float | str | Initializer) -> Initializer:
+def weight_initializer(weight_init_std: float | str | Array | Initializer) -> Initializer:
     """Return the initializer for a value of the tutorial's argument `weight_init_std`.
 
     Parameters
     ----------
-    weight_init_std : float, str or Initializer
+    weight_init_std : float, str, array or Initializer
         A standard deviation; or ``"relu"`` or ``"he"`` for :func:`he`, ``"sigmoid"`` or
-        ``"xavier"`` for :func:`xavier`, or the name of another initializer of this module (case is
-        ignored); or an initializer.
+        ``"xavier"`` for :func:`xavier`, the name of another activation for the initializer that
+        fits it, or the name of another initializer of this module (case is ignored); or the values
+        themselves, an array in the weight's shape; or an initializer.
 
     Raises
     ------
@@ -219,13 +372,16 @@ def weight_initializer(weight_init_std: float | str | Initializer) -> Initialize
     """
     if isinstance(weight_init_std, str):
         return BY_NAME[check_choice("weight_init_std", weight_init_std, BY_NAME)]()
-    if callable(weight_init_std):
+    is_array = hasattr(weight_init_std, "shape") and weight_init_std.shape != ()
+    if callable(weight_init_std) or is_array:
         return check_initializer("weight_init_std", weight_init_std)
     return Normal(check_number("weight_init_std", weight_init_std, at_least=0))
 
 
 def check_initializer(name: str, initializer: Any) -> Initializer:
     """Return the initializer if it can be called with a shape and a generator.
+
+    An array becomes the initializer that returns its values.
 
     Parameters
     ----------
@@ -239,6 +395,8 @@ def check_initializer(name: str, initializer: Any) -> Initializer:
         The object is not an initializer, or is a function of this module that creates one and was
         not called.
     """
+    if hasattr(initializer, "shape") and not callable(initializer):
+        return _values(name, initializer)
     if callable(initializer) and not isinstance(initializer, type):
         checked: Initializer = initializer
         try:
