@@ -62,8 +62,13 @@ def test_backward_multiplies_by_dout(backend, make):
 
 @every_loss
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("t_dtype", ["float32", "float64", "int64", "uint8"])
-@pytest.mark.parametrize("weights_dtype", [None, "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize(
+    ("t_dtype", "weights_dtype"),
+    [
+        ("float32", None), ("float64", "float32"), ("int64", "float64"), ("uint8", "int64"),
+        ("uint8", "bool"),
+    ],
+)  # fmt: skip
 def test_the_loss_stays_on_its_device_in_its_dtype(backend, make, dtype, t_dtype, weights_dtype):
     loss = make()
     weights = weights_dtype and backend.asarray([1, 0, 1, 1, 1], weights_dtype)
