@@ -1,4 +1,4 @@
-"""Search for hyperparameters with Optuna: ``pip install "dlskills[tune]"``.
+"""Search for hyperparameters with Optuna, which the extra ``tune`` installs.
 
 Optuna is imported when a search begins, not with this package.
 """
