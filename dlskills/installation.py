@@ -26,7 +26,7 @@ def install_command(extra: str) -> str:
         ``pip install "/path/of/the/folder[gpu]"`` if the package was installed from a folder,
         ``pip install "dlskills[gpu] @ URL"`` if it came from a URL or a repository, and otherwise
         ``pip install "dlskills[gpu]"``. If ``pip`` on the search path belongs to another Python,
-        the command begins with ``"/path/of/python" -m pip`` instead.
+        the command begins with ``/path/of/python -m pip`` instead.
     """
     return f"{_pip()} install {_requirement(extra)}"
 
@@ -36,7 +36,8 @@ def _pip() -> str:
     # not resolved: in a virtual environment, python is a link to the interpreter outside
     if found is not None and Path(found).parent == Path(sys.executable).parent:
         return "pip"
-    return f'"{sys.executable}" -m pip'
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f"{python} -m pip"
 
 
 def _requirement(extra: str) -> str:

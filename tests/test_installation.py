@@ -80,7 +80,7 @@ def test_a_clone_names_itself():
 
 
 def test_pip_is_named_with_its_python_if_the_shell_would_find_another(command, tmp_path):
-    assert command(path=tmp_path)[0] == f'"{sys.executable}" -m pip'
+    assert command(path=tmp_path)[0].replace('"', "") == f"{sys.executable} -m pip"
 
 
 @pytest.mark.skipif(
