@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array
 from dlskills.initializers import Initializer
@@ -106,15 +106,17 @@ class Layer:
         left_out = ("params", "grads", "_saved")
         return {key: value for key, value in vars(self).items() if key not in left_out}
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ("params", "grads"):
-            if not self.declare():
-                return {}
-            raise AttributeError(
-                f"this {type(self).__name__} is not part of a network yet, which gives a layer its "
-                "parameters; put it into Sequential([...])"
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # a type checker would take any attribute for granted
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("params", "grads"):
+                if not self.declare():
+                    return {}
+                raise AttributeError(
+                    f"this {type(self).__name__} is not part of a network yet, which gives a layer "
+                    "its parameters; put it into Sequential([...])"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

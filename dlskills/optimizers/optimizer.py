@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
@@ -172,7 +172,7 @@ class Optimizer:
         """
         raise NotImplementedError("an optimizer must define rule(xp)")
 
-    def update(self, params: Any, grads: Any) -> None:
+    def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
         """Take one step: change `params` by `grads`.
 
         Parameters
@@ -221,7 +221,7 @@ class Optimizer:
         state = self._state_of(params)
         return plan_of(params, grads, [state[slot] for slot in self.slots], groups)
 
-    def prepare(self, params: Any) -> None:
+    def prepare(self, params: MutableMapping[str, Any]) -> None:
         """Make the state for these parameters now, and not at the first update.
 
         Then memory that is short for it is missed before the training, and :meth:`state_dict` is
