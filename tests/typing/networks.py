@@ -39,7 +39,7 @@ class Scale(Layer):
 scale = Scale(50)
 assert_type(scale.size, int)
 assert_type(scale.output_shape((50,)), tuple[int, ...])
-scale.sise  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+scale.width  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
 Affine(784)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 network = Sequential([Affine(784, 50), Scale(50), ReLU(), Affine(50, 10)], seed=0)
