@@ -11,8 +11,8 @@ from pathlib import Path
 def install_command(extra: str) -> str:
     """Return the shell command that installs an optional extra for the running package.
 
-    Before the package is on an index, ``pip install "dlskills[gpu]"`` fails for whoever runs it
-    from a clone. The command therefore names the source that this installation came from.
+    Until the package is on an index, ``pip install "dlskills[gpu]"`` fails. The command therefore
+    names the source of this installation.
 
     Parameters
     ----------

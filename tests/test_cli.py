@@ -365,7 +365,7 @@ def test_all_experiments(tmp_path, monkeypatch, undrawn):
             'error: subset must be "full" or "sample"; got \'ful\'. Did you mean',
         ),
         (["--optimizers", "adm"], "error: optimizer 'adm' is not known; did you mean 'adam'?"),
-        (["--optimizers", "sgd,,adam"], "error: optimizer '' is not known; known are: 'sgd'"),
+        (["--optimizers", "sgd,,adam"], "error: optimizer '' is not known. Choose from: 'sgd'"),
     ],
 )
 def test_a_wrong_name_gets_one_line_with_what_is_right(fail, tmp_path, options, message):

@@ -322,10 +322,10 @@ def test_arrays_from_elsewhere_are_refused(backend):
         lambda: net.gradient(here, t),
         lambda: Sequential([Affine(6, 2)]).predict(x),
     ):
-        with pytest.raises(TypeError, match=r"^x is on .*, expected on .*; move it with"):
+        with pytest.raises(TypeError, match=r"^x must be on .*, got an array on .*\. Move it with"):
             call()
     for call in (net.loss, net.accuracy, net.gradient, net.numerical_gradient):
-        with pytest.raises(TypeError, match=r"^t is on cpu \(NumPy\), expected on .*; move it"):
+        with pytest.raises(TypeError, match=r"^t must be on .*, got .* on cpu \(NumPy\)\. Move it"):
             call(x, labels)
 
 
@@ -356,7 +356,7 @@ def test_accuracy_needs_a_label_for_each_sample(backend):
 
 
 def test_layers_have_to_fit():
-    message = r"^layers\[1\] does not fit: Affine\(5, 2, he\(\)\) takes 5 numbers a sample, got \(4"
+    message = r"^layers\[1\] does not fit: Affine\(5, 2, he\(\)\) takes 5 values per sample, got"
     with pytest.raises(ValueError, match=message):
         Sequential([Affine(6, 4), Affine(5, 2)])
     with pytest.raises(ValueError, match=r"^layers\[2\] does not fit: BatchNormalization\(5"):
@@ -370,7 +370,7 @@ def test_what_comes_before_a_layer_that_flattens_sees_images(backend):
     x = backend.asarray(np.random.default_rng(0).standard_normal((5, 2, 3, 3)))
     assert tuple(net.predict(x).shape) == (5, 4)
     assert tuple(net.gradient(x, backend.asarray([0, 1, 2, 3, 0]))["W1"].shape) == (18, 4)
-    with pytest.raises(ValueError, match=r"BatchNormalization\(2.* got \(18,\)"):
+    with pytest.raises(ValueError, match=r"BatchNormalization\(2.* got .*\(18,\)"):
         net.predict(backend.asarray(np.ones((5, 18))))
 
 

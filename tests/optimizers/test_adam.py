@@ -71,7 +71,7 @@ def test_where_epsilon_is_added(mode, factor):
 def test_epsilon_modes_are_checked_and_shown():
     assert "epsilon_mode='paper'" in repr(Adam(epsilon_mode="Paper"))
     assert "epsilon_mode='page'" in repr(Adam())
-    message = r"epsilon_mode 'papper' is not known; did you mean 'paper'\?; known are: 'page', 'pap"
+    message = r"epsilon_mode 'papper' is not known; did you mean 'paper'\? Choose from: 'page'"
     with pytest.raises(ValueError, match=message):
         Adam(epsilon_mode="papper")
 

@@ -337,7 +337,7 @@ def test_an_optimizer_by_its_name(spelled):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    message = r"optimizer 'rmsporp' is not known; did you mean 'rmsprop'\?; known are: 'sgd', 'mom"
+    message = r"optimizer 'rmsporp' is not known; did you mean 'rmsprop'\? Choose from: 'sgd', 'mom"
     with pytest.raises(ValueError, match=message):
         make_optimizer("rmsporp")
 

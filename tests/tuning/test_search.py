@@ -354,7 +354,7 @@ def test_several_processes_share_a_study(own_file, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"sampler": "grid"}, "sampler 'grid' is not known; known are: 'random', 'tpe'"),
+        ({"sampler": "grid"}, "sampler 'grid' is not known. Choose from: 'random', 'tpe'"),
         ({"pruner": "mean"}, "pruner 'mean' is not known; did you mean 'median'"),
         ({"trials": 0}, "trials must be at least 1"),
         ({"jobs": 2}, "several jobs need a storage to share"),
