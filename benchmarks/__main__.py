@@ -247,7 +247,7 @@ def _machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
         "environment": settings,
-        "commit": _commit(),
+        "commit": commit_measured(),
     }
 
 
@@ -267,7 +267,7 @@ def _gpu() -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _commit() -> str | None:
+def commit_measured() -> str | None:
     """Return the commit that was measured, with a ``+`` if there are uncommitted changes.
 
     In a copy without its git history, the environment variable BENCHMARKS_COMMIT states the commit.

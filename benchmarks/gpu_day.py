@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from benchmarks.__main__ import RESULTS, SCRATCH, _commit
+from benchmarks.__main__ import RESULTS, SCRATCH, commit_measured
 from dlskills.files import write_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = steps(options, folder)
     told = {key: value for key, value in vars(options).items() if key != "out"}
     document: dict[str, Any] = told | {
-        "device": name, "Python": platform.python_version(), "commit": _commit(),
+        "device": name, "Python": platform.python_version(), "commit": commit_measured(),
         "steps": dict.fromkeys(commands),
     }  # fmt: skip
     places = _places(folder)
@@ -111,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_day", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_day", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument(
         "--device", default="cuda",
         help="device of comparisons and experiments; tests and benchmarks use the first device, "

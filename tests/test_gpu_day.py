@@ -219,7 +219,7 @@ def test_uncommitted_changes_are_marked(day, tmp_path, monkeypatch):
 
 
 def test_without_git_the_commit_is_unknown(day, monkeypatch):
-    monkeypatch.setattr(gpu_day, "_commit", lambda: None)
+    monkeypatch.setattr(gpu_day, "commit_measured", lambda: None)
     document, page, status = day()
     assert document["commit"] is None
     assert page.startswith("# some-gpu, commit unknown\n")
