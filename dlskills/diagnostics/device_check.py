@@ -1,4 +1,4 @@
-"""Does a device really work? Driver, runtime, compiler, memory, and a kernel that is run."""
+"""Check of a device: driver, runtime, compiler, memory, and a kernel that runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlskills.optimizers import Adam, engine
 
 
 def check_device(device: str) -> Iterator[tuple[str, str]]:
-    """Examine a device step by step.
+    """Check a device step by step.
 
     Parameters
     ----------
@@ -25,12 +25,12 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
     Yields
     ------
     what, found : str
-        What was examined, and what is there.
+        The item checked, and the finding.
 
     Raises
     ------
     DeviceError
-        At the first step that fails: what is wrong, and what to do.
+        A check failed; the message says what is wrong and what to do.
     """
     backend = get_backend(device)
     yield "device", str(backend)
@@ -40,11 +40,11 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
             found = check(backend)
         except DeviceError:
             raise
-        except Exception as error:  # whatever a broken installation comes up with
+        except Exception as error:  # a broken installation can raise anything
             problem = " ".join(str(error).split()) or type(error).__name__
             extra = "gpu-rocm" if backend.name == "cupy" and cuda.platform() == "ROCm" else "gpu"
             todo = remedy.format(command=install_command(extra))
-            raise DeviceError(f"{what} on {device!r} fails: {problem}; {todo}") from error
+            raise DeviceError(f"{what} on {device!r} failed: {problem}; {todo}") from error
         yield what, found
 
 
@@ -56,10 +56,10 @@ def _runtime(backend: Backend) -> str:
     import cupy
 
     driver, runtime = cuda.versions()
-    if runtime[0] > driver[0]:  # minor releases of CUDA are compatible, major ones are not
+    if runtime[0] > driver[0]:  # only minor releases of CUDA are compatible
         raise DeviceError(
-            f"the driver knows {cuda.platform()} {_text(driver)}, and this CuPy needs "
-            f"{_text(runtime)}; update the driver, or install the CuPy for an older release"
+            f"the driver must support {cuda.platform()} {_text(runtime)}, which this CuPy needs, "
+            f"got {_text(driver)}. Update the driver, or install CuPy for an older release"
         )
     return f"{cuda.platform()} {_text(runtime)}, CuPy {cupy.__version__}"
 
@@ -72,7 +72,8 @@ def _memory(backend: Backend) -> str:
     free, total = backend.device.mem_info
     if free < 64 << 20:
         raise DeviceError(
-            f"only {free >> 20} MiB of the device's {total >> 20} MiB are free; end other programs "
+            f"at least 64 MiB of device memory must be free, got {free >> 20} of {total >> 20} "
+            "MiB. Close other programs "
             f"that use it ({'rocm-smi' if cuda.platform() == 'ROCm' else 'nvidia-smi'} lists them)"
         )
     return f"{free >> 20:,} of {total >> 20:,} MiB free"
@@ -84,14 +85,14 @@ def _compiler(backend: Backend) -> str:
     twice = cupy.ElementwiseKernel("T x", "T y", "y = 2 * x", "dlskills_check")
     with backend.active():
         _expect(to_host(twice(backend.asarray(np.arange(4.0)))), [0, 2, 4, 6])
-    return "compiles and runs a kernel"
+    return "compiled and ran a kernel"
 
 
 def _matrices(backend: Backend) -> str:
     with backend.active():
         a = backend.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
         _expect(to_host(a @ a.T), [[5, 14], [14, 50]])
-    return "multiplies matrices"
+    return "multiplied matrices"
 
 
 def _updates(backend: Backend) -> str:
@@ -101,7 +102,7 @@ def _updates(backend: Backend) -> str:
     with engine("plain"):
         Adam(0.1).update(expected, {"w": np.ones(5000, np.float32)})
     _expect(to_host(params["w"]), expected["w"])
-    return "an update of Adam gives what the formula says"
+    return "an update of Adam agrees with the formula"
 
 
 def _expect(found: Any, expected: Any) -> None:

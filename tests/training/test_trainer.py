@@ -379,7 +379,7 @@ def test_the_state_is_complete_before_the_first_step():
     slots = trainer.optimizer.state_dict()["slots"]
     assert set(slots) == {"m", "v"}
     assert set(slots["m"]) == set(trainer.network.params)
-    with pytest.raises(RuntimeError, match="one optimizer for each network"):
+    with pytest.raises(RuntimeError, match="Create one optimizer per network"):
         make_trainer(optimizer=trainer.optimizer)
 
 
@@ -446,7 +446,7 @@ def test_hyperparameters_given_are_left_as_they_are():
         ({"sampling": "epok"}, ValueError, "sampling 'epok' is not known; did you mean 'epoch'"),
         ({"record_loss": "now"}, ValueError, "record_loss 'now' is not known"),
         ({"remainder": "dorp"}, ValueError, "remainder 'dorp' is not known; did you mean 'drop'"),
-        ({"remainder": "drop"}, ValueError, "remainder='drop' is for batches without replacement"),
+        ({"remainder": "drop"}, ValueError, "remainder must be 'keep' for batches with"),
         ({"evaluate_samples": "last"}, ValueError, "evaluate_samples 'last' is not known"),
         ({"evaluate_every": 0}, ValueError, "evaluate_every must be at least 1, got 0"),
         ({"evaluate": "lst"}, ValueError, "evaluate 'lst' is not known; did you mean 'last'"),
