@@ -15,12 +15,14 @@ import os
 import sys
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from dlskills.arrays.backend import Array, backend_of, to_host
 from dlskills.files import FileFormatError, expanded, write_file_by
+from dlskills.strict_json import parse_json, shortened
 
 HEADER_LIMIT = 16 * 1024**2
 """Bytes of the longest header that is written or read: parsed, it takes some 30 x as much memory.
@@ -86,12 +88,14 @@ def write_tensors(
     def write(file: BinaryIO) -> None:
         file.write(header)
         checksum = zlib.crc32(header)
-        for _, array, code in ordered:
-            data = _bytes_of(array, code)
-            for start in range(0, len(data), _PIECE):
-                piece = data[start : start + _PIECE].data
-                checksum = zlib.crc32(piece, checksum)
-                file.write(piece)
+        with ThreadPoolExecutor(1) as pool:  # the checksum takes about as long as the writing
+            for _, array, code in ordered:
+                data = _bytes_of(array, code)
+                for start in range(0, len(data), _PIECE):
+                    piece = data[start : start + _PIECE].data
+                    running = pool.submit(zlib.crc32, piece, checksum)
+                    file.write(piece)
+                    checksum = running.result()
         file.seek(header.index(_NO_CHECKSUM.encode()))
         file.write(f"crc32 {checksum:08x}".encode())
 
@@ -157,8 +161,10 @@ def read_stream(
     for entry in entries:
         values = np.empty(entry.shape, np.dtype(_DTYPES[entry.code]))
         if values.size:
-            data = _exactly(file, values.reshape(-1).view(np.uint8), name)
-            checksum = zlib.crc32(data, checksum)
+            data = values.reshape(-1).view(np.uint8)
+            for start in range(0, len(data), _PIECE):
+                piece = _exactly(file, data[start : start + _PIECE].data, name)
+                checksum = zlib.crc32(piece, checksum)
         arrays[entry.name] = _widened(values) if entry.code == "BF16" else _native(values)
     if stated != (found := f"crc32 {checksum:08x}"):
         raise FileFormatError(f"{name} is damaged: its checksum is {found}, expected {stated}")
@@ -204,32 +210,6 @@ def check_plain(what: str, value: Any) -> None:
             f"{what} is a {type(value).__name__}, which JSON can't hold: {value!r}; write numbers, "
             "strings, lists and dicts, and arrays among the arrays"
         )
-
-
-def parse_json(text: str | bytes, name: str) -> Any:
-    """Parse strict JSON: no NaN, no infinity, no name twice in one object.
-
-    Parameters
-    ----------
-    text : str or bytes
-    name : str
-        What an error calls the text.
-
-    Raises
-    ------
-    FileFormatError
-    """
-    try:
-        return json.loads(
-            text,
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-    except RecursionError:
-        raise FileFormatError(f"{name} is not valid JSON: it is nested too deeply") from None
-    except ValueError as error:  # also of decoding, and for integers of thousands of digits
-        raise FileFormatError(f"{name} is not valid JSON: {error}") from None
 
 
 def _header(ordered: list[tuple[str, Array, str]], metadata: Mapping[str, Any]) -> bytes:
@@ -284,7 +264,7 @@ def _bytes_of(array: Array, code: str) -> np.ndarray[Any, Any]:
 
 
 def _widened(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Bfloat16 as float32, of which it is the upper half."""
+    """Return bfloat16 as float32, whose upper half it is."""
     return (values.astype(np.uint32) << 16).view(np.float32)
 
 
@@ -309,7 +289,7 @@ def _parsed(header: bytes, size: int, name: str) -> tuple[list[_Entry], dict[str
     """The arrays in the order of the file, the plain data, and the checksum of a header."""
     content = parse_json(header, f"the header of {name}")
     if not isinstance(content, dict):
-        raise FileFormatError(f"the header of {name} must be an object, got {_short(content)}")
+        raise FileFormatError(f"the header of {name} must be an object, got {shortened(content)}")
     ours = content.pop("__metadata__", None)
     if not isinstance(ours, dict) or not all(
         isinstance(ours.get(key), str) for key in ("dlskills", "checksum")
@@ -320,18 +300,20 @@ def _parsed(header: bytes, size: int, name: str) -> tuple[list[_Entry], dict[str
         )
     stated = ours["checksum"]
     if header.count(f'"{stated}"'.encode()) != 1:
-        raise FileFormatError(f"{name} has no checksum of its own, got {_short(stated)}")
+        raise FileFormatError(f"{name} has no checksum of its own, got {shortened(stated)}")
     metadata = parse_json(ours["dlskills"], f"the metadata of {name}")
     if not isinstance(metadata, dict):
-        raise FileFormatError(f"the metadata of {name} must be an object, got {_short(metadata)}")
+        raise FileFormatError(
+            f"the metadata of {name} must be an object, got {shortened(metadata)}"
+        )
     entries = [_entry(key, described, name) for key, described in content.items()]
     entries.sort(key=lambda entry: (entry.begin, entry.end))
     end = 0
     for entry in entries:
         if entry.begin != end:
             raise FileFormatError(
-                f"{name}: {_short(entry.name)} begins at byte {entry.begin} of the data, expected "
-                f"{end}"
+                f"{name}: {shortened(entry.name)} begins at byte {entry.begin} of the data, "
+                f"expected {end}"
             )
         end = entry.end
     if end != size:
@@ -344,23 +326,23 @@ def _parsed(header: bytes, size: int, name: str) -> tuple[list[_Entry], dict[str
 
 def _entry(key: str, described: Any, name: str) -> _Entry:
     def refusal(finding: str) -> FileFormatError:
-        return FileFormatError(f"{name}: {_short(key)} {finding}")
+        return FileFormatError(f"{name}: {shortened(key)} {finding}")
 
     if not isinstance(described, dict) or set(described) != {"dtype", "shape", "data_offsets"}:
-        raise refusal(f"must have a dtype, a shape and offsets, got {_short(described)}")
+        raise refusal(f"must have a dtype, a shape and offsets, got {shortened(described)}")
     code, shape, offsets = (described[word] for word in ("dtype", "shape", "data_offsets"))
     if not isinstance(code, str) or code not in _DTYPES:
-        raise refusal(f"has dtype {_short(code)}; dlskills reads {', '.join(_DTYPES)}")
+        raise refusal(f"has dtype {shortened(code)}; dlskills reads {', '.join(_DTYPES)}")
     if not _are_counts(shape) or len(shape) > _MAX_DIMENSIONS:
-        raise refusal(f"has shape {_short(shape)}")
+        raise refusal(f"has shape {shortened(shape)}")
     if not _are_counts(offsets) or len(offsets) != 2:
-        raise refusal(f"has offsets {_short(offsets)}")
+        raise refusal(f"has offsets {shortened(offsets)}")
     begin, end = offsets
     # without the zeros, too: NumPy refuses (0, 2**62), whose strides overflow
     if math.prod(length for length in shape if length) >= 2**48:
-        raise refusal(f"has shape {_short(shape)}, more than memory can hold")
+        raise refusal(f"has shape {shortened(shape)}, more than memory can hold")
     if end - begin != math.prod(shape) * np.dtype(_DTYPES[code]).itemsize:
-        raise refusal(f"has shape {_short(shape)} in {code}, and {end - begin} bytes of data")
+        raise refusal(f"has shape {shortened(shape)} in {code}, and {end - begin} bytes of data")
     return _Entry(key, code, tuple(shape), begin, end)
 
 
@@ -368,33 +350,3 @@ def _are_counts(values: Any) -> bool:
     return isinstance(values, list) and all(
         type(value) is int and 0 <= value < 2**63 for value in values
     )
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in made:
-            raise ValueError(f"{_short(key)} appears twice in one object")
-        made[key] = value
-    return made
-
-
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not a number of JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{_short(text)} is too large for a number")
-    return number
-
-
-def _short(value: Any) -> str:
-    """A value from a file, for an error: short whatever its size."""
-    if isinstance(value, list) and all(isinstance(item, int) for item in value):
-        value = value[:8]
-    elif isinstance(value, dict | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""`dlskills run`: an experiment, or all of them."""
+"""`dlskills run`: run one experiment, or all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dlskills.cli.options import (
     Seed,
     Seeds,
     Subset,
-    told,
+    given_options,
     wrong_use,
 )
 from dlskills.cli.resume import resumable
@@ -35,7 +35,7 @@ from dlskills.processes import cores
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Run an experiment of the tutorial (options follow its name), or --all of them.",
+    help="Run one experiment of the tutorial (options after its name), or --all of them.",
     subcommand_metavar="NAME [OPTIONS]",
 )
 
@@ -70,13 +70,13 @@ def compute(
     fresh: bool,
     **options: Any,
 ) -> dict[str, list[Record]]:
-    """Run experiments, or take them from OUT/cache unless they have to be fresh."""
+    """Run experiments, reusing results in OUT/cache unless `fresh`."""
     cache = out / "cache"
-    check_folder(out)  # before the work
+    check_folder(out)  # fail before the work, not after it
     if cache.exists():
         check_folder(cache)
     before = set(cache.glob("*.json"))
-    if jobs is None:  # processes would share a GPU's memory, and gain little
+    if jobs is None:  # several processes would share the GPU's memory and gain little
         jobs = 1 if settings.device.startswith("cuda") else cores()
     with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
         return run_experiments(
@@ -87,7 +87,7 @@ def compute(
 
 def _kept(cache: Path, before: set[Path]) -> str:
     count = len(set(cache.glob("*.json")) - before)
-    return f"{count} run{'s' * (count > 1)}, or parts of some, were finished and kept" * (count > 0)
+    return f"{count} finished run{'s' * (count > 1)} or parts of runs kept" * (count > 0)
 
 
 def _show(records: Sequence[Record], out: Path) -> None:
@@ -95,7 +95,7 @@ def _show(records: Sequence[Record], out: Path) -> None:
     experiment = EXPERIMENTS[records[0].experiment]
     console = terminal.console()
     if records[0].quick:
-        console.print("A quick run: too short for its verdicts to mean anything.")
+        console.print("This was a quick run, too short for meaningful verdicts.")
     columns, rows = experiment.table(records[0].numbers)
     title = str(experiment.TITLE)
     if len(records) > 1:
@@ -120,43 +120,45 @@ def run_all(
     jobs: Jobs = None,
     fresh: Fresh = False,
 ) -> None:
-    """Run an experiment of the tutorial, or --all of them; options follow the name."""
+    """Run one experiment of the tutorial (options after its name), or --all of them."""
     if context.invoked_subcommand is not None:
         if every:
-            raise typer.BadParameter("give --all or the name of an experiment, not both")
-        if given := told(context, context.params):
+            raise typer.BadParameter("give either --all or the name of an experiment, not both")
+        if given := given_options(context, context.params):
             raise typer.BadParameter(
-                f"options follow the name: dlskills run {context.invoked_subcommand} "
+                f"options must follow the name: dlskills run {context.invoked_subcommand} "
                 f"{' '.join(given)}"
             )
         return
     if not every:
-        raise typer.BadParameter("give --all or the name of an experiment; dlskills list has them")
+        raise typer.BadParameter(
+            "give the name of an experiment, or --all. List the names with: dlskills list"
+        )
     _run(list(EXPERIMENTS), out, device, seed, seeds, subset, quick, jobs, fresh)
 
 
 def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
-    """Return the function behind ``dlskills run NAME``: common options and the experiment's own."""
-    useless = _useless(experiment)
+    """Return the function of ``dlskills run NAME``, with common and experiment-specific options."""
+    inapplicable = _inapplicable(experiment)
 
     def command(context: typer.Context, **options: Any) -> None:
-        if given := told(context, useless):
-            reasons = dict.fromkeys(useless[option.split()[0][2:]] for option in given)
-            verb = "means" if len(given) == 1 else "mean"
+        if given := given_options(context, inapplicable):
+            reasons = dict.fromkeys(inapplicable[option.split()[0][2:]] for option in given)
+            verb = "does" if len(given) == 1 else "do"
             raise typer.BadParameter(
-                f"{' and '.join(given)} {verb} nothing for {name}, {' and '.join(reasons)}"
+                f"{' and '.join(given)} {verb} not apply to {name}, {' and '.join(reasons)}"
             )
         _run([name], **options)
 
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    hidden = {*useless, *(() if experiment.QUICK else ("quick",))}
+    hidden = {*inapplicable, *(() if experiment.QUICK else ("quick",))}
     common = [
         _hidden(parameter) if parameter.name in hidden else parameter
         for parameter in inspect.signature(_common, eval_str=True).parameters.values()
     ]
     own = [
         parameter.replace(
-            default=None,  # not given: the tutorial's, or with --quick the shortened one
+            default=None,  # the tutorial's value, or with --quick a smaller one
             annotation=Annotated[
                 type(parameter.default) | None,
                 typer.Option(help=experiment.OPTIONS[option], show_default=str(parameter.default)),
@@ -171,20 +173,20 @@ def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
     return command
 
 
-def _useless(experiment: ModuleType) -> dict[str, str]:
-    """Return the common options that mean nothing for an experiment, and why."""
-    useless: dict[str, str] = {}
+def _inapplicable(experiment: ModuleType) -> dict[str, str]:
+    """Return the common options that do not apply to an experiment, with the reasons."""
+    inapplicable: dict[str, str] = {}
     if not experiment.RANDOM:
-        useless |= dict.fromkeys(("seed", "seeds"), "in which nothing is random")
+        inapplicable |= dict.fromkeys(("seed", "seeds"), "which involves no randomness")
         if not hasattr(experiment, "SPLIT"):
-            useless["jobs"] = "which is a single run"
+            inapplicable["jobs"] = "which consists of a single run"
     if "data" not in getattr(experiment, "USES", ("data",)):
-        useless["subset"] = "which uses no MNIST data"
-    return useless
+        inapplicable["subset"] = "which does not use MNIST"
+    return inapplicable
 
 
 def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Return an option that the help leaves out."""
+    """Return a copy of an option that is hidden from the help."""
     kind, option = get_args(parameter.annotation)
     option = copy.copy(option)
     option.hidden = True
@@ -202,7 +204,7 @@ def _common(
     jobs: Jobs = None,
     fresh: Fresh = False,
 ) -> None:
-    """Hold the options that every experiment's command has."""
+    """Declare the options common to all experiments; only the signature is used."""
 
 
 for _name, _experiment in EXPERIMENTS.items():

@@ -20,7 +20,7 @@ NARROW = 60
 
 
 def show_verdicts(verdicts: Sequence[Verdict], records: Sequence[Record]) -> None:
-    """Print what the tutorial says, whether it was observed, and the numbers."""
+    """Print each claim of the tutorial with the measured numbers and the verdict."""
     console = terminal.console()
     remarks: list[str] = []
     rows: list[tuple[str, str, Text]] = []
@@ -37,12 +37,12 @@ def show_verdicts(verdicts: Sequence[Verdict], records: Sequence[Record]) -> Non
     if console.width < NARROW:
         _list(console, rows)
     else:
-        columns = ["what the tutorial says", "measured", "verdict"]
+        columns = ["claim of the tutorial", "measured", "verdict"]
         show_table(console, columns, rows, prose=(0, 1), lines=True)
     for number, remark in enumerate(remarks, 1):
         console.print(f"({number}) {remark}")
     if any(verdict.word == "not judged" for verdict in verdicts):
-        console.print("Not judged: this run lacks numbers that it takes, or they are not finite.")
+        console.print("Not judged: numbers needed for the verdict are missing or not finite.")
     if not records[0].quick:
         _show_limits(console, records)
 
@@ -55,16 +55,18 @@ def _list(console: Console, rows: Sequence[tuple[str, str, Text]]) -> None:
 
 
 def _show_limits(console: Console, records: Sequence[Record]) -> None:
-    """Say what limits the verdicts."""
+    """Print what limits the validity of the verdicts."""
     if changed := changed_options(records[0]):
-        console.print(f"With other {', '.join(changed)} than the tutorial's: verdicts on that.")
+        console.print(
+            f"Verdicts apply to the changed options, not the tutorial's: {', '.join(changed)}."
+        )
     if EXPERIMENTS[records[0].experiment].RANDOM and len(records) < ENOUGH:
         show_indication(console, len(records))
 
 
 def show_indication(console: Console, seeds: int) -> None:
-    """Say that a few seeds don't settle a claim."""
+    """Print that a few seeds are not enough for a verdict."""
     console.print(
-        f"Of {seeds} seed{'s' * (seeds > 1)}: an indication; --seeds {ENOUGH} or more judge on "
-        "the median."
+        f"Based on {seeds} seed{'s' * (seeds > 1)} only; use --seeds {ENOUGH} or more for verdicts "
+        "on the median."
     )

@@ -22,9 +22,10 @@ import dlskills
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_choice, check_count, suggestion
 from dlskills.experiments.settings import Numbers, Settings
-from dlskills.files import write_file
+from dlskills.files import FileFormatError, write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine
 from dlskills.processes import one_thread, processes
+from dlskills.strict_json import read_json
 from dlskills.training.progress import Progress
 
 
@@ -314,10 +315,13 @@ def _read(folder: Path | None, record: Record) -> Record | None:
     if folder is None:
         return None
     try:
-        kept = json.loads(_cache_path(folder, record).read_text(encoding="utf-8"))
-        return dataclasses.replace(record, seconds=kept["seconds"], numbers=kept["numbers"])
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or cut short: run it again
+        kept = read_json(_cache_path(folder, record), finite=False)
+    except (OSError, FileFormatError):  # not there, or cut short: run it again
         return None
+    match kept:
+        case {"seconds": int() | float() as seconds, "numbers": dict() as numbers}:
+            return dataclasses.replace(record, seconds=seconds, numbers=numbers)
+    return None
 
 
 def _write(folder: Path | None, record: Record) -> None:

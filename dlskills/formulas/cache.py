@@ -43,7 +43,7 @@ def compiled(text: str, names: Mapping[str, Any], key: object) -> Callable[..., 
     code = compile(text, str(file or "<dlskills kernel>"), "exec")
     # Numba's cached code refers to the module of the function
     made = {"__name__": __name__, **names}
-    exec(code, made)
+    exec(code, made)  # noqa: S102 - text that this package wrote
     function = made["kernel"]
     function.__name__ = function.__qualname__ = f"kernel_{digest}"  # names the machine code
     kernel = numba.njit(**vector_math.OPTIONS)(function)

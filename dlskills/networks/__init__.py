@@ -1,4 +1,4 @@
-"""Networks: layers in a row, and the tutorial's fully connected ones."""
+"""Networks: sequences of layers, the tutorial's networks, and saving and loading them."""
 
 from dlskills.networks.description import register
 from dlskills.networks.multilayer import MultiLayerNet, MultiLayerNetExtend

@@ -1,4 +1,4 @@
-"""Structures as plain data: what a network is made of, in words that a file can hold."""
+"""Layers, losses and settings as plain data, and the registry of classes to rebuild them."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _INITIALIZERS: dict[str, Callable[..., Any]] = {
 
 
 def register(cls: _Class) -> _Class:
-    """Let :func:`dlskills.load` make objects of a class of one's own, known by its name.
+    """Let :func:`dlskills.load` rebuild objects of a custom class, found by its name.
 
-    A decorator for layers, losses and networks. Registering a class of the same name and module
-    again, as a notebook does, replaces it.
+    A decorator for layers, losses and networks. Registering a class with the same name and module
+    again, as rerunning a notebook cell does, replaces it.
 
     Parameters
     ----------
     cls : type
         A subclass of :class:`~dlskills.Layer`, :class:`~dlskills.Loss` or
-        :class:`~dlskills.Sequential`. A layer or a loss is made by its constructor from what its
-        `settings` gave; a network must not have a constructor of its own.
+        :class:`~dlskills.Sequential`. Layers and losses are rebuilt by calling the class with
+        what `settings()` returned; a network must not define its own constructor.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def register(cls: _Class) -> _Class:
     Raises
     ------
     TypeError
-        It is no such class.
+        `cls` is not such a subclass.
     ValueError
-        Another class has its name.
+        Another class has this name.
 
     Examples
     --------
@@ -83,14 +83,14 @@ def register(cls: _Class) -> _Class:
     known = _CLASSES.get(name)
     if known is not None and known.__module__ != cls.__module__:
         raise ValueError(
-            f"the name {name!r} belongs to {known.__module__}.{name} already; rename the class"
+            f"the name {name!r} is already taken by {known.__module__}.{name}; rename the class"
         )
     _CLASSES[name] = cls
     return cls
 
 
 def registered(name: Any, kind: type) -> type:
-    """The class of this name, refused if it is unknown or of another kind.
+    """Return the class of this name; refuse an unknown one, or one of another kind.
 
     Raises
     ------
@@ -100,16 +100,16 @@ def registered(name: Any, kind: type) -> type:
     if found is None:
         raise ValueError(
             f"the class {name!r:.80} is not known{suggestion(str(name)[:80], _CLASSES)}. If it is "
-            "your own, write @dlskills.register above it; or make the network, and call "
+            "your own, put @dlskills.register above it, or make the network and call "
             "network.load_state(path)"
         )
     if not issubclass(found, kind):
-        raise ValueError(f"{name} is no {kind.__name__}")
+        raise ValueError(f"{name} is not a {kind.__name__}")
     return found
 
 
 def described(made: Any) -> dict[str, Any]:
-    """A layer or a loss as plain data; without settings if it is unknown and can't give them."""
+    """Return a layer or a loss as plain data, without settings if it can't provide them."""
     name = type(made).__name__
     try:
         settings = {key: plain(f"{name}: {key}", v) for key, v in made.settings().items()}
@@ -121,7 +121,7 @@ def described(made: Any) -> dict[str, Any]:
 
 
 def made_from(described: Any, kind: type) -> Any:
-    """The layer or the loss of a description.
+    """Rebuild the layer or the loss of a description.
 
     Raises
     ------
@@ -134,13 +134,13 @@ def made_from(described: Any, kind: type) -> Any:
     if not isinstance(settings, Mapping):
         raise ValueError(
             f"the file has no settings of {cls.__name__}. Register the class before saving, or "
-            "make the network, and call network.load_state(path)"
+            "make the network and call network.load_state(path)"
         )
     return cls(**{key: restored(value) for key, value in settings.items()})
 
 
 def plain(what: str, value: Any) -> Any:
-    """A setting as plain data."""
+    """Return a setting as plain data."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.generic):
@@ -170,16 +170,16 @@ def plain(what: str, value: Any) -> Any:
             return {"function": repr(value)}
         case Forgotten():
             return {"function": value.name}
-    if inspect.isroutine(value):  # an initializer: only its values count, and they are saved
+    if inspect.isroutine(value):  # an initializer, whose values are saved anyway
         return {"function": value.__qualname__}
     raise TypeError(
-        f"{what} can't be saved, got {value!r}; settings() must give numbers, strings, lists, "
+        f"{what} can't be saved, got {value!r}; settings() must return numbers, strings, lists, "
         "dicts or initializers"
     )
 
 
 def restored(value: Any) -> Any:
-    """A setting from plain data.
+    """Rebuild a setting from plain data.
 
     Raises
     ------
@@ -196,19 +196,19 @@ def restored(value: Any) -> Any:
             return Forgotten(name)
         case {"initializer": str(name), "settings": Mapping() as settings} if name in _INITIALIZERS:
             return _INITIALIZERS[name](**settings)
-    raise ValueError("a setting is an object of no known kind")
+    raise ValueError("a setting has an unknown form")
 
 
 class Forgotten:
-    """An initializer of one's own, of which a file knows the name: it can't be called."""
+    """A custom initializer of which a file holds only the name; calling it is an error."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
         raise RuntimeError(
-            f"the initializer {self.name} is not part of the file that the layer was loaded from; "
-            "give the function itself to a new layer"
+            f"the file that the layer was loaded from holds only the name of its initializer, "
+            f"{self.name}; pass the function to a new layer"
         )
 
     def __repr__(self) -> str:

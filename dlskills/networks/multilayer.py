@@ -1,4 +1,4 @@
-"""The tutorial's networks: fully connected layers, with Batch Norm and Dropout on demand."""
+"""The tutorial's networks: fully connected layers, with optional Batch Norm and Dropout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlskills.networks.sequential import Sequential
 
 
 class MultiLayerNet(Sequential):
-    """Fully connected layers with an activation behind each but the last.
+    """Fully connected layers with an activation after each but the last.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class MultiLayerNet(Sequential):
         return [*layers, Affine(size, self._output_size, self.weight_init_std)]
 
     def _between(self, size: int) -> list[Layer]:
-        """What stands behind each hidden Affine layer of this size."""
+        """Return the layers that follow a hidden Affine layer of this size."""
         return [ACTIVATIONS[self.activation]()]
 
     def settings(self) -> dict[str, Any]:
@@ -114,7 +114,8 @@ class MultiLayerNet(Sequential):
 class MultiLayerNetExtend(MultiLayerNet):
     """:class:`MultiLayerNet` with Batch Normalization and Dropout.
 
-    Behind each hidden Affine layer stand Batch Norm, the activation, Dropout, as asked for.
+    Each hidden Affine layer is followed by Batch Norm (optional), the activation, and Dropout
+    (optional).
 
     Parameters
     ----------
@@ -122,12 +123,14 @@ class MultiLayerNetExtend(MultiLayerNet):
         As for :class:`MultiLayerNet`.
     use_dropout : bool, default False
     dropout_ratio : float, default 0.5
-        The share of units that is dropped. The page's spelling ``dropout_ration=`` is accepted.
+        The fraction of units that is dropped. The tutorial's spelling ``dropout_ration=`` is
+        accepted.
     use_batchnorm : bool, default False
     inverted_dropout : bool, default False
         See :class:`~dlskills.Dropout`.
     batchnorm_debias : bool, default True
-        With False, Batch Norm's running averages start at 0, as in the book; see
+        Whether Batch Norm's running averages are corrected for their start at 0, which the book
+        does not do; see
         :class:`~dlskills.BatchNormalization`.
     input_dropout_ratio : float, default 0.0
         Fraction of the network's inputs that Dropout sets to 0, whatever `use_dropout` is.
@@ -226,7 +229,7 @@ class MultiLayerNetExtend(MultiLayerNet):
 
 
 def _check_sizes(hidden_size_list: Any) -> list[int]:
-    """Return the sizes as a list of Python ints, refused unless they are a sequence."""
+    """Return the sizes as a list of Python ints; refuse anything but a sequence."""
     try:
         if isinstance(hidden_size_list, str):
             raise TypeError

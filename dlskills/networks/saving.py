@@ -1,4 +1,4 @@
-"""Networks in files: safetensors, with the structure as JSON in the header."""
+"""Saving and loading networks: safetensors files with the structure as JSON in the header."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.tensors_file import read_tensors, split_state, write_tensors
 from dlskills.files import FileFormatError
 from dlskills.layers import Layer, Loss
-from dlskills.networks import structure
 from dlskills.networks.description import described, made_from, plain, registered, restored
+from dlskills.networks.structure import check_layers, parameter_names
 
 if TYPE_CHECKING:
     from dlskills.networks.sequential import Sequential
 
 FORMAT = "dlskills network"
 VERSION = 1
-"""Of the format: a file of a higher one is refused."""
+"""The version of the format; files of a newer one are refused."""
 
 
 def save_network(network: Sequential, path: str | os.PathLike[str]) -> None:
@@ -34,8 +34,8 @@ def save_network(network: Sequential, path: str | os.PathLike[str]) -> None:
 
 
 def load_state(network: Sequential, path: str | os.PathLike[str]) -> None:
-    """Load the values of a file into a network; see :meth:`Sequential.load_state`."""
-    _, state = _read(path)
+    """Load the values from a file into a network; see :meth:`Sequential.load_state`."""
+    state = _state(*read_tensors(path), str(path))
     try:
         network.load_state_dict(state)
     except (TypeError, ValueError) as error:
@@ -49,38 +49,56 @@ def load(
     xp: ModuleType | None = None,
     dtype: str | DType | None = None,
 ) -> Sequential:
-    """Make a network from a file that :meth:`Sequential.save` wrote.
+    """Rebuild a network from a file that :meth:`Sequential.save` wrote.
 
     Parameters
     ----------
     path : str or path-like
     device, xp
-        Where the network is to live, wherever it was saved; by default NumPy. See
+        The device and library of the new network, by default NumPy, wherever it was saved. See
         :func:`dlskills.get_backend`.
     dtype : str or dtype, optional
-        Of the parameters, if it is to be another than in the file.
+        The dtype of the parameters, by default that of the file.
 
     Returns
     -------
     Sequential
-        Or the subclass that was saved. Its outputs, and its training from here on, are those of
-        the network that was saved.
+        Or the subclass that was saved. On the same device, its outputs and its further training
+        are bit-identical to those of the saved network.
 
     Raises
     ------
     FileFormatError
-        The file is damaged, of another format, of a newer version, or holds a class that is not
-        registered (:func:`dlskills.register`); the message names it.
+        The file is damaged, has another format or a newer version, or needs a class that is not
+        registered (:func:`dlskills.register`). The message names the file.
     DeviceError
         The device is missing.
     OSError
         The file can't be read.
     """
-    metadata, state = _read(path)
+    arrays, metadata = read_tensors(path)
+    return network_of(arrays, metadata, str(path), device=device, xp=xp, dtype=dtype)
+
+
+def network_of(
+    arrays: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    path: str,
+    *,
+    device: str | Device | None = None,
+    xp: ModuleType | None = None,
+    dtype: str | DType | None = None,
+) -> Sequential:
+    """Rebuild the network from a file's content; see :func:`load`.
+
+    Raises
+    ------
+    FileFormatError, DeviceError
+    """
+    state = _state(arrays, metadata, path)
     try:
-        network = restored_network(
-            metadata.get("network"), state, device=device, xp=xp, dtype=dtype
-        )
+        structure = metadata.get("network")
+        network = restored_network(structure, state, device=device, xp=xp, dtype=dtype)
         network.load_state_dict(state)
     except DeviceError:
         raise
@@ -92,7 +110,7 @@ def load(
 
 
 def described_network(network: Sequential) -> dict[str, Any]:
-    """The structure of a network as plain data."""
+    """Return the structure of a network as plain data."""
     name = type(network).__name__
     return {
         "class": name,
@@ -115,15 +133,15 @@ def restored_network(
     xp: ModuleType | None = None,
     dtype: str | DType | None = None,
 ) -> Sequential:
-    """The network of a structure, without values, once its state is known to fit.
+    """Rebuild a network, without its values, after checking that its state fits.
 
     Parameters
     ----------
     content : dict
         From :func:`described_network`.
     state : mapping
-        What :meth:`Sequential.load_state_dict` will be given: no array is made before its
-        shapes are known to be those of the layers.
+        What :meth:`Sequential.load_state_dict` will be given. Nothing is allocated before its
+        shapes are known to match the layers.
     device, xp, dtype
         See :func:`load`.
 
@@ -169,12 +187,12 @@ def _made(
     constructor: Any = getattr(cls, "__init__")  # noqa: B009 - mypy refuses the plain spelling
     if not constructor.__module__.startswith("dlskills."):
         raise ValueError(
-            f"{cls.__name__} has a constructor of its own. Make the network, and call "
+            f"{cls.__name__} defines its own constructor; make the network and call "
             "network.load_state(path)"
         )
     network = cls.__new__(cls)
     network._draws = False
-    if hasattr(network, "_make_layers"):  # the tutorial's networks make their layers themselves
+    if hasattr(network, "_make_layers"):  # the tutorial's networks make their own layers
         vars(network)["_make_layers"] = lambda: layers
     else:
         settings = settings | {"layers": layers}
@@ -185,37 +203,39 @@ def _made(
 
 
 def _check_shapes(layers: list[Layer], state: Mapping[str, Any]) -> None:
-    """Refuse layers that want other parameters than a state has, before any array is made."""
-    names = structure.parameter_names(structure.check_layers(layers))
+    """Refuse layers whose parameters differ from those of the state, before allocating any."""
+    names = parameter_names(check_layers(layers))
     for layer, own in zip(layers, names, strict=True):
         for name, wanted in layer.declare().items():
             found = getattr(state.get(own[name]), "shape", None)
             if found != wanted.shape:
                 raise ValueError(
-                    f"{layer!r} has parameters {own[name]} of shape {wanted.shape}, the file "
-                    f"{'has none' if found is None else found}"
+                    f"{layer!r} needs {own[name]!r} of shape {wanted.shape}, the file has "
+                    f"{'none' if found is None else found}"
                 )
 
 
 def _dtype(key: str, name: Any) -> str:
     if name not in ("float16", "bfloat16", "float32", "float64"):
-        raise ValueError(f"{key} must be that of real floating-point numbers, got {name!r:.60}")
+        raise ValueError(f"{key} must be a real floating-point type, got {name!r:.60}")
     return str(name)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The metadata of a network's file, and the state of the network."""
-    arrays, metadata = read_tensors(path)
+def _state(arrays: Mapping[str, Any], metadata: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the state of the network in a file that errors call `path`."""
     if metadata.get("format") != FORMAT:
-        raise FileFormatError(f"{path} holds no network, got format {metadata.get('format')!r:.60}")
+        raise FileFormatError(
+            f"{path} is not a network's file: its format is {metadata.get('format')!r:.60}, "
+            f"expected {FORMAT!r}"
+        )
     version, values = metadata.get("version"), metadata.get("values")
     if type(version) is not int or version < 1:
-        raise FileFormatError(f"{path} has no version of its format, got {version!r:.60}")
+        raise FileFormatError(f"{path}: version must be a whole number, got {version!r:.60}")
     if version > VERSION:
         raise FileFormatError(
-            f"{path} is of version {version:.0f} of its format, this dlskills reads up to "
-            f"{VERSION}; update dlskills"
+            f"{path} has format version {version!r:.20}, this dlskills reads up to {VERSION}; "
+            "update dlskills"
         )
     if not isinstance(values, dict):
-        raise FileFormatError(f"{path} has no values beside its arrays")
-    return metadata, values | arrays
+        raise FileFormatError(f"{path}: values must be an object, got {values!r:.60}")
+    return values | dict(arrays)

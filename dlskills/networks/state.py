@@ -1,4 +1,4 @@
-"""The state of a network: what it learned, and where its layers stand in training."""
+"""The state of a network: its parameters, and what its layers keep from step to step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = dict[str, Any]
 
 
 def state_of(params: Parameters, layers: Sequence[Layer], on_host: bool) -> State:
-    """Copies of the parameters, and the state of each layer under names of its own."""
+    """Return copies of the parameters, and the state of each layer under prefixed names."""
     state: State = dict(params.on_host() if on_host else params.copy())
     for i, layer in enumerate(layers):
         for own, value in layer.get_state().items():
@@ -24,7 +24,7 @@ def state_of(params: Parameters, layers: Sequence[Layer], on_host: bool) -> Stat
 
 
 def layer_name(i: int, own: str) -> str:
-    """What the state of the i-th layer is called in that of its network."""
+    """Return the name in the network's state of an entry of the i-th layer's state."""
     return f"layers.{i}.{own}"
 
 
@@ -38,14 +38,14 @@ def _copied(value: Any, on_host: bool) -> Any:
 
 
 def check_state(state: Any, params: Parameters, layers: Sequence[Layer]) -> None:
-    """Refuse a state that is not one of such a network.
+    """Refuse a state that does not fit the network.
 
     Raises
     ------
     TypeError
-        It is no mapping, or has something else than an array where one is expected.
+        It is not a mapping.
     ValueError
-        Names are missing or unexpected, or an array has another shape.
+        Names are missing or unexpected, or an entry is not an array of the expected shape.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"a network's state is a mapping, got a {type(state).__name__}")
@@ -58,7 +58,7 @@ def check_state(state: Any, params: Parameters, layers: Sequence[Layer]) -> None
     if missing := [name for name in shapes if name not in state]:
         faults.append(f"it lacks {_listed(missing)}")
     if unexpected := [name for name in state if name not in shapes]:
-        faults.append(f"it has {_listed(unexpected)}, which the network has not")
+        faults.append(f"it has {_listed(unexpected)}, which the network lacks")
     for name, shape in shapes.items():
         if name in state and shape is not None:
             value = state[name]
@@ -70,21 +70,17 @@ def check_state(state: Any, params: Parameters, layers: Sequence[Layer]) -> None
         raise ValueError(f"the state does not fit the network: {'; '.join(faults[:8])}")
 
 
-def staged(state: Mapping[str, Any], params: Parameters) -> Parameters:
-    """The parameters of a state, laid out as those of the network, and where they are."""
-    made = params.zeros_like()
-    for name in made:
-        made[name] = params.backend.asarray(state[name], params.dtype)
-    return made
-
-
-def load_layers(state: Mapping[str, Any], layers: Sequence[Layer]) -> None:
-    """Give each layer its part of a state; after an error all are as before."""
+def load(state: Mapping[str, Any], params: Parameters, layers: Sequence[Layer]) -> None:
+    """Load a state that :func:`check_state` let pass; on an error, everything is as before."""
+    staged = params.zeros_like()
+    for name in staged:
+        staged[name] = params.backend.asarray(state[name], params.dtype)
     before = [layer.get_state() for layer in layers]
     try:
         for i, (layer, own) in enumerate(zip(layers, before, strict=True)):
             if own:
                 layer.set_state({name: state[layer_name(i, name)] for name in own})
+        params.flat = staged.flat
     except BaseException:
         for layer, own in zip(layers, before, strict=True):
             layer.set_state(own)

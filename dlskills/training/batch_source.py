@@ -54,6 +54,7 @@ class SampleBatches:
     def __init__(self, samples: Samples, batches: Batches) -> None:
         self._samples, self._batches = samples, batches
         self.steps_per_epoch: int | None = len(batches)
+        self._last = len(batches) - 1
         self._position = 0  # within the epoch
         self._before: dict[str, Any] | None = None  # the generator's state before this epoch
         self._begun = False
@@ -75,7 +76,7 @@ class SampleBatches:
         self._begun = True
 
     def advance(self) -> None:
-        if self._position + 1 < len(self._batches):
+        if self._position < self._last:
             self._position += 1
         else:
             self._position, self._before, self._begun = 0, None, False
@@ -89,7 +90,7 @@ class SampleBatches:
         if not 0 <= position < len(self._batches):
             raise ValueError(
                 f"the state is at batch {position} of an epoch, which has {len(self._batches)} "
-                "batches here; go on with the same data and batch size"
+                "batches here. Continue with the same data and batch size"
             )
         self._batches.generator.bit_generator.state = bits
         self._position, self._before, self._begun = position, None, False
@@ -98,7 +99,7 @@ class SampleBatches:
 class IterableBatches:
     """Batches from any iterable of inputs and targets, such as a list or a generator.
 
-    An iterable that can be gone through again, such as a list, gives an epoch each time.
+    Each pass over an iterable such as a list is an epoch.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class CheckpointFolder:
             return
         from filelock import FileLock, Timeout
 
-        check_folder(self.path, "the folder of Checkpoint")
+        check_folder(self.path, "Checkpoint(folder)")
         lock = FileLock(self.path / ".lock", timeout=0, thread_local=False)
         try:
             lock.acquire()
@@ -151,8 +151,7 @@ class CheckpointFolder:
         expected = self.run()
         for file in self.files():
             try:
-                run, state = _checked(file, expected, about)
-                _loaded(file, load, state)
+                run = load_checked(read_state(file), str(file), expected, about, load)
             except (FileFormatError, OSError) as error:
                 refused.append(str(error))
                 continue
@@ -170,11 +169,20 @@ class CheckpointFolder:
         return None
 
 
-def _checked(
-    file: Path, expected: str | None, about: Mapping[str, Any]
-) -> tuple[str, Mapping[str, Any]]:
-    """Return run and state of a checkpoint, refused if it is of another kind, run or training."""
-    content = read_state(file)
+def load_checked(
+    content: Mapping[str, Any],
+    file: str,
+    expected: str | None,
+    about: Mapping[str, Any],
+    load: Callable[[Mapping[str, Any]], None],
+) -> str:
+    """Load the content of a checkpoint; return the name of its run.
+
+    Raises
+    ------
+    FileFormatError
+        It is of another kind, version, run or training, or the state does not fit.
+    """
     head, state = content.get("head"), content.get("state")
     if not isinstance(head, dict) or not isinstance(state, dict) or head.get("kind") != _KIND:
         raise FileFormatError(f"{file} is no checkpoint of a training")
@@ -199,14 +207,9 @@ def _checked(
             else [f"{own!r}"]
         )
         raise FileFormatError(f"{file} is of another training ({'; '.join(differing)})")
-    return run, state
-
-
-def _loaded(
-    file: Path, load: Callable[[Mapping[str, Any]], None], state: Mapping[str, Any]
-) -> None:
     try:
         load(state)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{file} does not fit this training: {reason}") from error
+    return run

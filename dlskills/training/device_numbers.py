@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
 from dlskills.arrays.backend import Array, to_host
@@ -25,7 +26,7 @@ class DeviceNumbers:
     """
 
     def __init__(self, numbers: Iterable[float] = ()) -> None:
-        self._read: list[float] = list(numbers)
+        self._read = array("d", numbers)  # a quarter of a list's memory
         self._unread: list[Array] = []
 
     def append(self, number: Array) -> None:
@@ -37,7 +38,7 @@ class DeviceNumbers:
         if self._unread:
             self._read.extend(to_host(self._unread).tolist())
             self._unread = []
-        return self._read
+        return self._read.tolist()
 
     def __len__(self) -> int:
         return len(self._read) + len(self._unread)

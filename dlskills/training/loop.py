@@ -12,6 +12,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array
 from dlskills.checks import check_count
+from dlskills.layers import Layer
 from dlskills.networks.sequential import Sequential
 from dlskills.training.accumulation import Accumulated
 from dlskills.training.batch_source import BatchSource, as_source
@@ -21,6 +22,7 @@ from dlskills.training.history import History
 from dlskills.training.interrupts import HeldInterrupts
 from dlskills.training.memory import memory_explained
 
+_STATELESS = Layer.get_state
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
@@ -30,7 +32,7 @@ class Loop:
     Each step takes the current batch, computes loss and gradient, updates the parameters, and
     calls the callbacks. An update, its counters and the position among the batches change
     together: Ctrl-C is held back until the step is complete, and after an error, such as exhausted
-    memory, :meth:`run` goes on with the same batch and the same Dropout masks, or with the
+    memory, :meth:`run` continues with the same batch and the same Dropout masks, or with the
     callbacks that are still due.
 
     Parameters
@@ -39,8 +41,8 @@ class Loop:
     optimizer : Optimizer
         Any object with ``update(params, grads)``.
     batches : iterable of (x, t), or BatchSource, default ()
-        Inputs and targets on the network's device. A list gives an epoch each time it is gone
-        through. Left out if every batch is given to :meth:`train_on`.
+        Inputs and targets on the network's device. Each pass over a list is an epoch. Left
+        out if every batch is given to :meth:`train_on`.
     callbacks : iterable of Callback or callable, default ()
         See :class:`~dlskills.training.Callback`.
     accumulate : int, default 1
@@ -91,7 +93,7 @@ class Loop:
         self.history = History()
         self.stopped = False
         self.run_id: str | None = None
-        self._losses = DeviceNumbers()
+        self._losses, self._records_losses = DeviceNumbers(), True
         self._interrupts = HeldInterrupts()
         self._updating = False
         # what is still to be done of the latest step: a function, its arguments, and whether it is
@@ -195,7 +197,8 @@ class Loop:
         current = self.batches.current() if batch is None else batch
         if current is None:
             return False
-        layers = self.network.layers
+        # most layers have none, and asking them takes time
+        layers = [layer for layer in self.network.layers if type(layer).get_state is not _STATELESS]
         states = [layer.get_state() for layer in layers]
         try:
             loss, grads = self._passes.loss_and_gradient(*current)
@@ -212,7 +215,8 @@ class Loop:
         if batch is None:
             self.batches.advance()
         self.loss = loss
-        self._losses.append(loss)
+        if self._records_losses:
+            self._losses.append(loss)
         self._updating = False
         self._schedule(current)
         return True
@@ -223,6 +227,8 @@ class Loop:
     def _schedule(self, batch: Batch, *, evaluated: bool = False) -> None:
         """Note what is due after an update."""
         callbacks, due = self._callbacks, self._due
+        if not callbacks.all:
+            return
         if evaluated:
             due.extend((c.after_evaluation, (self,), False) for c in callbacks.after_evaluation)
         due.extend((c.after_step, (self, batch), False) for c in callbacks.after_step)
@@ -248,7 +254,7 @@ class Loop:
             self._completing.popleft().step_complete(self)
 
     def _explained(self, what: str) -> AbstractContextManager[None]:
-        remedy = "free some, and train() goes on; parameters are as after that step"
+        remedy = "Free some, and train() continues. Parameters are as after that step"
         return memory_explained(self.network.backend, what, remedy)
 
     def state_dict(self) -> dict[str, Any]:

@@ -80,7 +80,11 @@ def measure(
         return accuracy(network, samples, rows)
     if metric == "loss":
         return mean_loss(network, samples, rows)
-    assert callable(metric)
+    return _of_all(metric, network, samples, rows)
+
+
+def _of_all(metric: Any, network: Sequential, samples: Samples, rows: Rows | None) -> float:
+    """Return a user's metric of all outputs and targets together."""
     xp = network.backend.xp
     outputs, targets = [], []
     for (x, t), _ in _parts(samples, rows, samples.rows_at_a_time):

@@ -206,7 +206,7 @@ class Trainer(Loop):
             with memory_explained(
                 network.backend,
                 f"the state of {type(optimizer).__name__}",
-                "free some, or make the network smaller",
+                "Free some, or make the network smaller",
             ):
                 optimizer.prepare(network.params)
         super().__init__(
@@ -223,11 +223,17 @@ class Trainer(Loop):
                     "one of them"
                 )
             self._passes = CapturedPasses(network)
+        self.iter_per_epoch = len(self._batches)
+        self._evaluated_at = 1 % self.iter_per_epoch if evaluate == "first" else 0
         self.train_size = int(self._parts["train"].x.shape[0])
         self.current_epoch = 0
+        self._records_losses = record_loss != "after"
         self._after_losses = DeviceNumbers()
-        self._mean_from = 0  # the step from which on the next row of the history takes its mean
+        self._mean_from = 0  # the mean loss in the next row of the history starts after this step
         self._divergence = DivergenceCheck(network, optimizer)
+        # on a GPU, reading a loss would wait for it: there, evaluations look at all losses
+        device_kind = getattr(network.backend.device, "type", "cpu")
+        self._reads_freely = network.backend.name != "cupy" and device_kind == "cpu"
         self.test_acc: float | None = None
         self.test_loss: float | None = None
 
@@ -281,11 +287,6 @@ class Trainer(Loop):
         self._epochs = check_count("epochs", epochs)
 
     @property
-    def iter_per_epoch(self) -> int:
-        """The number of batches per epoch."""
-        return len(self._batches)
-
-    @property
     def max_iter(self) -> int:
         """The number of steps in all epochs."""
         return self.epochs * self.iter_per_epoch
@@ -315,24 +316,25 @@ class Trainer(Loop):
 
     def _update(self, batch: Batch | None) -> bool:
         done = self.step
-        with memory_explained(
-            self.network.backend,
-            f"step {done + 1} with mini_batch_size={self.batch_size}",
-            f"make mini_batch_size smaller; parameters and history are as after step {done}",
-        ):
+        try:
             return super()._update(batch)
+        except Exception as error:
+            with memory_explained(
+                self.network.backend,
+                f"step {done + 1} with mini_batch_size={self.batch_size}",
+                f"Make mini_batch_size smaller. Parameters and history are as after step {done}",
+            ):
+                raise error
 
     def _before_update(self, loss: Array, batch: Batch) -> None:
-        # on a GPU, reading the loss would wait for it: there, evaluations look
-        if self.network.backend.name != "cupy" and not math.isfinite(loss):
+        if self._reads_freely and not math.isfinite(loss):
             self._check_losses(batch)
             self._divergence.loss(float(loss), self.step + 1, self.train_loss_list[-1:], batch)
 
     def _schedule(self, batch: Batch, *, evaluated: bool = False) -> None:
         if self.record_loss != "before":
             self._due.append((self._record_loss_after, batch, True))
-        position = (self.step - 1) % self.iter_per_epoch
-        if position == (0 if self.evaluate == "first" else self.iter_per_epoch - 1):
+        if self.step % self.iter_per_epoch == self._evaluated_at:
             ended = self.current_epoch + (self.evaluate == "last")
             evaluated = ended % self.evaluate_every == 0
             self._due.append((self._end_epoch, (batch, evaluated), True))
@@ -407,6 +409,11 @@ class Trainer(Loop):
             self.epoch, self.epochs, self.train_loss_list[-self.iter_per_epoch :],
             self.history.latest, self.step,
         )  # fmt: skip
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of each batch before its update; empty with ``record_loss="after"``."""
+        return super().losses
 
     @property
     def train_loss_list(self) -> list[float]:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import sys
 import types
 
@@ -12,6 +13,7 @@ from two_gpus import with_two_gpus
 
 from dlskills import DeviceError, backend_of, get_backend, namespace, to_device, to_host
 from dlskills.arrays.backend import check_array, device_of
+from dlskills.installation import install_command
 
 ELSEWHERE = pytest.mark.backends("strict", "torch", "cupy")
 
@@ -135,7 +137,8 @@ def no_driver(error):
 
 def test_a_missing_cupy_gives_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # makes the import fail
-    message = r'^device \'cuda:1\' needs CuPy, which is not installed; .* "dlskills\[gpu\]"$'
+    command = re.escape(install_command("gpu"))
+    message = rf"^device 'cuda:1' needs CuPy, which is not installed; .*: {command}$"
     with pytest.raises(DeviceError, match=message):
         get_backend("cuda:1")
 
@@ -371,3 +374,12 @@ def test_check_array_rejects_another_device_of_the_same_library(backend):
 
 def test_backend_arrays_are_array_api_arrays(backend):
     assert array_api_compat.is_array_api_obj(backend.zeros((1,), "float32"))
+
+
+def test_a_backend_that_is_missing_is_opened_as_numpy(monkeypatch):
+    rebuild, arguments = get_backend("cpu").__reduce__()
+    assert rebuild(*arguments) == get_backend("cpu")
+    monkeypatch.setitem(sys.modules, "array_api_strict", None)
+    for missing in (("array_api_strict", "cpu", None), ("cupy", None, 99)):
+        with pytest.warns(UserWarning, match="is opened on NumPy, as .* is not available here"):
+            assert rebuild(*missing) == get_backend("cpu")

@@ -318,3 +318,20 @@ def test_repr_shows_shapes_dtype_and_device():
     params = Parameters.from_shapes({"W": (784, 50), "b": (50,)})
 
     assert repr(params) == "Parameters(W: (784, 50), b: (50,); 39,250 x float32 on cpu (NumPy))"
+
+
+def test_values_on_the_host_are_copies(params):
+    host = params.on_host()
+    assert {name: array.shape for name, array in host.items()} == params.shapes
+    assert all(type(array) is np.ndarray for array in host.values())
+    for name, array in host.items():
+        np.testing.assert_array_equal(array, to_host(params[name]))
+    before = numbers(params)
+    host["b"][...] = -1
+    assert numbers(params) == before
+
+
+def test_a_pickle_holds_no_array_of_the_library(params):
+    state = params.__getstate__()
+    assert type(state["flat"]) is np.ndarray
+    assert state["dtype"] == str(params.dtype).rpartition(".")[2]

@@ -17,7 +17,6 @@ from hypothesis.extra import numpy as arrays_of
 from dlskills import FileFormatError, backend_of, to_host
 from dlskills.arrays.tensors_file import (
     HEADER_LIMIT,
-    parse_json,
     read_stream,
     read_tensors,
     split_state,
@@ -342,10 +341,6 @@ def test_any_header_is_read_or_refused(content, data, plain):
     else:
         message = "net.safetensors is good"
     assert "net.safetensors" in message
-
-
-def test_text_that_is_strict_json_is_parsed():
-    assert parse_json('{"a": [1, 2.5, null, "x"]}', "the text") == {"a": [1, 2.5, None, "x"]}
 
 
 @pytest.mark.parametrize("make", ["directory", "missing", "pipe"])

@@ -1,4 +1,4 @@
-"""Networks in files and as states: what comes back, where it comes back, what is refused."""
+"""Saved networks: round trips, other devices and libraries, and refused files."""
 
 import copy
 import functools
@@ -369,7 +369,7 @@ def test_a_network_with_a_constructor_of_its_own_is_loaded_into_one(tmp_path):
             super().__init__([Affine(6, size)], seed=0)
 
     Small(3).save(tmp_path / "a")
-    with pytest.raises(FileFormatError, match=r"Small has a constructor of its own. Make the net"):
+    with pytest.raises(FileFormatError, match=r"Small defines its own constructor; make the net"):
         dlskills.load(tmp_path / "a")
     network = Small(3)
     network.load_state(tmp_path / "a")
@@ -404,7 +404,7 @@ def test_a_layer_that_hides_its_settings(tmp_path):
 def test_what_is_registered_is_checked():
     with pytest.raises(TypeError, match="register takes a subclass of Layer, Loss or Sequential"):
         dlskills.register(int)
-    with pytest.raises(ValueError, match="the name 'Affine' belongs to dlskills.layers.affine.Aff"):
+    with pytest.raises(ValueError, match="the name 'Affine' is already taken by dlskills.layers"):
         dlskills.register(type("Affine", (Layer,), {}))
     first, second = (type("Twice", (Layer,), {}) for _ in range(2))
     dlskills.register(first)
@@ -423,7 +423,7 @@ def test_an_initializer_of_ones_own_is_remembered_by_its_name(tmp_path):
     assert "ones" in repr(loaded)
     loaded.save(tmp_path / "b")
     assert repr(dlskills.load(tmp_path / "b")) == repr(loaded)
-    with pytest.raises(RuntimeError, match="the initializer .*ones is not part of the file"):
+    with pytest.raises(RuntimeError, match="only the name of its initializer, .*ones; pass"):
         loaded.layers[0].weight_init((6, 3), None)
 
 
@@ -452,7 +452,7 @@ def test_a_state_can_stay_on_the_device(backend):
     network = on(backend, extended)
     train(network, range(2))
     before, state = bits(network), network.state_dict(on_host=False)
-    assert {backend_of(v) for v in state.values() if hasattr(v, "shape")} == {backend}
+    assert all(backend_of(v) == backend for v in state.values() if hasattr(v, "shape"))
     train(network, range(2, 4))
     network.load_state_dict(state)
     assert bits(network) == before
@@ -474,7 +474,7 @@ def test_the_masks_go_on_whatever_the_seed_of_the_network():
         (lambda s: s.pop("b1"), r"it lacks 'b1'$"),
         (lambda s: s.pop("layers.1.running_var"), "it lacks 'layers.1.running_var'"),
         (lambda s: s.clear(), "it lacks 'W1', .* and 14 more"),
-        (lambda s: s.update(W9=1), "it has 'W9', which the network has not"),
+        (lambda s: s.update(W9=1), "it has 'W9', which the network lacks"),
         (lambda s: s.update(W1=np.ones((5, 6))), r"'W1' has shape \(5, 6\), expected \(6, 5\)"),
         (lambda s: s.update(W1=3.0), "'W1' must be an array, got a float"),
         (lambda s: s.update({"layers.1.running_mean": np.ones(4)}), r"has shape \(4,\), exp.*5,"),
@@ -582,34 +582,34 @@ def layer(i, **settings):
 
 
 REFUSED = {
-    "another format": (lambda m, a: m.update(format="x"), "holds no network, got format 'x'"),
-    "no format": (lambda m, a: m.clear(), "holds no network, got format None"),
+    "another format": (lambda m, a: m.update(format="x"), "its format is 'x', expected"),
+    "no format": (lambda m, a: m.clear(), "its format is None, expected"),
     "a newer version": (
         lambda m, a: m.update(version=saving.VERSION + 1),
-        "is of version 2 of its format, this dlskills reads up to 1; update dlskills",
+        "has format version 2, this dlskills reads up to 1; update dlskills",
     ),
-    "a version that is text": (lambda m, a: m.update(version="1"), "has no version .* got '1'"),
-    "no values": (lambda m, a: m.update(values=None), "has no values beside its arrays"),
+    "a version that is text": (lambda m, a: m.update(version="1"), "version must be a whole"),
+    "no values": (lambda m, a: m.update(values=None), "values must be an object, got None"),
     "no structure": (lambda m, a: m.pop("network"), "its structure must have class, compute"),
     "structure without layers": (structure("layers", 3), "its layers must be a list"),
     "no layer": (structure("layers", []), "layers must be a list of at least one layer"),
     "a layer that is a number": (structure("layers", [3]), "must be described by its class"),
     "an unknown class": (structure("class", "os.system"), "the class 'os.system' is not known"),
     "a class that is a list": (structure("class", ["Sequential"]), "is not known"),
-    "a layer as network": (structure("class", "Affine"), "Affine is no Sequential"),
+    "a layer as network": (structure("class", "Affine"), "Affine is not a Sequential"),
     "a network as layer": (
-        structure("layers", [{"class": "Sequential", "settings": {}}]), "Sequential is no Layer",
+        structure("layers", [{"class": "Sequential", "settings": {}}]), "Sequential is not a Layer",
     ),
-    "a huge layer": (layer(0, input_size=10**12), r"has parameters W1 of shape \(1000000000000, 5"),
-    "a huge norm": (layer(1, size=10**12), r"has parameters gamma1 of shape"),
+    "a huge layer": (layer(0, input_size=10**12), r"needs .W1. of shape \(1000000000000, 5"),
+    "a huge norm": (layer(1, size=10**12), r"needs .gamma1. of shape"),
     "a size below 0": (layer(0, output_size=-1), "output_size must be at least 1, got -1"),
     "a size that is text": (layer(0, output_size="5"), "output_size must be a whole number"),
     "a setting too many": (layer(0, x=1), "Affine has no argument 'x'"),
     "a ratio of 2": (layer(3, dropout_ratio=2), "dropout_ratio must be .* less than 1, got 2"),
     "an unknown initializer": (
-        layer(0, weight_init_std={"initializer": "eval", "settings": {}}), "of no known kind",
+        layer(0, weight_init_std={"initializer": "eval", "settings": {}}), "has an unknown form",
     ),
-    "a setting of no kind": (layer(0, weight_init_std={"x": 1}), "of no known kind"),
+    "a setting of no kind": (layer(0, weight_init_std={"x": 1}), "has an unknown form"),
     "a deep setting": (
         layer(0, weight_init_std=functools.reduce(lambda a, _: [a], range(400), 1)), "loaded",
     ),
@@ -623,14 +623,14 @@ REFUSED = {
         lambda m, a: m["network"]["settings"].update(x=1), "has no argument 'x'",
     ),
     "a setting twice": (lambda m, a: m["network"]["settings"].update(seed=1), "seed"),
-    "a dtype": (structure("dtype", "object"), "dtype must be that of real floating-point numbers"),
+    "a dtype": (structure("dtype", "object"), "dtype must be a real floating-point type"),
     "a seed": (structure("seed", -1), "seed must be at least 0, got -1"),
     "a seed that is text": (structure("seed", "x"), "seed must be a whole number"),
     "a decay": (structure("weight_decay_lambda", None), "weight_decay_lambda must be a number"),
-    "a loss": (structure("loss", {"class": "ReLU", "settings": {}}), "ReLU is no Loss"),
-    "an array too few": (lambda m, a: a.pop("b2"), r"parameters b2 .*, the file has none"),
+    "a loss": (structure("loss", {"class": "ReLU", "settings": {}}), "ReLU is not a Loss"),
+    "an array too few": (lambda m, a: a.pop("b2"), r"needs 'b2' of .*, the file has none"),
     "an array too many": (lambda m, a: a.update(W9=np.ones(1)), "it has 'W9'"),
-    "another shape": (lambda m, a: a.update(b2=np.ones(7)), r"the file \(7,\)"),
+    "another shape": (lambda m, a: a.update(b2=np.ones(7)), r"the file has \(7,\)"),
     "a value of another kind": (
         lambda m, a: m["values"].update({"layers.3.masks": "x"}), "masks must be a whole number",
     ),

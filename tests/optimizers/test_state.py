@@ -1,4 +1,4 @@
-"""What an optimizer saves and loads: after it, training goes on as if nothing had happened."""
+"""Saving and loading the state of an optimizer: training continues as if never interrupted."""
 
 import copy
 import json
@@ -60,7 +60,7 @@ def walk(optimizer, params, kind, backend, steps, dtype="float64"):
 
 
 def moved(params, kind, backend, dtype="float64"):
-    """Parameters of their own with the same values, on a backend."""
+    """Return a copy of the parameters on a backend."""
     if kind is as_numbers:
         return dict(params)
     kind = Parameters if kind is as_parameters else dict
@@ -77,7 +77,7 @@ def assert_equal(actual, expected, **tolerance):
 @every_rule
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_training_goes_on_to_the_last_bit(backend, name, kind, dtype):
+def test_resumed_training_is_bit_identical(backend, name, kind, dtype):
     first = make(name)
     params = walk(first, kind(backend, 0, dtype), kind, backend, range(4), dtype)
     state, later = first.state_dict(), moved(params, kind, backend, dtype)
@@ -104,7 +104,7 @@ def slots_of(state):
 
 @every_rule
 @pytest.mark.backends("numpy")
-def test_fortran_order_too(backend, name):
+def test_resumed_training_is_bit_identical_in_fortran_order(backend, name):
     first, second = make(name), make(name)
     params = walk(first, as_fortran(backend, 0), as_fortran, backend, range(3))
     second.load_state_dict(first.state_dict())
@@ -146,7 +146,7 @@ def test_a_state_moves_between_arrays_and_parameters(backend, name, old, new):
     assert_equal(later, params, rtol=1e-5, atol=1e-6)
 
 
-def test_a_state_in_another_dtype(backend):
+def test_a_state_is_converted_to_the_parameters_dtype(backend):
     first, second = Adam(0.1), Adam(0.1)
     params = walk(first, as_arrays(backend, 0), as_arrays, backend, range(3))
     second.load_state_dict(first.state_dict())
@@ -158,7 +158,7 @@ def test_a_state_in_another_dtype(backend):
     assert_equal(later, params, rtol=1e-5, atol=1e-5)
 
 
-# What is in it
+# Contents
 
 
 @every_rule
@@ -199,7 +199,7 @@ def test_a_state_is_a_copy_when_saved_and_when_loaded(backend, kind):
     assert not any((to_host(v) == 9).any() for v in slots_of(first.state_dict()).values())
 
 
-def test_before_the_first_update_there_is_a_state_too():
+def test_a_state_can_be_saved_before_the_first_update():
     optimizer = Adam(0.5)
     optimizer.load_state_dict(Adam(0.25, clip_value=1.0).state_dict())
 
@@ -209,7 +209,7 @@ def test_before_the_first_update_there_is_a_state_too():
     assert optimizer.step == 1
 
 
-def test_loading_replaces_what_was_there():
+def test_loading_replaces_the_previous_state():
     used, fresh = Adam(0.5, beta1=0.5), Adam()
     walk(used, as_numbers(NUMPY, 0), as_numbers, NUMPY, range(5))
     used.load_state_dict(fresh.state_dict())
@@ -218,10 +218,10 @@ def test_loading_replaces_what_was_there():
     assert ends[0] == ends[1]
 
 
-# Schedules, and what is computed along with the steps
+# Schedules, and values that depend on the step
 
 
-def test_a_schedule_stays_the_optimizers_own():
+def test_schedules_are_not_saved_but_continue_from_the_loaded_step():
     schedule = Warmup(3, CosineDecay(0.1, steps=9))
     first, second = Momentum(schedule), Momentum(schedule)
     params = walk(first, as_arrays(NUMPY, 0), as_arrays, NUMPY, range(4))
@@ -236,20 +236,20 @@ def test_a_schedule_stays_the_optimizers_own():
     assert_equal(later, params)
 
 
-def test_a_number_does_not_take_a_schedules_place_nor_a_schedule_a_numbers():
+def test_loading_never_replaces_a_schedule_by_a_number_or_vice_versa():
     scheduled, fixed = Momentum(lambda step: 1 / (step + 1)), Momentum(0.25)
     scheduled.load_state_dict({**fixed.state_dict(), "step": 3})
     assert scheduled.lr == 0.25 == 1 / 4
     scheduled.step = 0
     assert scheduled.lr == 1.0
-    with pytest.warns(UserWarning, match=r"under a schedule, .* goes on with lr=0.25. Give it"):
+    with pytest.warns(UserWarning, match=r"under a schedule, .* continues with lr=0.25. Give it"):
         fixed.load_state_dict(scheduled.state_dict())
     assert fixed.lr == 0.25
 
 
 @pytest.mark.parametrize("steps_before", [0, 2, 9])
 @pytest.mark.parametrize("beta1_before", [0.3, 0.8])
-def test_nadams_product_goes_on_whatever_was_done_before(steps_before, beta1_before):
+def test_nadams_momentum_product_is_that_of_the_loaded_step(steps_before, beta1_before):
     first = NAdam(0.1, beta1=0.8)
     params = walk(first, as_numbers(NUMPY, 0), as_numbers, NUMPY, range(5))
     second = NAdam(0.1, beta1=beta1_before)
@@ -262,7 +262,7 @@ def test_nadams_product_goes_on_whatever_was_done_before(steps_before, beta1_bef
     assert later == params
 
 
-def test_settings_that_changed_on_the_way_are_part_of_it():
+def test_hyperparameters_changed_during_training_are_saved():
     first = NAdam(0.1)
     params = walk(first, as_numbers(NUMPY, 0), as_numbers, NUMPY, range(3))
     first.beta1, first.momentum_decay, first.lr = 0.5, 0.1, 0.05
@@ -312,7 +312,7 @@ def test_every_schedule_is_among_them():
 
 def test_another_schedule_stays_with_a_warning():
     first, second = Momentum(CosineDecay(0.1, steps=9)), Momentum(CosineDecay(0.1, steps=90))
-    with pytest.warns(UserWarning, match=r"steps=9, .*goes on with its own, .*steps=90"):
+    with pytest.warns(UserWarning, match=r"steps=9, .*continues with its own, .*steps=90"):
         second.load_state_dict(first.state_dict())
     assert second.lr == 0.1
 
@@ -392,7 +392,10 @@ def used(optimizer):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.update(optimizer="AMSGrad"), "the state is of AMSGrad, this .* is Adam"),
+        (
+            lambda s: s.update(optimizer="AMSGrad"),
+            "the state must be of the optimizer Adam, got one of AMSGrad",
+        ),
         (lambda s: s.pop("step"), "the state lacks step; got"),
         (lambda s: (s.pop("step"), s.pop("optimizer")), "the state lacks optimizer, step"),
         (lambda s: [s.pop(f"v/{k}") for k in SHAPES], r"slots \['m'\]; Adam .* \['m', 'v'\]"),
@@ -407,7 +410,7 @@ def used(optimizer):
         (lambda s: s.update(step=-1), "step must be at least 0, got -1"),
     ],
 )
-def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, message):
+def test_an_invalid_state_is_refused_and_changes_nothing(change, message):
     state = used(Adam(0.5)).state_dict()
     optimizer = used(Adam(0.1))
     before = optimizer.state_dict()
@@ -428,10 +431,12 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, messag
     ids=["too few", "another shape", "another name"],
 )
 @pytest.mark.parametrize("kind", [dict, Parameters])
-def test_parameters_that_do_not_fit_are_refused_at_the_update(params, kind):
+def test_parameters_that_do_not_fit_a_loaded_state_are_refused(params, kind):
     optimizer = AMSGrad()
     optimizer.load_state_dict(used(AMSGrad()).state_dict())
-    with pytest.raises(RuntimeError, match="holds m and v and v_max of other parameters"):
+    with pytest.raises(
+        RuntimeError, match="the m and v and v_max of this AMSGrad belong to other parameters"
+    ):
         optimizer.update(kind(params), kind(params))
     assert optimizer.step == 2
     walk(optimizer, as_arrays(NUMPY, 0), as_arrays, NUMPY, [2])

@@ -379,7 +379,7 @@ def test_the_state_is_complete_before_the_first_step():
     state = trainer.optimizer.state_dict()
     slots = {f"{slot}/{name}" for slot in "mv" for name in trainer.network.params}
     assert {name for name in state if "/" in name} == slots
-    with pytest.raises(RuntimeError, match="one optimizer for each network"):
+    with pytest.raises(RuntimeError, match="Create one optimizer per network"):
         make_trainer(optimizer=trainer.optimizer)
 
 
@@ -446,7 +446,7 @@ def test_hyperparameters_given_are_left_as_they_are():
         ({"sampling": "epok"}, ValueError, "sampling 'epok' is not known; did you mean 'epoch'"),
         ({"record_loss": "now"}, ValueError, "record_loss 'now' is not known"),
         ({"remainder": "dorp"}, ValueError, "remainder 'dorp' is not known; did you mean 'drop'"),
-        ({"remainder": "drop"}, ValueError, "remainder='drop' is for batches without replacement"),
+        ({"remainder": "drop"}, ValueError, "remainder must be 'keep' for batches with"),
         ({"evaluate_samples": "last"}, ValueError, "evaluate_samples 'last' is not known"),
         ({"evaluate_every": 0}, ValueError, "evaluate_every must be at least 1, got 0"),
         ({"evaluate": "lst"}, ValueError, "evaluate 'lst' is not known; did you mean 'last'"),
@@ -482,7 +482,7 @@ def test_each_sample_needs_a_label(part, count):
 def test_samples_of_another_size_are_refused_with_their_name(part):
     x, t = blobs(10)
     parts = {"train": (x, t), "test": (x, t), part: (x[:, :3], t)}
-    with pytest.raises(ValueError, match=rf"x_{part} must have 4 numbers a sample, .*\(10, 3\)"):
+    with pytest.raises(ValueError, match=rf"x_{part} must have 4 numbers per sample .*\(10, 3\)"):
         Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
 
 
@@ -494,7 +494,7 @@ def test_labels_that_are_words_are_refused():
 
 def test_pixels_of_files_get_a_hint():
     x, t = blobs(10)
-    with pytest.warns(UserWarning, match="x_train holds .*, of dtype uint8.*by 255") as caught:
+    with pytest.warns(UserWarning, match="x_train has dtype uint8.*by 255") as caught:
         Trainer(make_network(), np.abs(x).astype(np.uint8), t, x, t, verbose=False)
     assert caught[0].filename == __file__
 
