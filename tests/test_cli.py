@@ -1,7 +1,7 @@
 """The command line: what a newcomer types, rightly and wrongly."""
 
 import contextlib
-import inspect
+import dataclasses
 import json
 import os
 import re
@@ -87,13 +87,23 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(results, "save_figure", lambda figure, folder, name: [])
 
 
+def replace(monkeypatch, name, **changes):
+    """Put a changed experiment in the place of one."""
+    changed = dataclasses.replace(EXPERIMENTS[name], **changes)
+    monkeypatch.setitem(EXPERIMENTS, name, changed)
+    command = cli.run._command(changed)
+    for info in cli.run.app.registered_commands:
+        if info.name == name:
+            monkeypatch.setattr(info, "callback", command)
+
+
 # What there is
 
 
 def test_list_names_every_experiment_with_its_title():
     out = invoke("list")
     for name, module in EXPERIMENTS.items():
-        assert re.search(rf"{name}\W+{re.escape(str(module.TITLE))}", out)
+        assert re.search(rf"{name}\W+{re.escape(str(module.title))}", out)
     assert "dlskills run NAME" in out
 
 
@@ -105,7 +115,7 @@ COMMANDS = {
     ("run", "optimizer-paths"): ["--out", "--device", "--points", "(-7, 2)"],
     ("run", "optimizer-mnist"): ["--out", "--device", "--iterations", "--seeds", "--subset",
                                  "--quick", "--jobs", "--fresh", "--optimizers",
-                                 "SGD,Momentum,AdaGrad,Adam", "six"],
+                                 "SGD, Momentum, AdaGrad, Adam", "six"],
 }  # fmt: skip
 
 
@@ -196,7 +206,8 @@ def test_mnist_is_run_and_written(tmp_path):
     assert suffixes == [".json", ".png", ".svg"]
     record = json.loads((tmp_path / "optimizer-mnist.json").read_text(encoding="utf-8"))
     (run,) = record["runs"]
-    assert run["options"] == {"iterations": 5, "optimizers": "adam, NESTEROV"}
+    assert run["options"]["iterations"] == 5
+    assert run["options"]["optimizers"] == ["adam", "NESTEROV"]
     assert run["settings"]["seed"] == 3
     assert {len(losses) for losses in run["numbers"]["train_loss"].values()} == {5}
     assert list(run["numbers"]["lr"]) == ["Adam", "Nesterov"]
@@ -222,16 +233,17 @@ def test_an_experiment_on_a_gpu(backend, tmp_path, undrawn):
 def test_verdicts_are_shown_with_what_was_measured(tmp_path, undrawn, in_terminal):
     out = invoke("run", "optimizer-paths", "--out", tmp_path)
     assert re.search(
-        r"SGD zig-zags .*y changes its sign: 100% \[expected = 100%\] +│ confirmed", out
+        r"SGD moves in a zigzag .*y changes its sign: 100% \[expected = 100%\] +│ confirmed", out
     )
-    assert re.search(r"faster along x .*-1.77 \[expected ≥ 0.01\] +│ not confirmed", out)
+    assert re.search(r"-1.77 \[expected ≥ 0.01\] +│ not confirmed", out)
+    assert "[the tutorial: Momentum]" in out
     assert "an indication" not in out  # nothing is random there
 
 
 def test_a_remark_is_shown_with_its_claim(tmp_path, undrawn, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     out = invoke("run", "optimizer-paths", "--out", tmp_path)
-    remarks = [claim.remark.en for claim in EXPERIMENTS["optimizer-paths"].CLAIMS if claim.remark]
+    remarks = [claim.remark.en for claim in EXPERIMENTS["optimizer-paths"].claims if claim.remark]
     found = json.loads((tmp_path / "optimizer-paths.json").read_text(encoding="utf-8"))["claims"]
     assert [claim["remark"] for claim in found if claim["remark"]] == remarks
     assert remarks
@@ -239,14 +251,14 @@ def test_a_remark_is_shown_with_its_claim(tmp_path, undrawn, monkeypatch):
 
 
 def test_few_seeds_are_called_an_indication(tmp_path, undrawn):
-    few = ["run", "optimizer-mnist", "--iterations", 2, "--optimizers", "sgd", "--out", tmp_path]
+    few = ["run", "activation-histograms", "--out", tmp_path]
     assert "Of 1 seed: an indication" in invoke(*few)
     assert "Of 2 seeds: an indication" in invoke(*few, "--seeds", 2)
     assert "an indication" not in invoke(*few, "--seeds", 3)
 
 
 def test_a_quick_run_is_short_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(EXPERIMENTS["optimizer-mnist"], "QUICK", {"iterations": 4})
+    replace(monkeypatch, "optimizer-mnist", quick={"iterations": 4})
     out = invoke("run", "optimizer-mnist", "--quick", "--out", tmp_path)
     assert "A quick run" in out
     assert "quick run" in (tmp_path / "optimizer-mnist.svg").read_text(encoding="utf-8")
@@ -275,7 +287,7 @@ def test_a_folder_that_cannot_be_written_to_shows_before_the_work(
         return contextlib.nullcontext()
 
     monkeypatch.setattr(files.tempfile, "TemporaryFile", read_only)
-    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", None)  # an error if it were called
+    monkeypatch.setattr(cli.run, "run_experiments", None)  # an error if it were called
     status, err = fail("run", "optimizer-paths", "--out", tmp_path)
     assert status == 1
     assert "Read-only file system" in err
@@ -309,15 +321,18 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, kept, more,
 
 def test_other_options_than_the_tutorials_are_told(tmp_path, undrawn):
     out = invoke("run", "optimizer-paths", "--points", 5, "--out", tmp_path)
-    assert "With other points than the tutorial's: verdicts on that." in out
-    assert "With other" not in invoke("run", "optimizer-paths", "--out", tmp_path)
+    assert "Claims are judged only at the tutorial's settings; points differs." in out
+    assert "confirmed" not in out
+    found = json.loads((tmp_path / "optimizer-paths.json").read_text(encoding="utf-8"))["claims"]
+    assert {claim["verdict"] for claim in found} == {"not judged"}
+    assert "Claims are judged only" not in invoke("run", "optimizer-paths", "--out", tmp_path)
     # it has no shortened run
     assert "A quick run" not in invoke("run", "optimizer-paths", "--quick", "--out", tmp_path)
 
 
-def test_what_cannot_be_judged_is_not_called_refuted(tmp_path, undrawn):
-    out = invoke("run", "optimizer-mnist", "--iterations", 2, "--optimizers", "sgd,adam",
-                 "--out", tmp_path)  # fmt: skip
+def test_what_cannot_be_judged_is_not_called_refuted(tmp_path, undrawn, monkeypatch):
+    replace(monkeypatch, "optimizer-mnist", quick={"iterations": 2, "optimizers": ["SGD", "Adam"]})
+    out = invoke("run", "optimizer-mnist", "--quick", "--out", tmp_path)
     assert "not judged" in out
     assert "no number [expected" in out
     assert "nan" not in out
@@ -329,15 +344,48 @@ def test_a_second_run_is_read_from_the_cache_unless_it_is_to_be_fresh(
     again = ["run", "optimizer-paths", "--out", tmp_path]
     first = invoke(*again)
 
-    def not_wanted(*args, **options):
+    def not_wanted(job, forced=None):
         raise RuntimeError("run again")
 
-    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", not_wanted)
-    monkeypatch.setattr(runner, "options_of", lambda experiment: options)
-    options = {"points": inspect.Parameter("points", inspect.Parameter.KEYWORD_ONLY, default=30)}
+    monkeypatch.setattr(runner, "_run_one", not_wanted)
     assert invoke(*again) == first
     result = CliRunner().invoke(cli.app, [*map(str, again), "--fresh"])
     assert str(result.exception) == "run again"
+
+
+def test_figures_in_chinese_dark_small_and_as_csv(tmp_path):
+    told = ["--lang", "zh", "--theme", "dark", "--size", "6x3", "--format", "svg", "--csv"]
+    out = invoke("run", "optimizer-paths", *told, "--out", tmp_path)
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert "optimizer-paths.svg" in names
+    assert "optimizer-paths.csv" in names
+    assert not {name for name in names if name.endswith(".png")}
+    text = (tmp_path / "optimizer-paths.svg").read_text(encoding="utf-8")
+    assert "学习率" in text
+    assert 'width="432pt" height="216pt"' in text
+    assert f"wrote {tmp_path / 'optimizer-paths.csv'}" in out
+
+
+def test_an_experiment_of_ones_own(tmp_path, undrawn):
+    path = tmp_path / "cli_own.py"
+    path.write_text(OWN)
+    out = invoke("run", path, "--factor", 3, "--seed", 2, "--out", tmp_path)
+    assert "\nn\n6\n" in out
+    assert "--factor" in invoke("run", path, "--help")
+    assert (tmp_path / "tripled.json").exists()
+
+
+OWN = """
+from dlskills.experiments import Experiment, Number, Table
+
+def run(settings, *, factor=1):
+    return {"n": factor * settings.seed}
+
+experiment = Experiment(
+    name="tripled", title="A multiple of the seed", run=run, options={"factor": "Factor."},
+    table=lambda numbers: Table(["n"], [[Number(numbers["n"], ".0f")]]),
+)
+"""
 
 
 def test_all_experiments(tmp_path, monkeypatch, undrawn):
@@ -362,6 +410,10 @@ def test_all_experiments(tmp_path, monkeypatch, undrawn):
             ["--subset", "ful"],
             'error: subset must be "full" or "sample"; got \'ful\'. Did you mean',
         ),
+        (["--size", "wide"], "error: size must be WIDTHxHEIGHT, such as 8x4.5, got 'wide'"),
+        (["--format", "gif"], "error: format 'gif' is not known; known are: 'png', 'svg', 'pdf'"),
+        (["--hidden", "many"], "error: hidden must be a whole number, got 'many'"),
+        (["--activation", "rleu"], "error: activation 'rleu' is not known; did you mean 'relu'"),
         (["--optimizers", "adm"], "error: optimizer 'adm' is not known; did you mean 'adam'?"),
         (["--optimizers", "sgd,,adam"], "error: optimizer '' is not known; known are: 'sgd'"),
     ],
@@ -393,7 +445,7 @@ def test_cuda_without_cupy_says_how_to_get_it(fail, no_cupy, tmp_path, monkeypat
         (["run", "--all", "optimizer-paths"], "not both"),
         (["run", "optimizer-paths", "--seed", "-1"], "'--seed'"),
         (["run", "optimizer-paths", "--steps", "3"], "--steps"),
-        (["run", "optimizer-paths", "--optimizers", "sgd"], "--optimizers"),
+        (["run", "overfitting", "--optimizers", "sgd"], "--optimizers"),
     ],
 )
 def test_a_wrong_command_or_number_is_a_usage_error(fail, args, message):
@@ -430,6 +482,13 @@ def test_a_diverged_training_is_told_of(fail, monkeypatch, tmp_path):
     assert fail("run", "optimizer-paths", "--out", tmp_path) == (
         1,
         "error: the loss is nan [at step 3]\n",
+    )
+
+
+def test_a_file_that_is_missing_is_wrong_use(fail):
+    assert fail("run", "nothing.py") == (
+        2,
+        "error: there is no file 'nothing.py' to take experiments from\n",
     )
 
 

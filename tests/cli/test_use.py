@@ -74,11 +74,11 @@ def test_completion_can_be_installed():
 def test_an_experiment_offers_only_options_that_mean_something(name):
     out = CliRunner().invoke(cli.app, ["run", name, "--help"]).output
     module = EXPERIMENTS[name]
-    uses_data = "data" in getattr(module, "USES", ("data", "engine"))
-    assert ("--seed " in out) == ("--seeds" in out) == module.RANDOM
+    uses_data = "data" in module.uses
+    assert ("--seed " in out) == ("--seeds" in out) == module.random
     assert ("--subset" in out) == uses_data
-    assert ("--quick" in out) == bool(module.QUICK)
-    assert ("--jobs" in out) == (module.RANDOM or hasattr(module, "SPLIT"))
+    assert ("--quick" in out) == bool(module.quick)
+    assert ("--jobs" in out) == (module.random or module.split is not None)
     assert "--device" in out
     assert "--fresh" in out
 
@@ -105,7 +105,8 @@ def test_options_that_mean_nothing_are_refused_with_the_reason(status, tmp_path,
 def test_hidden_options_of_one_experiment_are_shown_for_others():
     parameters = inspect.signature(cli.run._common).parameters
     assert parameters.keys() == {
-        "out", "device", "seed", "seeds", "subset", "quick", "jobs", "fresh",
+        "out", "device", "seed", "seeds", "subset", "quick", "jobs", "fresh", "lang", "size",
+        "dpi", "format", "theme", "csv",
     }  # fmt: skip
     assert "--seed " in CliRunner().invoke(cli.app, ["run", "symmetry", "--help"]).output
 
