@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -58,7 +57,7 @@ from dlskills.processes import cores
 class Experiments(TyperGroup):
     """The experiments as commands; a Python file is a command, too."""
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return an experiment's command, or that of the experiment in a Python file."""
         if not cmd_name.endswith(".py"):
             return super().get_command(ctx, cmd_name)

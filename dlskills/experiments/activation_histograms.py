@@ -201,13 +201,14 @@ def plot(runs: list[Numbers]) -> dict[str, Figure]:
 def _plot(numbers: Numbers, function: str) -> Figure:
     inits = numbers["histograms"][function]
     narrow = current_look().narrow
+    shared: dict[str, Any] = {} if narrow else {"sharex": "row", "sharey": "row"}
     if narrow:  # two panels per row
         shape, size = (-(-len(inits) * LAYERS // 2), 2), (4.0, 0.8 * len(inits) * LAYERS)
     else:
         shape, size = (len(inits), LAYERS), (9, 0.9 + 1.9 * len(inits))
     figure, axes = new_figure(
         *shape, size=size, squeeze=False,
-        **({} if narrow else {"sharex": "row", "sharey": "row"}),
+        **shared,
     )  # fmt: skip
     bounded = function in ENDS
     panels = list(axes.flat)
@@ -309,15 +310,19 @@ def _bells(numbers: Numbers, function: str, init: str) -> float:
     return float(np.sum((peaks >= BINS // 3) & (peaks < BINS - BINS // 3)))
 
 
-def _gradient_left(function: str, init: str, *bounds: float, bound: str) -> Check:
+def _gradient_left(
+    function: str, init: str, low: float = -np.inf, high: float = np.inf, *, bound: str
+) -> Check:
     return Check(
         TEXTS("gradient-ratio"),
         lambda n: _through(n, function, init, "gradient", backwards=True),
-        *bounds, form=".2g", bound=bound,
-    )  # fmt: skip
+        low,
+        high,
+        form=".2g",
+        bound=bound,
+    )
 
 
-NONE = -np.inf
 DISTRIBUTION, RELU = tutorial("distribution"), tutorial("relu-init")
 
 CLAIMS = (
@@ -327,7 +332,7 @@ CLAIMS = (
           Check("derivative", lambda n: _highest(n, "sigmoid", "std 1", "derivative"),
                 at_most=0.08, bound="third-of-slope")),
     claim(TEXTS, "sigmoid-1-gradient", DISTRIBUTION,
-          _gradient_left("sigmoid", "std 1", NONE, 0.1, bound="vanish")),
+          _gradient_left("sigmoid", "std 1", -np.inf, 0.1, bound="vanish")),
     claim(TEXTS, "sigmoid-001", DISTRIBUTION,
           Check("centred", lambda n: _lowest(n, "sigmoid", "std 0.01", "centred", first=2),
                 at_least=0.999, form=".1%", bound="nearly-all"),
@@ -364,12 +369,12 @@ CLAIMS = (
     claim(TEXTS, "relu-001", RELU,
           Check("std", lambda n: _through(n, "relu", "std 0.01", "std"), at_most=1e-4, form=".2g",
                 bound="tenfold-a-layer"),
-          _gradient_left("relu", "std 0.01", NONE, 1e-3, bound="tenfold-a-layer")),
+          _gradient_left("relu", "std 0.01", -np.inf, 1e-3, bound="tenfold-a-layer")),
     claim(TEXTS, "relu-xavier", RELU,
           Check("std", lambda n: _through(n, "relu", "Xavier", "std"), 0.15, 0.4,
                 bound="quarter")),
     claim(TEXTS, "relu-xavier-gradient", RELU,
-          _gradient_left("relu", "Xavier", NONE, 0.5, bound="half-left")),
+          _gradient_left("relu", "Xavier", -np.inf, 0.5, bound="half-left")),
     claim(TEXTS, "relu-he", RELU,
           Check("std", lambda n: _through(n, "relu", "He", "std"), 0.85, 1.15, bound="unity"),
           _gradient_left("relu", "He", 0.85, 1.15, bound="unity")),

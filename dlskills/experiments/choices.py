@@ -222,7 +222,8 @@ def activation_name(choice: Any) -> str:
     name = name.lower()
     if ACTIVATIONS.get(name, kind) is not kind:
         raise ValueError(f"there is an activation {name!r} already; give the class another name")
-    ACTIVATIONS[name] = kind
+    known: dict[str, type[Layer]] = ACTIVATIONS  # type: ignore[assignment]
+    known[name] = kind
     return name
 
 

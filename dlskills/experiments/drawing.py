@@ -140,7 +140,11 @@ def draw_curve(panel: Axes, x: Any, curves: Sequence[Any], i: int, label: str, *
     """
     middle, lowest, highest = median_and_band(curves)
     x = np.arange(len(middle)) if x is None else np.asarray(x)[: len(middle)]
-    line = {"color": color(i), "marker": marker(i), "markevery": max(len(x) // 20, 1)} | look
+    line: dict[str, Any] = {
+        "color": color(i),
+        "marker": marker(i),
+        "markevery": max(len(x) // 20, 1),
+    } | look
     if len(curves) > 1:
         band = panel.fill_between(x, lowest, highest, color=line["color"], alpha=0.2, linewidth=0)
         band.dlskills_band = (label, x, lowest, highest)  # type: ignore[attr-defined]

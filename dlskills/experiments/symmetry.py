@@ -161,7 +161,7 @@ def _draw_units(panels: Any, numbers: Numbers, name: str) -> None:
 
 def table(numbers: Numbers) -> Table:
     """Return how many hidden units differ, what has changed, and what was learned."""
-    rows = [
+    rows: list[list[Any]] = [
         [TEXTS.name(name), Number(numbers["units"][name], ".0f"),
          Number(numbers["change"][name]["W1"], ".2g"),
          Number(late_loss(numbers, name, 1), ".3f"), Number(accuracy, ".1%")]

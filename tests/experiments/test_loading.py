@@ -1,10 +1,12 @@
 """Experiments of the user's: from a file, and from Python."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from dlskills.experiments import EXPERIMENTS, Experiment, Settings, load_experiments, run
+from dlskills.experiments.runner import judged
 
 QUIET = Settings(verbose=False)
 OWN = """
@@ -105,3 +107,17 @@ def test_a_file_that_is_missing():
 def test_its_numbers_can_be_kept(path):
     (experiment,) = load_experiments(path)
     json.dumps(experiment.defaults)
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_experiment.py"
+
+
+def test_the_example_runs_and_can_be_drawn_and_judged():
+    (experiment,) = load_experiments(EXAMPLE)
+    (records,) = run([experiment], QUIET, seeds=2, quick=True).values()
+    numbers = [record.numbers for record in records]
+    (figure,) = experiment.figures(numbers).values()
+    assert len(figure.axes[0].get_lines()) == 3
+    assert len(experiment.tabulated(numbers).rows) == 3
+    (verdict,) = judged(experiment, records)
+    assert verdict.confirmed
