@@ -54,7 +54,7 @@ def panels(
     rows = math.ceil(count / columns)
     height = size[1] * rows + 0.5
     if is_narrow:
-        height = rows * max(size[1] * 4.0 / columns / size[0], 1.5) + 0.8
+        height = rows * max(size[1] * 4.0 / columns / size[0], 3.0 / columns) + 0.8
     figure, axes = new_figure(
         rows, columns, size=(4.0 if is_narrow else size[0] * columns, height),
         sharex=share, sharey=share, squeeze=False, **options,

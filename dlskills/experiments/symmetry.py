@@ -132,7 +132,7 @@ def _plot_units(numbers: Numbers) -> Figure:
     across = 1 if narrow else 2
     figure, axes = new_figure(
         len(names) // across, across * (SHOWN_UNITS + 1) - 1,
-        size=(4.0, 7.6) if narrow else (9, 4.9), squeeze=False,
+        size=(4.0, 9.4) if narrow else (9, 4.9), squeeze=False,
         width_ratios=[1] * SHOWN_UNITS + ([] if narrow else [0.3] + [1] * SHOWN_UNITS),
     )  # fmt: skip
     for panel in axes.flat:
