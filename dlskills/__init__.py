@@ -1,8 +1,8 @@
-"""dlskills: the skills of learning, on any Array API backend.
+"""dlskills: a small deep-learning framework for studying how networks train.
 
-How parameters are updated, how weights are initialised, Batch Normalization, and the taming of
-overfitting, each formula written once for NumPy, CuPy and every other library of arrays that
-follows the Python Array API standard.
+It provides optimizers, weight initialization, Batch Normalization, weight decay and Dropout. Each
+formula is written once and runs on NumPy, CuPy, PyTorch and any other library that follows the
+Python Array API standard.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from dlskills.arrays.backend import Backend, backend_of, get_backend, namespace,
 from dlskills.arrays.cuda import DeviceError
 from dlskills.arrays.parameters import Parameters
 from dlskills.data import Batches, load_mnist, shuffle_dataset
+from dlskills.files import FileFormatError
 from dlskills.formulas import EngineMissingError, along, elementwise, engine
 from dlskills.gradients import numerical_gradient, relative_error
 from dlskills.layers import (
@@ -34,7 +35,7 @@ from dlskills.layers import (
     SoftmaxWithLoss,
     Tanh,
 )
-from dlskills.networks import MultiLayerNet, MultiLayerNetExtend, Sequential
+from dlskills.networks import MultiLayerNet, MultiLayerNetExtend, Sequential, load, register
 from dlskills.optimizers import (
     SGD,
     AdaDelta,
@@ -61,7 +62,7 @@ moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "diagnostics":  # imported when it is asked for: not every program looks inside
+    if name == "diagnostics":  # imported on first access, to keep `import dlskills` fast
         return importlib.import_module("dlskills.diagnostics")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -74,16 +75,16 @@ __all__ = [  # noqa: RUF022 - by subject
     # layers and losses
     "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization",
     "LayerNormalization", "RMSNormalization", "Dropout", "SoftmaxWithLoss", "BinaryCrossEntropy",
-    "MeanSquaredError",     "Layer", "Activation", "Loss", "Declared",
+    "MeanSquaredError", "Layer", "Activation", "Loss", "Declared",
     # formulas and engines
     "elementwise", "along", "engine", "EngineMissingError",
     # networks
     "Sequential", "MultiLayerNet", "MultiLayerNetExtend", "Parameters", "initializers",
-    "numerical_gradient", "relative_error",
+    "numerical_gradient", "relative_error", "load", "register", "FileFormatError",
     # data and training
     "load_mnist", "shuffle_dataset", "Batches", "Trainer", "DivergedError", "diagnostics",
     "smooth_curve",
-    # arrays and where they live
+    # arrays, backends and devices
     "get_backend", "Backend", "backend_of", "namespace", "to_device", "to_host", "DeviceError",
     "DeviceMemoryError",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Checks of arguments: every refusal names the argument, what was given, what was expected."""
+"""Argument checks. Each error names the argument, the expected value and the given value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,23 @@ def check_number(
     below: float = math.inf,
     above: float = -math.inf,
 ) -> float:
-    """The value as a Python float, refused unless ``at_least <= value < below`` and ``> above``."""
+    """Return the value as a float if ``at_least <= value < below`` and ``value > above``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in the error message.
+    value : number
+    at_least, below, above : float, optional
+        The bounds.
+
+    Raises
+    ------
+    TypeError
+        The value is not a number.
+    ValueError
+        The value is not finite, or is out of bounds.
+    """
     try:
         if isinstance(value, bool | str):
             raise TypeError
@@ -41,7 +57,24 @@ def check_number(
 
 
 def check_count(name: str, value: Any, at_least: int = 1, remedy: str = "") -> int:
-    """The value as a Python int, refused unless it is a whole number, ``>= at_least``."""
+    """Return the value as an int if it is a whole number and at least `at_least`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in the error message.
+    value : int
+    at_least : int, default 1
+    remedy : str, optional
+        What the error tells the user to do.
+
+    Raises
+    ------
+    TypeError
+        The value is not a whole number.
+    ValueError
+        The value is less than `at_least`.
+    """
     remedy = remedy and f"; {remedy}"
     try:
         if isinstance(value, bool):
@@ -55,7 +88,13 @@ def check_count(name: str, value: Any, at_least: int = 1, remedy: str = "") -> i
 
 
 def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
-    """The known name that `value` spells in any case; else an error with the nearest one."""
+    """Return the entry of `known` that equals `value` when case is ignored.
+
+    Raises
+    ------
+    ValueError
+        There is none. The message suggests the closest name.
+    """
     names = list(known)
     spelled = value.strip().lower() if isinstance(value, str) else value
     for candidate in names:
@@ -63,11 +102,11 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
             return candidate
     listed = ", ".join(map(repr, names))
     hint = suggestion(spelled, names) if isinstance(spelled, str) else ""
-    raise ValueError(f"{name} {value!r} is not known{hint}; known are: {listed}")
+    raise ValueError(f"{name} {value!r} is not known{hint or '.'} Choose from: {listed}")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'adam'?"`` for a word that is near a known one, else nothing."""
+    """Return ``"; did you mean 'adam'?"`` if a known word is close to `word`, else ``""``."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -75,19 +114,19 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def known_keywords(
     remedies: Mapping[str, str],
 ) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
-    """Return a decorator for constructors: it refuses keywords that other libraries use.
+    """Return a decorator that makes a constructor's errors about unknown keywords helpful.
 
     Parameters
     ----------
     remedies : mapping of str to str
-        What to write instead, for each foreign keyword. For any other unknown keyword the error
-        has the nearest name.
+        For each keyword that other libraries use, the argument to write instead. For any other
+        unknown keyword, the error suggests the closest name.
     """
 
     def decorate(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
         _, *parameters = inspect.signature(function).parameters.values()
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            return function  # which looks after them itself
+            return function  # the constructor checks its keywords itself
         known = [parameter.name for parameter in parameters]
 
         @functools.wraps(function)
@@ -106,4 +145,5 @@ def known_keywords(
 def _no_such_keyword(made: str, name: str, known: list[str], remedies: Mapping[str, str]) -> str:
     if name in remedies:
         return f"{made} has no argument {name!r}. Write {remedies[name]}"
-    return f"{made} has no argument {name!r}{suggestion(name, known)}. It takes: {', '.join(known)}"
+    hint = suggestion(name, known) or "."
+    return f"{made} has no argument {name!r}{hint} It takes: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the paths that users give."""
+"""Atomic file writing, and paths given by users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+
+class FileFormatError(ValueError):
+    """A file is damaged, cut short, or not of the expected format; the message names it."""
 
 
 def expanded(path: str | os.PathLike[str], name: str = "the path") -> Path:
@@ -23,31 +29,31 @@ def expanded(path: str | os.PathLike[str], name: str = "the path") -> Path:
     Raises
     ------
     OSError
-        There is no such home folder.
+        The home folder can't be found.
     """
     given = Path(path)
     try:
         return given.expanduser()
     except RuntimeError:
         raise OSError(
-            f"{name} {str(given)!r} begins with a home folder that can't be found; set HOME, or "
-            "give an absolute path"
+            f"{name} {str(given)!r} starts with a home folder that can't be found. Set HOME, or "
+            "use an absolute path"
         ) from None
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Replace a file by new content, or leave it as it is.
+    """Write a file atomically: either all of the content is written, or nothing changes.
 
-    The content goes to a new file in the same folder, which is synced to disk and then renamed:
-    another process, a full disk or a power failure never leave a part of it. The folder is made if
-    it is missing; the file has the permissions of the umask.
+    The content is written to a new file in the same folder, synced to disk and renamed, so neither
+    another process nor a full disk or a power failure leaves a partial file. A missing folder is
+    created; the file gets the permissions of the umask.
 
     Parameters
     ----------
     path : pathlib.Path
-        Where it leads to, if it is a symbolic link, is replaced.
+        If it is a symbolic link, the target of the link is replaced.
     content : str or bytes
-        Text is written as UTF-8 without translated line ends.
+        Text is written as UTF-8, without translation of line endings.
 
     Raises
     ------
@@ -55,13 +61,31 @@ def write_file(path: Path, content: str | bytes) -> None:
         The file can't be written; the message names it.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    write_file_by(path, lambda file: file.write(data))
+
+
+def write_file_by(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace a file as :func:`write_file` does, by content that is written piece by piece.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    write : callable
+        Writes the content to the open binary file that it is given. If it raises, the file at
+        `path` stays as it is.
+
+    Raises
+    ------
+    OSError
+        The file can't be written; the message names it.
+    """
     target = Path(os.path.realpath(path))
     aside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("xb") as file:
-                file.write(data)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(target)
@@ -69,19 +93,24 @@ def write_file(path: Path, content: str | bytes) -> None:
             aside.unlink(missing_ok=True)
             raise
     except OSError as error:
-        kept = "; the file that was there is unchanged" if target.exists() else ""
+        kept = "; the existing file is unchanged" if target.exists() else ""
         raise _named(error, f"{path} can't be written: {_reason(error)}{kept}") from error
     _sync_folder(target.parent)
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:
-    """Make a folder, and refuse one that can't be written to.
+    """Create a folder if necessary and check that it is writable.
 
     Parameters
     ----------
     folder : pathlib.Path
     option : str, default "--out"
-        The command-line option that gives the folder.
+        The command-line option for the folder, used in the error message.
+
+    Raises
+    ------
+    OSError
+        The folder can't be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,8 +119,8 @@ def check_folder(folder: Path, option: str = "--out") -> None:
     except OSError as error:
         raise _named(
             error,
-            f"nothing can be written to the folder {str(folder)!r}: {_reason(error)}; give another "
-            f"as {option}",
+            f"the folder {str(folder)!r} can't be written to: {_reason(error)}. Choose another "
+            f"with {option}",
         ) from error
 
 
@@ -100,15 +129,15 @@ def _reason(error: OSError) -> str:
 
 
 def _named(error: OSError, message: str) -> OSError:
-    """Return an error with this message alone, and the number of the original one."""
+    """Return an OSError with exactly this message and the errno of the original."""
     named = OSError(message)
     named.errno = error.errno
     return named
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming last through a power failure, where the system can."""
-    with contextlib.suppress(OSError, AttributeError):  # the latter on Windows
+    """Make the renaming survive a power failure, if the system supports it."""
+    with contextlib.suppress(OSError, AttributeError):  # AttributeError on Windows
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Gradients by differences, to check those by backpropagation."""
+"""Numerical gradients, for checking gradients computed by backpropagation."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ def numerical_gradient(f: Callable[[Array], Any], params: Array, h: float = 1e-5
 
 
 def numerical_gradient(f: Callable[..., Any], params: Any, h: float = 1e-5) -> Any:
-    r"""Return the gradient of a number by each element of arrays, by central differences.
+    r"""Return the gradient of a scalar function with respect to arrays, by central differences.
 
-    :math:`\partial f / \partial w \approx (f(w + h) - f(w - h)) / 2h`: two calls of `f` for each
-    element. Rounding limits it to float64 arrays; in float32 expect no more than two digits.
+    :math:`\partial f / \partial w \approx (f(w + h) - f(w - h)) / 2h` takes two calls of `f` per
+    element. Use float64 arrays: in float32, rounding leaves at most two correct digits.
 
     Parameters
     ----------
     f : callable
-        Returns a number or 0-d array. Called as ``f()`` if `params` is a mapping, which it reads
-        by itself; as ``f(x)`` if `params` is an array `x`, as in the book.
+        Function that returns a number or 0-d array. It is called as ``f()`` if `params` is a
+        mapping, and as ``f(x)`` if `params` is an array `x`, as in the book.
     params : mapping of str to array, or array
-        Floating-point arrays, written element by element during the call and left as they were.
+        Floating-point arrays. Each element is changed during the call and restored afterwards.
     h : float, default 1e-5
-        The step. 1e-5 balances the error of the formula (h**2) and of rounding (1e-16 / h). The
-        book takes 1e-4.
+        Step size. 1e-5 balances the truncation error (h**2) and the rounding error (1e-16 / h).
+        The book uses 1e-4.
 
     Returns
     -------
     dict of str to array, or array
-        As `params`: of the same shapes, dtypes and devices.
+        The gradient, with the structure, shapes, dtypes and devices of `params`.
 
     Raises
     ------
     TypeError
-        `params` is neither a mapping nor an array, or an array holds integers.
+        `params` is neither a mapping nor an array, or an array does not hold floating-point
+        numbers.
     ValueError
         Elements of an array share memory.
 
@@ -60,30 +61,29 @@ def numerical_gradient(f: Callable[..., Any], params: Any, h: float = 1e-5) -> A
     if isinstance(params, Mapping):
         for name, param in params.items():
             _check_writable(f"parameter {name!r}", param)
-        return {name: _by_each_element(f, param, h) for name, param in params.items()}
+        return {name: _central_differences(f, param, h) for name, param in params.items()}
     _check_writable("params", params)
-    return _by_each_element(lambda: f(params), params, h)
+    return _central_differences(lambda: f(params), params, h)
 
 
 def _check_writable(name: str, array: Any) -> None:
-    """Refuse what can't take small steps, one element at a time."""
+    """Raise an error unless each element of the array can be changed by small steps."""
     try:
         xp = namespace(array)
     except TypeError:
         raise TypeError(
-            f"{name} must be an array, got a {type(array).__name__}. Make one with "
+            f"{name} must be an array, got a {type(array).__name__}. Create one with "
             "numpy.asarray(..., dtype='float64')"
         ) from None
     if not is_dtype(xp, array.dtype, "real floating"):
         raise TypeError(
-            f"{name} must hold floating-point numbers, which can take small steps, got "
-            f"{array.dtype}. Convert it to float64"
+            f"{name} must hold floating-point numbers, got {array.dtype}. Convert it to float64"
         )
     if repeats_memory(array):
-        raise ValueError(f"{name} has elements that share memory. Give a copy of the array")
+        raise ValueError(f"{name} has elements that share memory. Pass a copy of the array")
 
 
-def _by_each_element(f: Callable[[], Any], param: Array, h: float) -> Array:
+def _central_differences(f: Callable[[], Any], param: Array, h: float) -> Array:
     with backend_of(param).active():
         gradient = namespace(param).zeros_like(param)
         for index in np.ndindex(*param.shape):
@@ -100,12 +100,17 @@ def _by_each_element(f: Callable[[], Any], param: Array, h: float) -> Array:
 
 
 def relative_error(a: Array, b: Array) -> float:
-    """How far two gradients are apart: ``norm(a - b) / max(norm(a), norm(b))``, 0 for two zeros.
+    """Return the relative error of two gradients, ``norm(a - b) / max(norm(a), norm(b))``.
 
     Parameters
     ----------
     a, b : array or Parameters
-        Of one shape, on any device; compared on the host in float64.
+        Gradients of the same shape, on any device. They are compared on the host in float64.
+
+    Returns
+    -------
+    float
+        0 if both gradients are zero.
     """
     first, second = (
         np.asarray(to_host(g.flat if isinstance(g, Parameters) else g), dtype=np.float64)
@@ -116,6 +121,6 @@ def relative_error(a: Array, b: Array) -> float:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "clip_factor":  # which has moved up to the optimizers
+    if name == "clip_factor":  # its former location
         return importlib.import_module("dlskills.optimizers.clipping").clip_factor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

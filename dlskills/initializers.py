@@ -1,11 +1,12 @@
 r"""Initial values of parameters.
 
-An initializer is called with a shape and a generator of random numbers, and returns a NumPy array
-in float64: values are drawn on the host, so that every device starts from the same ones.
+An initializer is a function of a shape and a random generator that returns a float64 NumPy array.
+Values are drawn on the host, so every device starts from the same ones.
 
-The names follow the literature, with one trap. What the tutorial (with Caffe) calls *Xavier*
-takes the fan-in alone, :math:`\sqrt{1/n}`, and so equals LeCun's; the paper of Xavier Glorot takes
-the average of fan-in and fan-out, and stands here under his last name.
+The names follow the literature, with one exception. The initializer that the tutorial (like Caffe)
+calls *Xavier* uses only the fan-in, with standard deviation :math:`\sqrt{1/n}`, and so equals
+LeCun's. The paper by Xavier Glorot uses the average of fan-in and fan-out; here that initializer is
+named after his last name.
 
 ============================================  ====================================================
 `xavier`, `lecun_normal`, `lecun_uniform`     variance 1 / fan_in
@@ -13,7 +14,7 @@ the average of fan-in and fan-out, and stands here under his last name.
 `he`, `he_uniform`                            variance 2 / fan_in
 ============================================  ====================================================
 
-A weight of shape (fan_in, fan_out) is one of an :class:`~dlskills.layers.Affine` layer.
+A weight matrix has shape (fan_in, fan_out), as in an :class:`~dlskills.layers.Affine` layer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Initializer: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], np.nda
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value everywhere."""
+    """Initializer that sets every element to `value`."""
 
     value: float
 
@@ -46,7 +47,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Normal:
-    """The normal distribution with mean 0 and standard deviation `std`."""
+    """Initializer that draws from the normal distribution with mean 0 and this `std`."""
 
     std: float
 
@@ -59,12 +60,12 @@ class Normal:
 
 @dataclass(frozen=True)
 class VarianceScaling:
-    """Mean 0 and variance ``scale / fan``.
+    """Initializer with mean 0 and variance ``scale / fan``.
 
     Attributes
     ----------
     name : str
-        Of the function that makes it.
+        Name of the function that creates it.
     scale : float
     fan : str
         ``"fan_in"``, or ``"fan_average"``: (fan_in + fan_out) / 2.
@@ -91,16 +92,16 @@ class VarianceScaling:
 
 @dataclass(frozen=True)
 class Orthogonal:
-    """Orthonormal rows or columns, whichever are fewer, times `gain`."""
+    """Initializer with orthonormal rows or columns, whichever are fewer, times `gain`."""
 
     gain: float
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:
         if len(shape) != 2:
-            raise ValueError(f"orthogonal initial values need a 2-D shape, got {shape}")
+            raise ValueError(f"an orthogonal initializer needs a 2-D shape, got {shape}")
         tall = (max(shape), min(shape))
         q, r = np.linalg.qr(rng.standard_normal(tall))
-        q *= np.sign(np.diagonal(r))  # makes it uniform over orthogonal matrices (Mezzadri, 2007)
+        q *= np.sign(np.diagonal(r))  # makes q uniform over orthogonal matrices (Mezzadri, 2007)
         return self.gain * (q if shape == tall else q.T)
 
     def __repr__(self) -> str:
@@ -108,17 +109,17 @@ class Orthogonal:
 
 
 def zeros() -> Initializer:
-    """All zero: for biases. Weights that start so never learn to differ (the page, 6.2.1)."""
+    """Zeros, for biases. Units whose weights all start at 0 stay identical (tutorial, 6.2.1)."""
     return Constant(0.0)
 
 
 def constant(value: float) -> Initializer:
-    """The same value everywhere."""
+    """Constant value in every element."""
     return Constant(check_number("value", value))
 
 
 def normal(std: float = 0.01) -> Initializer:
-    """The normal distribution with mean 0 and standard deviation `std`."""
+    """Normal with mean 0 and standard deviation `std`."""
     return Normal(check_number("std", std, at_least=0))
 
 
@@ -140,7 +141,7 @@ def he() -> Initializer:
 
 
 def he_uniform() -> Initializer:
-    """Uniform with variance 2 / fan_in; the source is that of :func:`he`."""
+    """Uniform with variance 2 / fan_in, from the same paper as :func:`he`."""
     return VarianceScaling("he_uniform", 2.0, "fan_in", "uniform")
 
 
@@ -160,12 +161,12 @@ def lecun_normal() -> Initializer:
 
 
 def lecun_uniform() -> Initializer:
-    """Uniform with variance 1 / fan_in; the source is that of :func:`lecun_normal`."""
+    """Uniform with variance 1 / fan_in, from the same paper as :func:`lecun_normal`."""
     return VarianceScaling("lecun_uniform", 1.0, "fan_in", "uniform")
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
-    """A random orthogonal matrix times `gain`.
+    """Random orthogonal matrix times `gain`.
 
     Saxe, McClelland & Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning in
     deep linear neural networks".
@@ -174,7 +175,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The numbers of inputs and outputs of one unit: (fan_in, fan_out) of a weight's shape.
+    """Return (fan_in, fan_out) of a weight's shape.
 
     Raises
     ------
@@ -182,7 +183,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
         `shape` is not 2-D.
     """
     if len(shape) != 2:
-        raise ValueError(f"a weight has shape (fan_in, fan_out), got {shape}")
+        raise ValueError(f"a weight must have shape (fan_in, fan_out), got {shape}")
     return shape
 
 
@@ -202,19 +203,19 @@ BY_NAME: dict[str, Callable[[], Initializer]] = {
 
 
 def weight_initializer(weight_init_std: float | str | Initializer) -> Initializer:
-    """The initializer that the tutorial's argument `weight_init_std` asks for.
+    """Return the initializer for a value of the tutorial's argument `weight_init_std`.
 
     Parameters
     ----------
     weight_init_std : float, str or Initializer
-        A standard deviation; ``"relu"`` or ``"he"`` for :func:`he`, ``"sigmoid"`` or ``"xavier"``
-        for :func:`xavier`, in any case, or the name of another initializer of this module; or an
-        initializer.
+        A standard deviation; or ``"relu"`` or ``"he"`` for :func:`he`, ``"sigmoid"`` or
+        ``"xavier"`` for :func:`xavier`, or the name of another initializer of this module (case is
+        ignored); or an initializer.
 
     Raises
     ------
     ValueError, TypeError
-        It is none of these.
+        `weight_init_std` is none of these.
     """
     if isinstance(weight_init_std, str):
         return BY_NAME[check_choice("weight_init_std", weight_init_std, BY_NAME)]()
@@ -224,12 +225,19 @@ def weight_initializer(weight_init_std: float | str | Initializer) -> Initialize
 
 
 def check_initializer(name: str, initializer: Any) -> Initializer:
-    """Return the initializer, refused if it can't be called with a shape and a generator.
+    """Return the initializer if it can be called with a shape and a generator.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in the error message.
+    initializer : object
 
     Raises
     ------
     TypeError
-        Also for a function of this module that makes an initializer but was not called.
+        The object is not an initializer, or is a function of this module that creates one and was
+        not called.
     """
     if callable(initializer) and not isinstance(initializer, type):
         checked: Initializer = initializer
@@ -237,13 +245,13 @@ def check_initializer(name: str, initializer: Any) -> Initializer:
             inspect.signature(initializer).bind((1, 1), None)
         except TypeError:
             pass
-        except ValueError:  # of a function in C that does not tell its arguments
+        except ValueError:  # a C function without a signature
             return checked
         else:
             return checked
     if getattr(initializer, "__module__", None) == __name__ and hasattr(initializer, "__name__"):
         made = initializer.__name__
-        raise TypeError(f"{name} is {made}, which makes an initializer. Call it: {made}(...)")
+        raise TypeError(f"{name} is {made}, which creates an initializer. Call it: {made}(...)")
     raise TypeError(
         f"{name} must be an initializer, a function of a shape and a numpy.random.Generator, got "
         f"{initializer!r}"

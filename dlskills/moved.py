@@ -1,4 +1,4 @@
-"""Import paths of earlier releases: each still works, with a warning, for one release."""
+"""Import paths of earlier releases, which work for one more release and warn."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ MOVED = {
 
 
 class _MovedModules:
-    """A finder and loader: what the import system wants of both.
+    """Finder and loader for the old module names.
 
-    It is asked first, as a moved package's own folder may hold a file of the old name.
+    It comes first in ``sys.meta_path``, since the folder of a moved package may still hold a file
+    with the old name.
     """
 
     def find_spec(self, name: str, *where: Any) -> importlib.machinery.ModuleSpec | None:
@@ -45,14 +46,14 @@ class _MovedModules:
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__
         warnings.warn(
-            f"{old} is now {MOVED[old]}; the old name will go in the next release",
+            f"{old} is now {MOVED[old]}. The old name will be removed in the next release",
             DeprecationWarning,
-            stacklevel=2,  # the importing line: Python leaves out the import system's own
+            stacklevel=2,  # the importing line: Python skips the frames of the import system
         )
         sys.modules[old] = importlib.import_module(MOVED[old])
 
 
 def install() -> None:
-    """Let the old names be imported."""
+    """Make the old module names importable."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.insert(0, _MovedModules())

@@ -1,4 +1,4 @@
-"""One style for every figure."""
+"""The common style of all figures, and functions to draw and save them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Okabe & Ito (2008), "Color universal design": told apart with every kind of colour vision. In
-# print without colours the markers do it.
+# Okabe & Ito (2008), "Color universal design": distinguishable with any kind of colour vision. In
+# black and white, the markers distinguish the curves.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 # The same hues, light enough for a dark page (a contrast of 4.5 or more against #171717).
 DARK_COLORS = (
@@ -71,7 +71,7 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "svg.fonttype": "none",
-    "svg.hashsalt": "dlskills",  # the same figure gives the same file
+    "svg.hashsalt": "dlskills",  # makes the files reproducible
 }
 
 
@@ -158,15 +158,15 @@ def marker(i: int) -> str:
     return MARKERS[(i + i // len(COLORS)) % len(MARKERS)]
 
 
-# Settings of the program that shows figures, not of the figures.
+# Settings of the program that displays figures, not of the figures themselves.
 _NOT_STYLE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
     """Return a drawing function that uses the common style.
 
-    It starts from Matplotlib's own defaults: the user's matplotlibrc and ``style.use`` have no
-    effect on it, nor it on them.
+    The style starts from Matplotlib's built-in defaults: it ignores the user's matplotlibrc and
+    ``style.use``, and leaves them unchanged.
     """
 
     @functools.wraps(draw)
@@ -215,30 +215,30 @@ def chinese_fonts() -> list[str]:
 def _defaults() -> dict[str, Any]:
     import matplotlib as mpl
 
-    with warnings.catch_warnings(action="ignore"):  # of settings that Matplotlib will remove
+    with warnings.catch_warnings(action="ignore"):  # about deprecated settings
         known = dict(mpl.rcParamsDefault.items())
     return {name: value for name, value in known.items() if name not in _NOT_STYLE}
 
 
 def plain(text: str) -> str:
-    """Return text that Matplotlib draws as it is: its dollar signs don't start formulas."""
+    """Escape dollar signs, so that Matplotlib draws them instead of starting a formula."""
     return text.replace("$", r"\$")
 
 
 def new_figure(
     rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 5), **options: Any
 ) -> tuple[Figure, Any]:
-    """A figure and its axes, without pyplot and so without a display.
+    """Create a figure and its axes without pyplot, and thus without a display.
 
     Parameters
     ----------
     rows, columns : int, default 1
-        Panels.
+        Number of panels.
     size : tuple of float, default (8, 5)
         Width and height in inches, at 100 pixels each.
     **options
-        For ``Figure.subplots``, such as ``sharex=True``, or with `mosaic`, a text such as
-        ``"ab"``, for ``Figure.subplot_mosaic``.
+        Passed to ``Figure.subplots``, such as ``sharex=True``; or, if they include `mosaic`, such
+        as ``"ab"``, to ``Figure.subplot_mosaic``.
 
     Returns
     -------
@@ -265,10 +265,10 @@ def plot_curves(
     looks: Sequence[int] | None = None,
     markers: int = 20,
 ) -> None:
-    """Draw one line per name, each with its own colour and with `markers` marks along it.
+    """Draw one curve per name, each with its own colour and about `markers` markers.
 
-    `looks` are indices into `COLORS` and `MARKERS`, so that a method looks the same in every
-    figure.
+    `looks` are indices into `COLORS` and `MARKERS`, for methods that should look the same in
+    several figures.
     """
     looks = range(len(curves)) if looks is None else looks
     for i, (name, y) in zip(looks, curves.items(), strict=True):
@@ -284,8 +284,8 @@ def plot_curves(
 
 
 def mark(figure: Figure, text: str) -> None:
-    """Write a note along the lower edge of a figure, where it hides nothing."""
-    height = 0.28 / figure.get_figheight()  # of a line of text, in parts of the figure's
+    """Write a note along the lower edge of a figure, below its panels."""
+    height = 0.28 / figure.get_figheight()  # of one line of text, as a fraction of the figure
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0, height, 1, 1 - height))
     figure.text(0.99, 0.01, text, ha="right", va="bottom", fontsize=9, color="#D55E00")
@@ -364,18 +364,18 @@ def curves_as_csv(figure: Figure) -> str:
 
 
 def smooth_curve(x: Array | Sequence[Array | float]) -> np.ndarray[Any, Any]:
-    """A curve without its noise: a moving average over 11 points, weighted by a Kaiser window.
+    """Smooth a curve by a moving average over 11 points, weighted by a Kaiser window.
 
     Parameters
     ----------
     x : sequence of float or of 0-d array, or array of shape (N,)
-        Such as a list of losses, on any device.
+        For example a list of losses, on any device.
 
     Returns
     -------
     numpy.ndarray, shape (N,)
-        As the book's function of this name gives it: at its ends the curve is continued by its
-        mirror image. Fewer than 11 points come back as they are.
+        float64, equal to the result of the book's function of this name: at its ends, the curve is
+        extended by reflection. Fewer than 11 points are returned unchanged.
     """
     values = np.asarray(to_host(x), dtype=np.float64)
     width = 11

@@ -1,4 +1,4 @@
-"""Work shared by processes, the threads of each, and workers that are killed."""
+"""Worker processes: their share of the cores, and errors when one is killed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 
 
 class WorkerLostError(RuntimeError):
-    """A worker process was killed, or could not start."""
+    """A worker process was killed or failed to start."""
 
 
-# What the libraries below us read when they are loaded, to know how many threads to start.
+# Environment variables from which numerical libraries read their number of threads when loaded.
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -31,9 +31,9 @@ def cores() -> int:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """A context in which matrix products take one thread, and so give the same bits each time.
+    """Return a context in which matrix products use one thread and are reproducible bit for bit.
 
-    Several threads divide a product by their number, and another division rounds otherwise.
+    With several threads, the order of summation, and so the rounding, depends on their number.
     """
     from threadpoolctl import threadpool_limits
 
@@ -47,14 +47,14 @@ def processes(
     initializer: Callable[..., object] | None = None,
     initargs: tuple[Any, ...] = (),
 ) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """Start workers that share the cores, with as many threads in each as it has cores.
+    """Start worker processes that share the cores, with one thread per core of their share.
 
     Parameters
     ----------
     jobs : int
         Number of processes.
     initializer, initargs
-        First call of each worker. An exception in it is raised by each task.
+        Called first in each worker. If it raises an exception, every task raises it.
 
     Yields
     ------
@@ -65,7 +65,7 @@ def processes(
     Raises
     ------
     WorkerLostError
-        A worker was killed, such as by the system when memory runs out.
+        A worker was killed, for example by the operating system when memory ran out.
     """
     threads = str(max(cores() // jobs, 1))
     before = {name: os.environ.get(name) for name in _THREADS}
@@ -79,10 +79,10 @@ def processes(
             try:
                 yield pool
             except BrokenProcessPool:
-                pool.shutdown(wait=True)  # until all have ended, so that their statuses are known
+                pool.shutdown(wait=True)  # so that the exit status of every worker is known
                 raise WorkerLostError(context.loss()) from None
             except BaseException:
-                # those at work would go on, and take up what has been handed to them already
+                # Otherwise workers would finish the tasks already handed to them.
                 ours = set(multiprocessing.active_children()) - others
                 for process in ours:
                     process.terminate()
@@ -97,9 +97,9 @@ def processes(
 
 
 class _Context(multiprocessing.context.SpawnContext):
-    """Spawns workers and remembers them.
+    """A spawn context that keeps track of its workers.
 
-    They are spawned, not forked: threads and the context of a GPU do not survive a fork.
+    Workers are spawned, not forked, because threads and GPU contexts do not survive a fork.
     """
 
     def __init__(self) -> None:
@@ -118,14 +118,14 @@ class _Context(multiprocessing.context.SpawnContext):
         # the pool terminates all others by SIGTERM
         lost = [pair for pair in ended if pair[1].exitcode != -signal.SIGTERM] or ended
         if not lost:
-            return "a worker was lost; give fewer jobs (--jobs)"
+            return "a worker was lost. Use fewer jobs (--jobs)"
         number, worker = lost[0]
         which = f"worker {number} of {len(self._workers)} (process {worker.pid})"
         if worker.exitcode > 0:
-            return f"{which} ended by itself with exit status {worker.exitcode}; see above for why"
+            return f"{which} ended with exit status {worker.exitcode}. See above for the reason"
         return (
-            f"{which} was killed ({_signal_name(-worker.exitcode)}), as the system does when "
-            "memory runs out; give fewer jobs (--jobs), or end what else uses the memory"
+            f"{which} was killed ({_signal_name(-worker.exitcode)}), possibly because memory ran "
+            "out. Use fewer jobs (--jobs), or close other programs"
         )
 
 
@@ -137,7 +137,7 @@ def _signal_name(number: int) -> str:
 
 
 class _Pool(concurrent.futures.ProcessPoolExecutor):
-    """A pool whose tasks raise what the workers' initializer raised."""
+    """A pool whose tasks raise the exception of a failed initializer."""
 
     def submit(self, function: Any, /, *args: Any, **options: Any) -> Any:
         return super().submit(_call, function, *args, **options)
@@ -153,9 +153,11 @@ def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 def _begin(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
-    """Make a worker end with an interruption, and with its parent; then initialize it."""
+    """Initialize a worker that ends on an interruption and when its parent dies."""
     global _failure
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell's job may have it
+    if (
+        signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    ):  # ignored in background jobs of a shell
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:

@@ -1,8 +1,8 @@
-"""Standard output and standard error, whatever they are: the only place that prints.
+"""Printing to standard output and standard error of any kind; only this module prints.
 
-A program may have no standard output at all (``pythonw``), one without ``isatty`` or ``flush`` (an
-object of an IDE or a logger), or one whose encoding lacks most characters. Text printed through
-this module reaches all of them; what an encoding lacks becomes a question mark.
+A program may have no standard output at all (``pythonw``), one without ``isatty`` or ``flush`` (in
+an IDE or a logger), or one whose encoding lacks most characters. Printing through this module
+works with all of them; characters missing from an encoding become question marks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 UNLIMITED = 10_000
-"""Columns of an output that is not a terminal: nothing is wrapped or dropped."""
+"""Width of output that is not a terminal, in columns: nothing is wrapped or dropped."""
 
 
 class TolerantStream:
@@ -41,7 +41,7 @@ class TolerantStream:
 
     @property
     def errors(self) -> str:
-        """How characters missing in the encoding are handled."""
+        """How characters missing from the encoding are handled."""
         return "replace"
 
     @property
@@ -51,7 +51,7 @@ class TolerantStream:
 
     @property
     def rich_proxied_file(self) -> TolerantStream:
-        """The stream below a live display of rich, for rich to draw on."""
+        """The stream that rich's live display draws on."""
         below = getattr(self._stream, "rich_proxied_file", None)
         return self if below is None else TolerantStream(below, self._name)
 
@@ -93,25 +93,25 @@ class TolerantStream:
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
-        """Name the stream in an error, such as that of a full disk."""
+        """Name the stream in errors such as a full disk."""
         try:
             yield
-        except BrokenPipeError:  # the reader has seen enough
+        except BrokenPipeError:  # the reader has closed the pipe
             raise
         except OSError as error:
             raise OSError(
-                f"{self._name} can't be written to: {error.strerror or error}; redirect it "
-                "elsewhere, or free space"
+                f"{self._name} can't be written to: {error.strerror or error}. Redirect it "
+                "elsewhere, or free disk space"
             ) from error
 
 
 def output() -> TolerantStream:
-    """Return standard output as it is at this moment."""
+    """Return the current standard output."""
     return _tolerant(sys.stdout, "standard output")
 
 
 def error_output() -> TolerantStream:
-    """Return standard error as it is at this moment."""
+    """Return the current standard error."""
     return _tolerant(sys.stderr, "standard error")
 
 
@@ -121,7 +121,7 @@ def _tolerant(stream: Any, name: str) -> TolerantStream:
 
 @contextlib.contextmanager
 def tolerant_streams() -> Iterator[None]:
-    """Make ``sys.stdout`` and ``sys.stderr`` accept any text, for libraries that print by them."""
+    """Make ``sys.stdout`` and ``sys.stderr`` accept any text, for libraries that print to them."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = output(), error_output()
     try:
@@ -131,22 +131,22 @@ def tolerant_streams() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print a line on standard output at once."""
+    """Print a line to standard output and flush it."""
     stream = output()
     stream.write(f"{text}\n")
     stream.flush()
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a rich console that prints text as it is.
+    """Return a rich console that prints text verbatim.
 
-    Brackets are no markup, colons no emoji: user-given names may have both. Styled text is
-    passed as ``rich.text.Text``. Outside a terminal, lines are as long as their text unless the
-    environment variable COLUMNS limits them.
+    Brackets are not markup and colons not emoji, since names given by users may contain both; pass
+    styled text as ``rich.text.Text``. Outside a terminal, lines are not wrapped unless the
+    environment variable COLUMNS is set.
     """
     from rich.console import Console
 
-    stream: Any = error_output() if stderr else output()  # rich asks for all of IO
+    stream: Any = error_output() if stderr else output()  # rich's annotation asks for a full IO
     made = Console(
         file=stream,
         markup=False,

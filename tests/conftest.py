@@ -1,8 +1,8 @@
-"""The backends that tests run on, and the settings of the tools that run them.
+"""Fixtures for backends, and settings of Hypothesis.
 
-A test that takes the fixture `backend` runs once on each backend that this environment has.
-The environment variable DLSKILLS_TEST_BACKENDS chooses among them, for example
-`DLSKILLS_TEST_BACKENDS=numpy,cupy`; a backend named there must be usable.
+A test with the fixture `backend` runs once on each backend that this environment has. The
+environment variable DLSKILLS_TEST_BACKENDS selects some of them, for example
+`DLSKILLS_TEST_BACKENDS=numpy,cupy`; it is an error if a selected backend can't be used.
 """
 
 import importlib
@@ -24,8 +24,8 @@ from dlskills.arrays.backend import Backend, get_backend
 
 os.environ.setdefault("MPLBACKEND", "agg")  # no test opens a window
 
-# Tests are short by default; HYPOTHESIS_PROFILE=thorough searches longer. On CI the same examples
-# are drawn each time. No deadlines: the first call of a kernel compiles it.
+# HYPOTHESIS_PROFILE=thorough searches longer. CI draws the same examples each time. There are no
+# deadlines, since the first call of a kernel compiles it.
 hypothesis.settings.register_profile("default", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.register_profile(
@@ -35,19 +35,19 @@ hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default")
 )
 
-# The stand-in for a GPU's libraries has to be there before CuPy is imported.
+# The stand-in for a GPU's libraries must be active before CuPy is imported.
 HIPEMU_BUILD = os.environ.get("DLSKILLS_HIPEMU_BUILD")
 HIPEMU = cupy_stand_in.activate(HIPEMU_BUILD) if HIPEMU_BUILD else None
 
 
 def strict_backend(xp: Any) -> Backend:
-    # Not on the default device, where NumPy takes strict's arrays for its own; and without
-    # boolean indexing, for which a GPU would have to wait.
+    # Not the default device, whose arrays NumPy converts implicitly. Boolean indexing is disabled,
+    # since it would make a GPU wait.
     xp.set_array_api_strict_flags(boolean_indexing=False)
     return get_backend(xp.Device("device1"), xp=xp)
 
 
-# What each backend needs, and how to get it from that.
+# For each backend, the library that it needs and the function that creates it from the library.
 BACKENDS: dict[str, tuple[str, Callable[[ModuleType], Backend]]] = {
     "numpy": ("numpy", lambda xp: get_backend("cpu")),
     "strict": ("array_api_strict", strict_backend),
@@ -58,11 +58,11 @@ BACKENDS: dict[str, tuple[str, Callable[[ModuleType], Backend]]] = {
 
 @cache
 def obstacle(name: str) -> str | None:
-    """Why the backend cannot be used here, or None if it can."""
+    """Return why the backend can't be used here, or None if it can."""
     if name not in BACKENDS:
-        return f"there are {', '.join(BACKENDS)}"
+        return f"choose from {', '.join(BACKENDS)}"
     try:
-        with warnings.catch_warnings(action="ignore"):  # they are not about our code
+        with warnings.catch_warnings(action="ignore"):  # not about our code
             library = importlib.import_module(BACKENDS[name][0])
         if name == "cupy":
             library.cuda.runtime.getDeviceCount()  # raises if no device answers
@@ -80,7 +80,7 @@ def selected_backends() -> list[str]:
     for name in names:
         if problem := obstacle(name):
             raise pytest.UsageError(
-                f"DLSKILLS_TEST_BACKENDS names {name!r}, which cannot be used here: {problem}"
+                f"DLSKILLS_TEST_BACKENDS names {name!r}, which can't be used here: {problem}"
             )
     return names
 
@@ -96,21 +96,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = selected_backends()
     if mark := metafunc.definition.get_closest_marker("backends"):
         if unknown := set(mark.args) - set(BACKENDS):
-            raise pytest.UsageError(f"{metafunc.definition.nodeid}: no backends {sorted(unknown)}")
+            nodeid = metafunc.definition.nodeid
+            raise pytest.UsageError(f"{nodeid}: unknown backends {sorted(unknown)}")
         names = [name for name in names if name in mark.args]
     metafunc.parametrize("backend", names, indirect=True)
 
 
-@pytest.fixture(scope="session")  # so that it goes with hypothesis
+@pytest.fixture(scope="session")  # Hypothesis rejects function-scoped fixtures
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each backend in turn: a namespace `xp`, a device, and the ways there and back."""
+    """Each selected backend in turn."""
     library, make = BACKENDS[request.param]
     return make(importlib.import_module(library))
 
 
 @pytest.fixture
 def device_counters() -> ModuleType:
-    """Hipemu, which counts what its device does; the test is skipped on all other devices.
+    """Hipemu, which counts the operations of its device; skips the test on all other devices.
 
     For example: `with device_counters.counting() as added: step()`, after which
     `added["kernel_launches"] == 1` and `added["copies_d2h"] == 0`.
@@ -123,7 +124,7 @@ def device_counters() -> ModuleType:
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Runs code in a process of its own, with a fresh cache; gives what it printed, as lines."""
+    """A function that runs code in a new process with an empty cache and returns printed lines."""
 
     def run(code, **environment):
         inherited = {key: v for key, v in os.environ.items() if not key.startswith("NUMBA_")}

@@ -1,9 +1,9 @@
-"""CuPy without a GPU: builds and activates hipemu, the stand-in for ROCm's libraries.
+"""CuPy without a GPU: builds and activates hipemu, a stand-in for ROCm's libraries.
 
-The real CuPy (its wheel for ROCm) then runs on the CPU. `nox -s tests_cupy` does all of this;
-to run single tests by hand, in an environment that has `cupy-rocm-7-0`:
+CuPy's wheel for ROCm then runs on the CPU. `nox -s tests_cupy` does all of this. To run single
+tests by hand, in an environment with `cupy-rocm-7-0`:
 
-    eval "$(python tests/cupy_stand_in.py)"     # builds it, the first time, and names the build
+    eval "$(python tests/cupy_stand_in.py)"     # builds it the first time and sets variables
     DLSKILLS_TEST_BACKENDS=cupy python -m pytest tests/arrays/test_backend.py
 """
 
@@ -22,18 +22,18 @@ CUPY = "cupy-rocm-7-0==14.2.0"  # the release whose symbols the stand-in provide
 
 
 def source() -> Path:
-    """The folder of hipemu's sources, whether it exists or not."""
+    """Return the folder of hipemu's sources, which may not exist."""
     return Path(os.environ.get("DLSKILLS_HIPEMU") or ROOT.parent / "shared" / "hipemu")
 
 
 def obstacle() -> str | None:
-    """Why the stand-in cannot be used here, or None if it can."""
+    """Return why the stand-in can't be used here, or None if it can."""
     if not (source() / "build.sh").is_file():
-        return "the stand-in for ROCm is not there: DLSKILLS_HIPEMU names its folder"
+        return "the stand-in for ROCm is missing. Set DLSKILLS_HIPEMU to its folder"
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         return "the stand-in for ROCm needs Linux on x86-64"
     if shutil.which(compiler()) is None:
-        return f"the stand-in for ROCm needs a C++ compiler, and {compiler()!r} is not found"
+        return f"the stand-in for ROCm needs a C++ compiler, but {compiler()!r} was not found"
     return None
 
 
@@ -42,12 +42,12 @@ def compiler() -> str:
 
 
 def cache() -> Path:
-    """The user's folder for builds and for the kernels compiled while testing."""
+    """Return the user's cache folder for builds and for kernels compiled by tests."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlskills-tests"
 
 
 def build() -> Path:
-    """The folder of the built stand-in, which takes half a minute to build, once."""
+    """Return the folder of the built stand-in; the first call builds it in half a minute."""
     files = sorted(
         file
         for part in ("build.sh", "bin", "include", "python", "src", "stubs")
@@ -65,7 +65,7 @@ def build() -> Path:
 
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache(), prefix="unfinished-") as temporary:
-        # build.sh hands on the permissions of its sources, which may be read-only: hence a copy.
+        # build.sh preserves the permissions of its sources, which may be read-only: hence a copy.
         sources, result = Path(temporary, "sources"), Path(temporary, "build")
         for file in files:
             copy = sources / file.relative_to(source())
@@ -74,26 +74,26 @@ def build() -> Path:
         subprocess.run(["sh", sources / "build.sh", result], check=True, stdout=sys.stderr)
         (sources / "python").rename(result / "python")
         try:
-            result.rename(finished)  # at once: an interrupted build never has this name
+            result.rename(finished)  # atomic: an interrupted build never has this name
         except OSError:
-            if not finished.is_dir():  # else another process was faster, with the same result
+            if not finished.is_dir():  # otherwise another process has built the same
                 raise
     return finished
 
 
 def environment() -> dict[str, str]:
-    """The variables under which the tests run on the stand-in; builds it first, if need be."""
+    """Return the environment variables for tests on the stand-in, building it first if needed."""
     return {
         "DLSKILLS_HIPEMU_BUILD": str(build()),
-        # Compiled kernels are kept; the names of both caches' entries depend on the build.
+        # Compiled kernels persist between runs; both caches key their entries by the build.
         "CUPY_CACHE_DIR": str(cache() / "cupy-kernels"),
         "HIPEMU_CACHE_DIR": str(cache() / "hipemu-programs"),
-        "HIPEMU_POISON": "1",  # fresh memory holds NaN, so that reading it shows
+        "HIPEMU_POISON": "1",  # fills fresh memory with NaN, so that reading it shows
     }
 
 
 def activate(folder: str) -> ModuleType:
-    """The module `hipemu` of a build, in force from now on; CuPy must not be imported yet."""
+    """Activate a build and return its module `hipemu`; CuPy must not be imported yet."""
     sys.path.insert(0, str(Path(folder, "python")))
     import hipemu
 

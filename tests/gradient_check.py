@@ -1,11 +1,11 @@
-"""The gradients of a layer or loss against differences, in float64."""
+"""Checks of a layer's or loss's gradients against numerical gradients in float64."""
 
 import numpy as np
 
 from dlskills import Parameters, backend_of, numerical_gradient, to_host
 
 TOLERANCE = 1e-6
-NEGLIGIBLE = 1e-2  # the scale for gradients that are 0 in truth and rounding errors in practice
+NEGLIGIBLE = 1e-2  # minimum scale, for gradients that are 0 up to rounding errors
 
 
 def assert_same_gradient(actual, expected, what="gradient"):
@@ -17,13 +17,13 @@ def assert_same_gradient(actual, expected, what="gradient"):
 
 
 def normal(backend, *shape, seed=0, dtype="float64"):
-    """Normal numbers none of which is near 0, where some derivatives jump."""
+    """Return normal random numbers away from 0, where some derivatives jump."""
     values = np.random.default_rng(seed).standard_normal(shape)
     return backend.asarray(values + 0.1 * np.sign(values), dtype)
 
 
 def bind(layer, backend, dtype="float64", seed=1):
-    """Give the layer parameters, all of them random, and room for their gradients."""
+    """Bind the layer to random parameters and to arrays for their gradients."""
     shapes = {name: declared.shape for name, declared in layer.declare().items()}
     if shapes:
         params = Parameters(
@@ -37,7 +37,7 @@ def bind(layer, backend, dtype="float64", seed=1):
 
 
 def assert_backward(layer, x, train_flg=True):
-    """Every gradient that `backward` gives, for a loss that weighs the outputs at random."""
+    """Check every gradient of `backward`, for a loss that weights the outputs randomly."""
     backend = backend_of(x)
     xp = backend.xp
     state = layer.get_state()

@@ -1,4 +1,4 @@
-"""What kernels do, read from their PTX; and the sources that CuPy compiles at a launch."""
+"""Memory accesses and loops in PTX, and the sources that CuPy compiles at a launch."""
 
 import re
 from collections import Counter, defaultdict
@@ -10,12 +10,12 @@ POINTERS = re.compile(r"(in|out)\d+|partial|arrived|chunks|factor")
 
 
 def accesses(ptx, names):
-    """How often global memory is read and written: {("ld" or "st", arguments): times}.
+    """Count global memory accesses: {("ld" or "st", argument): count}.
 
-    `names` are those of the kernel's arguments. An address that comes from memory has the name of
-    the argument that this memory belongs to. Anything else that touches memory outside of the
-    block, such as `atom.global` or `ld.local`, goes by its full name. An access of a generic
-    address is taken for one of global memory: that there is no stack is for others to check.
+    `names` are the names of the kernel's arguments. An address that was loaded from memory counts
+    for the argument that this memory belongs to. Other instructions that access memory outside of
+    the block, such as `atom.global` or `ld.local`, are counted under their full names. Accesses of
+    generic addresses count as global memory; the caller must check that there is no stack.
     """
     made_of, pointers, found = defaultdict(set), {}, Counter()
     for line in map(str.strip, ptx.splitlines()):
@@ -49,7 +49,7 @@ def accesses(ptx, names):
 
 
 def loops(ptx):
-    """The lines of each loop: code runs again only where a branch leads back."""
+    """Return the lines of each loop, that is, of the code before each backward branch."""
     lines = [line.strip() for line in ptx.splitlines()]
     labels = {line[:-1]: number for number, line in enumerate(lines) if line.endswith(":")}
     branches = [
@@ -61,14 +61,14 @@ def loops(ptx):
 
 
 def arguments_of(text):
-    """The names of the arguments of the kernel in a text."""
+    """Return the argument names of the kernel in a source text."""
     listed = re.search(r"__global__ void (?:__launch_bounds__\([^)]*\) )?\w+\(([^)]*)\)", text)[1]
     return [argument.split()[-1] for argument in listed.split(",")]
 
 
 # The source of CuPy's elementwise kernels
 
-NDARRAY, INDEXER, SCALAR = 1, 2, 3  # CuPy's kinds of arguments
+NDARRAY, INDEXER, SCALAR = 1, 2, 3  # CuPy's argument kinds
 
 
 def array(dtype, ndim=1, contiguous=True, narrow=True):
@@ -91,10 +91,10 @@ def index(ndim, narrow=True):
 
 
 def elementwise_text(kernel, numbers=(), broadcast=(), ndim=1, size=1000):
-    """The text that CuPy compiles when an elementwise kernel is launched.
+    """Return the source that CuPy compiles when an elementwise kernel is launched.
 
-    All arrays are contiguous and of so many dimensions, but the inputs in `broadcast`; the inputs
-    in `numbers` are Python's.
+    All arrays have `ndim` dimensions and are contiguous, except the inputs in `broadcast`. The
+    inputs in `numbers` are Python numbers.
     """
     from cupy._core import _kernel
 

@@ -1,11 +1,11 @@
-"""Formulas for tests of engines, with operands of all kinds, and the places they run in."""
+"""Formulas for tests of engines, with operands and problem shapes."""
 
 import numpy as np
 
 from dlskills.formulas.formula import along, elementwise
 
-# Formulas, and which operands they take: x of the full shape, i integers of that shape, l one for
-# each line, a one for each place along a line, n a number, 0 a number on the device
+# The letters in FORMULAS are operands: x an array of the full shape, i integers of that shape,
+# l one value per line, a one value per position along a line, n a number, 0 a number on the device.
 
 
 @along
@@ -159,7 +159,7 @@ def shape_of(kind, shape, axes):
 
 
 def operands_for(formula, shape, axes, dtype, rng):
-    """Operands on the host, numbers as Python's."""
+    """Return operands on the host; numbers are Python numbers."""
     made = []
     for position, kind in enumerate(FORMULAS[formula]):
         if kind == "n":
@@ -169,11 +169,11 @@ def operands_for(formula, shape, axes, dtype, rng):
         else:
             made.append(rng.standard_normal(shape_of(kind, shape, axes)).astype(dtype))
             if kind == "0":
-                made[-1] = np.asarray(np.abs(made[-1]))  # not a number of NumPy
+                made[-1] = np.asarray(np.abs(made[-1]))  # a 0-d array, not a NumPy scalar
     return made
 
 
-PLACES = {
+PROBLEMS = {
     "rows": ((37, 10), (1,)),
     "rows of a warp": ((130, 100), (1,)),
     "blocks": ((6, 1000), (1,)),
@@ -184,11 +184,11 @@ PLACES = {
 }
 
 
-def there_are_lines(formula, place):
-    shape, axes = PLACES[place]
+def fits(formula, problem):
+    shape, axes = PROBLEMS[problem]
     return len(axes) < len(shape) or not set("la") & set(FORMULAS[formula])
 
 
 EACH = [
-    (formula, place) for formula in FORMULAS for place in PLACES if there_are_lines(formula, place)
+    (formula, problem) for formula in FORMULAS for problem in PROBLEMS if fits(formula, problem)
 ]

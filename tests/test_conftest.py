@@ -10,7 +10,7 @@ import pytest
 from dlskills.arrays.backend import backend_of, to_host
 
 
-def test_a_backend_takes_and_gives_back_arrays(backend):
+def test_arrays_round_trip_through_a_backend(backend):
     array = backend.xp.sqrt(backend.asarray([1.0, 4.0, 9.0], dtype="float32"))
 
     assert backend_of(array) == backend
@@ -18,7 +18,7 @@ def test_a_backend_takes_and_gives_back_arrays(backend):
 
 
 @pytest.mark.backends("strict")
-def test_strict_arrays_do_not_pass_for_numpys(backend):
+def test_strict_arrays_do_not_convert_to_numpy_implicitly(backend):
     with pytest.raises((RuntimeError, TypeError), match="device"):
         np.asarray(backend.asarray([1.0]))
 
@@ -35,8 +35,8 @@ def test_the_stand_in_counts_kernels(backend, device_counters):
 
 
 @pytest.mark.parametrize("wanted", ["numpy,nonsense", "numpy,cupy"])
-def test_a_backend_that_is_asked_for_has_to_be_there(wanted):
-    # A driver that sees no device, or no CuPy at all: neither may turn into skipped tests.
+def test_a_requested_backend_that_is_missing_is_an_error(wanted):
+    # Neither a driver without devices nor a missing CuPy may turn into skipped tests.
     environment = {
         "DLSKILLS_TEST_BACKENDS": wanted,
         "DLSKILLS_HIPEMU_BUILD": "",
@@ -52,4 +52,4 @@ def test_a_backend_that_is_asked_for_has_to_be_there(wanted):
     )
 
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert f"names {wanted.partition(',')[2]!r}, which cannot be used here" in result.stderr
+    assert f"names {wanted.partition(',')[2]!r}, which can't be used here" in result.stderr

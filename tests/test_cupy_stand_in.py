@@ -1,4 +1,4 @@
-"""How the stand-in for a GPU's libraries is built and kept; a script plays the long build."""
+"""Building and caching the stand-in for a GPU's libraries, with a fake build script."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ def source(tmp_path, monkeypatch):
     return folder
 
 
-def test_it_is_built_once(source, tmp_path):
+def test_the_stand_in_is_built_once(source, tmp_path):
     first, second = cupy_stand_in.build(), cupy_stand_in.build()
 
     assert first == second
@@ -31,14 +31,14 @@ def test_it_is_built_once(source, tmp_path):
     assert (tmp_path / "log").read_text() == "built\n"
 
 
-def test_it_is_built_again_when_its_sources_change(source):
+def test_changed_sources_are_built_again(source):
     first = cupy_stand_in.build()
     (source / "python" / "hipemu.py").write_text("# another version")
 
     assert cupy_stand_in.build() != first
 
 
-def test_a_build_that_fails_leaves_nothing(source, tmp_path):
+def test_a_failed_build_leaves_no_files(source, tmp_path):
     (source / "build.sh").write_text("mkdir $1; touch $1/half; exit 1")
 
     with pytest.raises(subprocess.CalledProcessError):
@@ -47,7 +47,7 @@ def test_a_build_that_fails_leaves_nothing(source, tmp_path):
     assert list((tmp_path / "cache" / "dlskills-tests").iterdir()) == []
 
 
-def test_it_says_why_it_cannot_be_used(tmp_path, monkeypatch):
+def test_a_missing_stand_in_gives_the_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("DLSKILLS_HIPEMU", str(tmp_path))
 
-    assert "DLSKILLS_HIPEMU names its folder" in cupy_stand_in.obstacle()
+    assert "Set DLSKILLS_HIPEMU to its folder" in cupy_stand_in.obstacle()

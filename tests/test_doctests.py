@@ -1,4 +1,4 @@
-"""The examples in docstrings, of every module."""
+"""Examples in the docstrings of all modules."""
 
 import doctest
 import importlib
@@ -16,7 +16,7 @@ MODULES = sorted(
 )
 
 
-# Modules that import an optional package, as nothing in them is of use without it.
+# Modules that can't be imported without an optional package.
 OPTIONAL = {
     "dlskills.tuning.samplers": "optuna",
     "dlskills.formulas.cache": "numba",

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and errors name them."""
+"""Files are written atomically, and errors name them."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from dlskills import files
 from dlskills.experiments import Settings, run, write_results
 from dlskills.plotting import new_figure, save_figure
 
-posix = pytest.mark.skipif(os.name != "posix", reason="has no umask")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
 
 def full_disk(*_):
@@ -30,7 +30,7 @@ def test_a_file_is_written_and_replaced(tmp_path, content):
 
 
 @pytest.mark.parametrize("fails", ["fsync", "open", "replace"])
-def test_a_failure_keeps_the_earlier_file_and_names_it(tmp_path, monkeypatch, fails):
+def test_a_failure_keeps_the_existing_file_and_names_it(tmp_path, monkeypatch, fails):
     path = tmp_path / "numbers.json"
     path.write_text("earlier")
     if fails == "fsync":
@@ -45,7 +45,7 @@ def test_a_failure_keeps_the_earlier_file_and_names_it(tmp_path, monkeypatch, fa
     assert [p.name for p in tmp_path.iterdir()] == ["numbers.json"]
 
 
-def test_an_interruption_keeps_the_earlier_file(tmp_path, monkeypatch):
+def test_an_interruption_keeps_the_existing_file(tmp_path, monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 
@@ -57,7 +57,7 @@ def test_an_interruption_keeps_the_earlier_file(tmp_path, monkeypatch):
     assert [p.read_text() for p in tmp_path.iterdir()] == ["earlier"]
 
 
-def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+def test_the_content_is_synced_before_the_file_is_renamed(tmp_path, monkeypatch):
     path, synced = tmp_path / "a", []
     real = os.fsync
 
@@ -71,7 +71,7 @@ def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatc
 
 
 @posix
-def test_a_link_stays_a_link(tmp_path):
+def test_writing_to_a_symbolic_link_replaces_its_target(tmp_path):
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("earlier")
     link.symlink_to(target)
@@ -83,7 +83,7 @@ def test_a_link_stays_a_link(tmp_path):
 @pytest.mark.slow
 @posix
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
-def test_all_files_have_the_umasks_mode(tmp_path, umask):
+def test_all_files_have_the_permissions_of_the_umask(tmp_path, umask):
     before = os.umask(umask)
     try:
         records = run(["optimizer-paths"], Settings(verbose=False), cache=tmp_path / "cache")
@@ -103,13 +103,13 @@ from dlskills.plotting import new_figure, save_figure
 figure, axes = new_figure()
 axes.plot(range(9))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # as a disk that is full after 5 kB
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # acts like a disk that is full after 5 kB
 save_figure(figure, Path(sys.argv[1]), "figure")
 """
 
 
 @posix
-def test_a_figure_that_does_not_fit_on_the_disk_leaves_the_earlier_one(tmp_path):
+def test_a_figure_that_does_not_fit_on_the_disk_keeps_the_existing_one(tmp_path):
     save_figure(new_figure()[0], tmp_path, "figure")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     done = subprocess.run(
@@ -121,14 +121,14 @@ def test_a_figure_that_does_not_fit_on_the_disk_leaves_the_earlier_one(tmp_path)
 
 
 @pytest.mark.parametrize("given", ["~/a b", "~"])
-def test_home_is_expanded(monkeypatch, tmp_path, given):
+def test_a_leading_tilde_is_expanded(monkeypatch, tmp_path, given):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert files.expanded(given) == tmp_path / given[2:]
 
 
 @pytest.mark.parametrize("given", ["a/~", "a~", "/tmp", "b/~/c"])
-def test_other_paths_stay(given):
+def test_other_paths_are_unchanged(given):
     assert files.expanded(given).as_posix() == given
 
 
@@ -136,7 +136,7 @@ def test_other_paths_stay(given):
 def test_a_home_that_cannot_be_found_is_named(monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
-    with pytest.raises(OSError, match="--out '~/x' begins with a home folder that can't be found"):
+    with pytest.raises(OSError, match="--out '~/x' starts with a home folder that can't be found"):
         files.expanded("~/x", "--out")
-    with pytest.raises(OSError, match="set HOME"):
+    with pytest.raises(OSError, match="Set HOME"):
         files.expanded("~nobody-of-this-name/x")

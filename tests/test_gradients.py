@@ -1,4 +1,4 @@
-"""Gradients by differences, against derivatives that are known."""
+"""Numerical gradients against known derivatives."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def params(backend):
     )
 
 
-def test_it_finds_known_derivatives(params, backend):
+def test_gradients_match_known_derivatives(params, backend):
     xp = backend.xp
 
     def f():
@@ -40,7 +40,7 @@ def test_it_finds_known_derivatives(params, backend):
         np.testing.assert_allclose(to_host(gradient[name]), value, rtol=1e-8)
 
 
-def test_parameters_are_left_as_they_were(params, backend):
+def test_parameters_are_restored(params, backend):
     before = to_host(params.flat).copy()
     numerical_gradient(lambda: backend.xp.sum(params["W"]), params)
 
@@ -54,7 +54,7 @@ def test_a_function_may_return_a_number():
     np.testing.assert_allclose(gradient["x"], [2, 4])
 
 
-def test_the_step_is_h_to_both_sides():
+def test_each_element_is_moved_by_h_in_both_directions():
     x, seen = np.asarray([3.0]), []
     numerical_gradient(lambda: seen.append(x[0]) or 0.0, {"x": x}, h=0.25)
 
@@ -62,7 +62,7 @@ def test_the_step_is_h_to_both_sides():
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,), (2, 1, 2)])
-def test_the_books_form_takes_a_function_of_an_array(backend, shape):
+def test_the_books_form_accepts_a_function_of_an_array(backend, shape):
     values = np.random.default_rng(0).uniform(0.5, 2, shape)
     x, xp = backend.asarray(values.copy(), "float64"), backend.xp
     gradient = numerical_gradient(lambda x: xp.sum(xp.log(x) * x), x)
@@ -72,7 +72,7 @@ def test_the_books_form_takes_a_function_of_an_array(backend, shape):
     np.testing.assert_array_equal(to_host(x), values)
 
 
-def test_the_books_form_takes_a_function_that_reads_the_array_by_itself():
+def test_the_books_form_accepts_a_function_that_ignores_its_argument():
     weight, x = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, -1.0])
 
     def loss(_):  # chapter 4: f = lambda w: net.loss(x, t)
@@ -83,7 +83,7 @@ def test_the_books_form_takes_a_function_that_reads_the_array_by_itself():
     )
 
 
-def test_the_books_form_leaves_the_array_after_an_error():
+def test_the_array_is_restored_after_an_error():
     x = np.array([1.0, 2.0])
     with pytest.raises(ZeroDivisionError):
         numerical_gradient(lambda x: 1 / 0, x)
@@ -93,22 +93,22 @@ def test_the_books_form_leaves_the_array_after_an_error():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        (np.array([3, 4]), "^params must hold floating-point numbers, .* got int64. Convert"),
-        ({"w": np.array([3, 4])}, "^parameter 'w' must hold floating-point numbers, .* got int64"),
-        ([3.0, 4.0], "^params must be an array, got a list. Make one with numpy.asarray"),
+        (np.array([3, 4]), "^params must hold floating-point numbers, got int64. Convert"),
+        ({"w": np.array([3, 4])}, "^parameter 'w' must hold floating-point numbers, got int64"),
+        ([3.0, 4.0], "^params must be an array, got a list. Create one with numpy.asarray"),
         (3.0, "^params must be an array, got a float"),
         ({"w": 3.0}, "^parameter 'w' must be an array, got a float"),
     ],
 )
-def test_what_takes_no_small_steps_is_refused(params, message):
+def test_integers_and_non_arrays_are_rejected(params, message):
     with pytest.raises(TypeError, match=message):
         numerical_gradient(lambda *x: 0.0, params)
 
 
 @pytest.mark.parametrize("name", ["params", "parameter 'w'"])
-def test_elements_that_share_memory_are_refused(name):
+def test_elements_that_share_memory_are_rejected(name):
     x = np.lib.stride_tricks.as_strided(np.zeros(1), (3,), (0,))
-    with pytest.raises(ValueError, match=f"^{name} has elements that share memory. Give a copy"):
+    with pytest.raises(ValueError, match=f"^{name} has elements that share memory. Pass a copy"):
         numerical_gradient(lambda *x: 0.0, x if name == "params" else {"w": x})
 
 
@@ -130,7 +130,7 @@ def test_relative_error(backend, a, b, error):
     assert relative_error(*arrays) == pytest.approx(error)
 
 
-def test_relative_error_is_computed_in_double():
+def test_relative_error_is_computed_in_double_precision():
     assert relative_error(np.float32([1]), np.asarray([1 + 1e-10])) == pytest.approx(1e-10)
 
 
@@ -139,11 +139,11 @@ def test_relative_error_of_parameters(params):
     assert relative_error(params, params.zeros_like()) == 1
 
 
-def test_a_gradient_that_is_not_finite_is_no_match():
+def test_the_relative_error_of_nan_is_not_small():
     assert not relative_error(np.asarray([np.nan]), np.asarray([1.0])) < 1
 
 
-def test_clip_factor_is_still_found_here():
+def test_clip_factor_can_still_be_imported_from_gradients():
     import dlskills
     from dlskills.gradients import clip_factor
 

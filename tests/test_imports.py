@@ -1,4 +1,4 @@
-"""What `import dlskills` brings: all public names, documented, and no heavy package."""
+"""`import dlskills`: documented public names, and no heavy packages."""
 
 import inspect
 import subprocess
@@ -12,7 +12,7 @@ HEAVY = ["matplotlib", "numba", "cupy", "optuna", "mpi4py", "pooch", "typer", "r
 PUBLIC = {name: value for name, value in vars(dlskills).items() if not name.startswith("_")}
 
 
-def test_nothing_heavy_is_imported():
+def test_import_does_not_import_heavy_packages():
     code = f"""
 import sys
 import dlskills
@@ -30,7 +30,7 @@ print(*[name for name in {HEAVY} if name in sys.modules])
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_are_documented(name):
     value = PUBLIC[name]
-    # a class's own, as inspect.getdoc would take that of its base class
+    # not inspect.getdoc, which falls back to the base class's docstring
     doc = value.__doc__ if inspect.ismodule(value) else vars(value).get("__doc__", value.__doc__)
 
     assert doc
@@ -39,11 +39,11 @@ def test_public_names_are_documented(name):
     assert first.endswith((".", "?", ":")) or "\n\n" not in doc.strip()
 
 
-def test_all_names_what_is_there():
+def test_all_lists_existing_names():
     for module in [dlskills, *filter(inspect.ismodule, PUBLIC.values())]:
         for name in getattr(module, "__all__", []):
             assert hasattr(module, name), f"{module.__name__}.{name}"
 
 
-def test_version():
+def test_version_starts_with_a_number():
     assert dlskills.__version__.split(".")[0].isdigit()

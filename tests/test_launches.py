@@ -1,7 +1,7 @@
-"""What a step of training asks of a GPU: launches are counted, copies and waits are none.
+"""Kernel launches per training step on a GPU, without copies or synchronization.
 
-The stand-in counts kernels and the calls of libraries (a GPU runs kernels for these, too); the
-table in docs/devices.md has the same numbers.
+The stand-in counts kernels and library calls (for which a GPU runs kernels, too). The table in
+docs/devices.md has the same numbers.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def count(device_counters, work):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_launches_of_a_layer(backend, device_counters, name):
+def test_number_of_launches_per_layer(backend, device_counters, name):
     from gradient_check import bind
 
     make, forward, backward = LAYERS[name]
@@ -66,17 +66,19 @@ def test_launches_of_a_layer(backend, device_counters, name):
     ("make", "forward"),
     [(SoftmaxWithLoss, 1), (lambda: SoftmaxWithLoss(1e-7), 1), (MeanSquaredError, 1)],
 )
-def test_launches_of_a_loss(backend, device_counters, make, forward):
+def test_number_of_launches_per_loss(backend, device_counters, make, forward):
     loss = make()
     x = backend.asarray(np.random.default_rng(0).standard_normal((20, 10)), "float32")
     t = backend.asarray(np.arange(20) % 10) if make is not MeanSquaredError else x * 2
     assert count(device_counters, lambda: loss.forward(x, t))[0] == forward
-    assert count(device_counters, loss.backward)[0] == 0  # forward has made it
+    assert count(device_counters, loss.backward)[0] == 0  # forward has computed the gradient
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("layers", [1, 6])
-def test_an_update_is_one_launch_however_many_layers(backend, device_counters, name, layers):
+def test_an_update_takes_one_launch_for_any_number_of_layers(
+    backend, device_counters, name, layers
+):
     network = MultiLayerNet(20, [10] * layers, 5, device="cuda", seed=0)
     optimizer = OPTIMIZERS[name]()
     update = lambda: optimizer.update(network.params, network.grads)  # noqa: E731
@@ -103,13 +105,15 @@ def trainer(**network):
         ({"compute_dtype": "float16", "use_batchnorm": True, "use_dropout": True}, 58),
     ],
 )
-def test_launches_of_a_whole_step_with_adam(backend, device_counters, settings, launches):
+def test_number_of_launches_per_training_step_with_adam(
+    backend, device_counters, settings, launches
+):
     training = trainer(**settings)
-    training.train_step()  # the first of an epoch evaluates
+    training.train_step()  # the first step of an epoch evaluates
     assert count(device_counters, training.train_step)[0] == launches
 
 
-def test_nothing_is_moved_or_waited_for_between_two_evaluations(backend, device_counters):
+def test_steps_between_evaluations_copy_nothing_and_do_not_wait(backend, device_counters):
     training = trainer(use_batchnorm=True, use_dropout=True, dropout_ratio=0.2)
     training.train_step()
     with device_counters.counting() as added:
@@ -119,14 +123,14 @@ def test_nothing_is_moved_or_waited_for_between_two_evaluations(backend, device_
     assert added["synchronizations"] == 0
 
 
-def test_at_the_turn_of_an_epoch_its_order_is_moved_and_no_more(backend, device_counters):
+def test_a_new_epoch_copies_only_its_order_to_the_device(backend, device_counters):
     training = trainer()
-    training.evaluate_every = 1000  # but for the first
+    training.evaluate_every = 1000  # no evaluation after the first
     training.train_step()
     with device_counters.counting() as added:
         for _ in range(training.iter_per_epoch - 1):
             training.train_step()
-        training._update()  # the next epoch's first step, without the losses' fetching after it
+        training._update()  # the next epoch's first step, without the transfer of losses after it
     assert added["copies_h2d"] == 1
     assert added["bytes_h2d"] == 600 * 8
     assert added["copies_d2h"] == 0

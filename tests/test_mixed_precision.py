@@ -1,4 +1,4 @@
-"""Layers that compute in half precision, with parameters in single precision."""
+"""Networks that compute in half precision with parameters in single precision."""
 
 import copy
 
@@ -33,7 +33,7 @@ def batch(backend):
 
 
 @HALF
-def test_parameters_gradients_loss_and_outputs_stay_single(backend):
+def test_parameters_gradients_loss_and_outputs_are_single_precision(backend):
     network, (x, t) = make(backend), batch(backend)
     loss, grads = network.loss_and_gradient(x, t)
     single = backend.dtype("float32")
@@ -44,15 +44,15 @@ def test_parameters_gradients_loss_and_outputs_stay_single(backend):
 
 
 @HALF
-def test_it_is_single_precision_to_the_rounding_of_half(backend):
-    smooth = {"activation": "tanh"}  # where a ReLU flips, a gradient is another
+def test_results_match_single_precision_up_to_half_precision_rounding(backend):
+    smooth = {"activation": "tanh"}  # rounding can flip a ReLU, which changes its gradient
     (x, t), half, single = batch(backend), make(backend, **smooth), make(backend, None, **smooth)
     loss, grads = half.loss_and_gradient(x, t)
     expected_loss, expected = single.loss_and_gradient(x, t)
     assert float(loss) == pytest.approx(float(expected_loss), rel=0.02)
     assert float(loss) != float(expected_loss)
     for name, grad in expected.items():
-        if name in ("b1", "b2"):  # before Batch Norm: rounding, and nothing else
+        if name in ("b1", "b2"):  # before Batch Norm, these are 0 up to rounding
             continue
         scale = np.abs(to_host(grad)).max()
         np.testing.assert_allclose(to_host(grads[name]), to_host(grad), atol=0.02 * scale)
@@ -60,10 +60,10 @@ def test_it_is_single_precision_to_the_rounding_of_half(backend):
 
 @HALF
 @pytest.mark.parametrize("shape", [(3000, 4), (40, 4, 12, 12)])
-@pytest.mark.parametrize("spread", [1e-3, 1.0, 300.0])  # whose squares half precision has not
-def test_batch_norm_in_half_keeps_its_statistics_in_single(backend, shape, spread):
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 300.0])  # squares underflow and overflow in half
+def test_batch_norm_in_half_precision_keeps_single_precision_statistics(backend, shape, spread):
     if len(shape) == 4 and spread > 1:
-        shape = (200, 4, 12, 12)  # so many that their number is no number of half precision
+        shape = (200, 4, 12, 12)  # their count can't be represented in half precision
     half, single = (_batch_norm(backend, dtype) for dtype in ("float16", "float32"))
     rng = np.random.default_rng(0)
     x = (rng.standard_normal(shape) * spread).astype("float16")
@@ -78,13 +78,13 @@ def test_batch_norm_in_half_keeps_its_statistics_in_single(backend, shape, sprea
         np.testing.assert_allclose(mine, theirs, rtol=2e-3, atol=2e-3 * np.abs(theirs).max())
     for name in ("running_mean", "running_var"):
         mine, theirs = to_host(getattr(half, name)), to_host(getattr(single, name))
-        # sums in another order differ by the rounding of their largest terms
+        # sums in different orders differ by the rounding of their largest terms
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7 * spread)
-    test = [
+    at_inference = [
         to_host(layer.forward(backend.asarray(x, dtype), False)).astype("float32")
         for layer, dtype in ((half, "float16"), (single, "float32"))
     ]
-    np.testing.assert_allclose(test[0], test[1], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(at_inference[0], at_inference[1], rtol=2e-3, atol=2e-3)
 
 
 def _batch_norm(backend, dtype):
@@ -98,7 +98,7 @@ def _batch_norm(backend, dtype):
 
 
 @HALF
-def test_biases_add_up_their_gradient_in_single(backend):
+def test_bias_gradients_are_summed_in_single_precision(backend):
     ones = backend.zeros((5000, 3), "float16") + 1  # in half precision, 2048 + 1 is 2048
     out = backend.zeros((3,), "float16")
     sum_into(out, ones, axis=0)
@@ -107,7 +107,7 @@ def test_biases_add_up_their_gradient_in_single(backend):
 
 @HALF
 def test_small_steps_are_not_lost(backend):
-    """1 + 1e-4 is 1 in half precision: only parameters in single precision take such steps."""
+    """1 + 1e-4 rounds to 1 in half precision, so only single precision keeps such steps."""
     network, (x, t) = make(backend), batch(backend)
     before = to_host(network.params["gamma1"]).copy()
     for _ in range(5):
@@ -129,17 +129,17 @@ def test_training_learns(backend):
 
 
 @HALF
-def test_a_loss_scale_saves_small_gradients_and_changes_no_others(backend):
+def test_the_loss_scale_keeps_small_gradients_from_underflowing(backend):
     x, t = batch(backend)
     scaled, unscaled = make(backend), make(backend, loss_scale=1)
     assert scaled.loss_scale == 1024
     for network in (scaled, unscaled):
-        network.params["W3"] *= 1e-6  # what goes back through it is below 6e-8, float16's least
+        network.params["W3"] *= 1e-6  # gradients below it underflow: float16's minimum is 6e-8
     zeros = [np.mean(to_host(network.gradient(x, t)["W2"]) == 0) for network in (scaled, unscaled)]
     assert zeros[0] < 0.2 < 0.5 < zeros[1]
 
 
-def test_a_loss_scale_alone_changes_nothing(backend):
+def test_the_loss_scale_does_not_change_single_precision_gradients(backend):
     x, t = batch(backend)
     one, two = (
         MultiLayerNet(784, [20], 10, seed=0, device=backend.device, xp=backend.xp, loss_scale=s)
@@ -151,7 +151,7 @@ def test_a_loss_scale_alone_changes_nothing(backend):
 
 
 @HALF
-def test_weight_decay_and_copies(backend):
+def test_a_copied_network_with_weight_decay_takes_the_same_step(backend):
     x, t = batch(backend)
     network = make(backend, weight_decay_lambda=0.1)
     twin = copy.deepcopy(network)
@@ -161,7 +161,7 @@ def test_weight_decay_and_copies(backend):
 
 
 @HALF
-def test_the_numerical_gradient_is_that_of_double_precision(backend):
+def test_the_numerical_gradient_is_computed_in_double_precision(backend):
     x = backend.asarray(np.random.default_rng(0).normal(size=(4, 3)), "float32")
     t = backend.asarray([0, 1, 1, 0])
     half, double = (
@@ -178,7 +178,7 @@ def test_the_numerical_gradient_is_that_of_double_precision(backend):
 
 
 @pytest.mark.backends("torch")
-def test_bfloat16_where_a_library_has_it(backend):
+def test_bfloat16_on_pytorch(backend):
     network, (x, t) = make(backend, "bfloat16"), batch(backend)
     assert network.loss_scale == 1
     expected, _ = make(backend, None).loss_and_gradient(x, t)
@@ -194,6 +194,6 @@ def test_bfloat16_where_a_library_has_it(backend):
         ({"compute_dtype": "float16", "loss_scale": 0}, "loss_scale must be .*greater than 0"),
     ],
 )
-def test_bad_settings(backend, options, message):
+def test_invalid_settings_are_rejected(backend, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         MultiLayerNet(3, [2], 2, **options)

@@ -10,11 +10,11 @@ from dlskills.moved import MOVED
 
 
 @pytest.mark.parametrize(("old", "new"), MOVED.items())
-def test_an_old_path_is_the_new_module_and_warns(old, new):
-    with warnings.catch_warnings(action="ignore"):  # of the package that it is in
+def test_an_old_path_imports_the_new_module_and_warns(old, new):
+    with warnings.catch_warnings(action="ignore"):  # its package may have moved, too
         importlib.import_module(old.rpartition(".")[0])
     sys.modules.pop(old, None)
-    with pytest.warns(DeprecationWarning, match=f"^{old} is now {new};") as warned:
+    with pytest.warns(DeprecationWarning, match=rf"^{old} is now {new}\. ") as warned:
         module = importlib.import_module(old)
     assert module is importlib.import_module(new)
     assert module.__name__ == new

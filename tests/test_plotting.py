@@ -1,4 +1,4 @@
-"""Figures: the smoothed curve, the files, and one style that leaves the user's alone."""
+"""Figures: smoothing, files, and a style that is independent of the user's settings."""
 
 import itertools
 import struct
@@ -38,29 +38,29 @@ def noisy(count):
 
 
 @pytest.mark.parametrize("count", [11, 12, 20, 100, 2000])
-def test_smoothing_is_the_books(count):
+def test_smooth_curve_agrees_with_the_book(count):
     x = noisy(count)
     smoothed = smooth_curve(x)
     assert smoothed.shape == (count,)
     assert smoothed.dtype == np.float64
     np.testing.assert_allclose(smoothed, smoothed_as_in_the_book(x), rtol=1e-13)
-    np.testing.assert_array_equal(x, noisy(count))  # left as it was
+    np.testing.assert_array_equal(x, noisy(count))  # unchanged
 
 
-def test_smoothing_smooths_and_keeps_a_constant():
+def test_smooth_curve_reduces_noise_and_keeps_a_constant():
     x = noisy(500)
     assert np.std(np.diff(smooth_curve(x))) < 0.3 * np.std(np.diff(x))
     np.testing.assert_allclose(smooth_curve(np.full(30, 2.5)), 2.5)
 
 
 @pytest.mark.parametrize("make", [list, tuple, lambda x: [float(v) for v in x]])
-def test_smoothing_takes_lists_of_numbers(make):
+def test_smooth_curve_accepts_sequences_of_numbers(make):
     x = noisy(50)
     np.testing.assert_allclose(smooth_curve(make(x)), smoothed_as_in_the_book(x), rtol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_smoothing_takes_losses_as_they_come_from_any_device(backend, dtype):
+def test_smooth_curve_accepts_losses_on_any_device(backend, dtype):
     x = noisy(50).astype(dtype)
     expected = smoothed_as_in_the_book(x.astype(np.float64))
     whole = backend.asarray(x)
@@ -71,7 +71,7 @@ def test_smoothing_takes_losses_as_they_come_from_any_device(backend, dtype):
 
 
 @pytest.mark.parametrize("count", range(11))
-def test_short_curves_come_back_as_they_are(count, backend):
+def test_short_curves_are_returned_unchanged(count, backend):
     x = noisy(count)
     np.testing.assert_array_equal(smooth_curve(x), x)
     np.testing.assert_array_equal(smooth_curve(list(x)), x)
@@ -97,10 +97,10 @@ def test_a_figure_is_saved_as_png_and_svg(tmp_path):
     assert struct.unpack(">II", content[16:24]) == (1200, 750)
     root = ET.parse(svg).getroot()
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"A title", "the abscissa", "one", "two"} <= set(texts)  # text stays text
+    assert {"A title", "the abscissa", "one", "two"} <= set(texts)  # text is stored as text
 
 
-def test_the_same_figure_gives_the_same_files(tmp_path):
+def test_saved_figures_are_reproducible(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
@@ -109,7 +109,7 @@ def test_the_same_figure_gives_the_same_files(tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_no_window_is_ever_opened(tmp_path):
+def test_figures_are_drawn_without_pyplot(tmp_path):
     script = """
 import pathlib, sys
 import dlskills
@@ -127,17 +127,17 @@ assert "matplotlib.pyplot" not in sys.modules, "pyplot is imported"
 # Style
 
 
-def test_the_style_holds_while_drawing_and_no_longer():
+def test_the_style_applies_only_while_drawing():
     before = dict(mpl.rcParams)
     assert before["axes.grid"] != STYLE["axes.grid"]
 
     @styled
     def look():
-        """What it says."""
+        """Docstring."""
         return mpl.rcParams["axes.grid"], mpl.rcParams["svg.fonttype"]
 
     assert look() == (True, "none")
-    assert look.__doc__ == "What it says."
+    assert look.__doc__ == "Docstring."
     assert dict(mpl.rcParams) == before
 
 
@@ -148,15 +148,15 @@ def lightness(color):
     return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
 
 
-def test_colours_and_markers_are_told_apart():
+def test_colours_and_markers_are_distinguishable():
     assert len(set(COLORS)) == len(COLORS) == len(set(MARKERS)) == len(MARKERS) >= 6
     for one, other in itertools.combinations(map(to_rgb, COLORS), 2):
         assert np.linalg.norm(np.subtract(one, other)) > 0.25
-    # against white only yellow is pale, and it comes last
+    # Only yellow is pale on white, and it comes last.
     assert all(lightness(color) < 75 for color in COLORS[:7])
 
 
-def test_each_curve_has_its_colour_and_marker_and_its_name_in_the_legend():
+def test_each_curve_has_its_own_colour_marker_and_legend_entry():
     figure, axes = new_figure()
     names = [f"curve {i}" for i in range(6)]
     plot_curves(axes, range(200), {name: np.zeros(200) for name in names}, markers=10)
@@ -168,19 +168,19 @@ def test_each_curve_has_its_colour_and_marker_and_its_name_in_the_legend():
     assert figure.axes == [axes]
 
 
-def test_short_curves_and_many_of_them_can_be_plotted():
+def test_more_curves_than_colours_can_be_plotted():
     _, axes = new_figure()
     plot_curves(axes, range(3), {str(i): [1, 2, 3] for i in range(10)})
     assert len(axes.get_lines()) == 10
 
 
-def test_panels():
+def test_a_figure_may_have_several_panels():
     figure, axes = new_figure(2, 3, size=(6, 4), sharex=True)
     assert axes.shape == (2, 3)
     assert tuple(figure.get_size_inches()) == (6, 4)
 
 
-# The user's settings and the user's text
+# The user's settings, and text given by the user
 
 
 def pictures(folder, draw):
@@ -200,7 +200,7 @@ USERS = {
 
 
 @pytest.mark.parametrize("settings", USERS.values(), ids=USERS)
-def test_the_users_settings_change_no_figure(tmp_path, settings):
+def test_the_users_settings_do_not_affect_figures(tmp_path, settings):
     expected = pictures(tmp_path, draw)
     with mpl.rc_context(settings):
         assert pictures(tmp_path, draw) == expected
@@ -208,7 +208,7 @@ def test_the_users_settings_change_no_figure(tmp_path, settings):
 
 
 @pytest.mark.slow
-def test_a_matplotlibrc_changes_no_figure(tmp_path):
+def test_a_matplotlibrc_does_not_affect_figures(tmp_path):
     code = """
 import pathlib, sys
 from dlskills.experiments import Settings, run, write_results
@@ -224,7 +224,7 @@ write_results(run(["optimizer-paths"], Settings(verbose=False))["optimizer-paths
 
 
 @pytest.mark.parametrize("text", ["$5 to $9", r"$\alph$", r"a\$b$", "cost $", "$$", "a_b^c"])
-def test_dollars_are_text(tmp_path, text):
+def test_dollar_signs_are_drawn_as_text(tmp_path, text):
     @styled
     def drawn():
         figure, axes = new_figure()

@@ -1,4 +1,4 @@
-"""Processes, and their shares of the cores."""
+"""Worker processes and their share of the cores."""
 
 import multiprocessing
 import os
@@ -14,19 +14,19 @@ from threadpoolctl import threadpool_info
 from dlskills import processes
 
 
-def test_threads_are_shared_out_and_the_environment_left_as_it_was(monkeypatch):
+def test_workers_share_the_threads_and_the_environment_is_restored(monkeypatch):
     monkeypatch.setattr(processes, "cores", lambda: 6)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     with processes.processes(2):
         assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
-        assert os.environ["OMP_NUM_THREADS"] == "5"  # asked for
+        assert os.environ["OMP_NUM_THREADS"] == "5"  # set by the user
     assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
-def test_cores_are_those_that_the_process_may_use(monkeypatch):
+def test_cores_counts_the_cores_available_to_the_process(monkeypatch):
     if not hasattr(os, "sched_getaffinity"):
-        pytest.skip("this system does not say")
+        pytest.skip("this system has no CPU affinity")
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
@@ -37,7 +37,7 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch):
     assert processes.cores() == os.cpu_count()
 
 
-def test_one_thread_within_the_block():
+def test_one_thread_limits_blas_within_the_block():
     def threads():
         return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
 
@@ -48,7 +48,7 @@ def test_one_thread_within_the_block():
 
 
 @pytest.mark.slow  # starts processes
-def test_after_an_error_nothing_more_is_begun(tmp_path):
+def test_no_task_starts_after_an_error(tmp_path):
     paths = [tmp_path / str(number) for number in range(50)]
 
     def fail():
@@ -65,7 +65,7 @@ def test_after_an_error_nothing_more_is_begun(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_at_work_is_ended_by_an_error(tmp_path):
+def test_an_error_terminates_running_tasks(tmp_path):
     start = time.monotonic()
 
     def fail():
@@ -99,9 +99,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="has other signals")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_processes_end_with_the_one_that_began_them(tmp_path, name):
+def test_workers_end_when_their_parent_dies(tmp_path, name):
     (tmp_path / "parent.py").write_text(PARENT, encoding="utf-8")
     folder = tmp_path / "ids"
     folder.mkdir()
@@ -126,7 +126,7 @@ def _runs(path):
         os.kill(int(path.name), 0)
     except ProcessLookupError:
         return False
-    status = Path("/proc", path.name, "stat")  # of one that nobody has asked for, Z
+    status = Path("/proc", path.name, "stat")  # state Z: ended, but not yet waited for
     return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 

@@ -1,6 +1,7 @@
-"""The same training on the host and on a GPU, step by step, with everything that it can be made of.
+"""Training on the host and on a GPU gives the same values at every step.
 
-Largest differences are over a tensor's largest value: 1e-5 in float32, 1e-12 in float64.
+The largest difference, relative to a tensor's largest value, is at most 1e-5 in float32 and 1e-12
+in float64.
 """
 
 import contextlib
@@ -31,17 +32,17 @@ pytestmark = pytest.mark.backends("cupy")
 STEPS, BATCH = 50, 50
 TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
 MODIFIED = {"weight_decay": 0.01, "clip_norm": 0.5, "clip_value": 0.05, "grad_scale": 0.7}
-# At the default rate of 0.01 its first step changes every weight by 0.1, whatever its gradient, and
-# the network is thrown about: differences of rounding grow tenfold in a few steps.
+# At RMSprop's default rate of 0.01, the first step changes every weight by 0.1. Training is then
+# unstable, and rounding differences grow tenfold in a few steps.
 SETTINGS = {"rmsprop": {"lr": 0.001}}
 
 
 def extended(**options):
-    return lambda **place: MultiLayerNetExtend(784, [20, 20], 10, seed=0, **options, **place)
+    return lambda **device: MultiLayerNetExtend(784, [20, 20], 10, seed=0, **options, **device)
 
 
 def layers(make, loss=None):
-    return lambda **place: Sequential(make(), loss, seed=1, **place)
+    return lambda **device: Sequential(make(), loss, seed=1, **device)
 
 
 NETWORKS = {
@@ -75,7 +76,7 @@ def batches():
 
 
 def states(network, optimizer, batches, dtype, forced, one_hot):
-    """After each step the loss, the gradient and the parameters, on the host."""
+    """Yield the loss, the gradient and the parameters after each step, on the host."""
     asarray = network.backend.asarray
     for x, t in batches:
         t = np.eye(10)[t] if one_hot else t
@@ -107,7 +108,7 @@ def assert_same_run(make, make_optimizer, batches, dtype, forced=None, one_hot=F
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks(backend, batches, dtype, name):
+def test_networks_train_the_same_on_host_and_gpu(backend, batches, dtype, name):
     sgd = lambda: make_optimizer("sgd", lr=0.01)  # noqa: E731
     assert_same_run(NETWORKS[name], sgd, batches, dtype, one_hot=name in ONE_HOT)
 
@@ -119,14 +120,16 @@ def test_networks(backend, batches, dtype, name):
     [("plain", {}), ("cuda", {}), ("cuda", MODIFIED)],
     ids=["plain", "cuda", "cuda, modified"],
 )
-def test_optimizers(backend, batches, dtype, name, forced, modifiers):
+def test_optimizers_train_the_same_on_host_and_gpu(
+    backend, batches, dtype, name, forced, modifiers
+):
     settings = SETTINGS.get(name.lower(), {})
     make = lambda: make_optimizer(name, **settings, **modifiers)  # noqa: E731
     assert_same_run(extended(activation="tanh"), make, batches, dtype, forced)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_schedules(backend, batches, dtype):
+def test_schedules_train_the_same_on_host_and_gpu(backend, batches, dtype):
     rate = schedules.Warmup(10, schedules.CosineDecay(0.01, steps=STEPS))
     make = lambda: make_optimizer("adam", lr=rate)  # noqa: E731
     assert_same_run(extended(activation="tanh"), make, batches, dtype)

@@ -1,4 +1,4 @@
-"""Text reaches any standard output, and none."""
+"""Printing to any kind of standard output, or to none."""
 
 import errno
 import io
@@ -33,7 +33,7 @@ def written(target, encoding):
         ("utf-16", "x² → 中文 é ?"),
     ],
 )
-def test_what_an_encoding_lacks_is_replaced(monkeypatch, encoding, expected):
+def test_characters_missing_from_an_encoding_are_replaced(monkeypatch, encoding, expected):
     target = stream(encoding)
     monkeypatch.setattr(sys, "stdout", target)
     terminal.say(TEXT)
@@ -45,7 +45,7 @@ def test_what_an_encoding_lacks_is_replaced(monkeypatch, encoding, expected):
 
 
 class OnlyWrite:
-    """As some loggers replace standard output."""
+    """Standard output as replaced by some loggers."""
 
     def __init__(self):
         self.text = ""
@@ -72,7 +72,7 @@ def train():
 
 
 @pytest.mark.parametrize("make", STREAMS.values(), ids=STREAMS)
-def test_training_takes_any_standard_output(monkeypatch, make):
+def test_training_works_with_any_standard_output(monkeypatch, make):
     target = make()
     monkeypatch.setattr(sys, "stdout", target)
     monkeypatch.setattr(sys, "stderr", target)
@@ -99,13 +99,13 @@ def test_libraries_can_print_to_tolerant_streams(monkeypatch, make):
 
 
 @pytest.mark.parametrize("text", ["lr[encoder]", "cifar[/aug]", "[red]", "[/]", ":smile:", r"\[a]"])
-def test_text_is_no_markup(monkeypatch, text):
+def test_text_is_not_interpreted_as_markup(monkeypatch, text):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     terminal.console().print(text)
     assert sys.stdout.getvalue() == f"{text}\n"
 
 
-def test_a_full_disk_below_standard_output_is_named(monkeypatch):
+def test_a_full_disk_behind_standard_output_is_named(monkeypatch):
     class Full(io.StringIO):
         def write(self, text):
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,4 @@
-"""PyTorch tensors as they come out of PyTorch: leaves, transposed weights, unsigned labels."""
+"""PyTorch tensors from user code: leaves, transposed weights, unsigned labels."""
 
 import numpy as np
 import pytest
@@ -57,10 +57,10 @@ def test_an_optimizer_updates_the_parameters_of_a_module(rule):
         np.testing.assert_allclose(to_host(param), expected[name], rtol=1e-6)
         assert param.requires_grad
         assert param.grad_fn is None
-    module(inputs()).sum().backward()  # PyTorch can go on with it
+    module(inputs()).sum().backward()  # the module still works in PyTorch
 
 
-def test_gradients_that_require_grad_are_not_followed():
+def test_gradients_that_require_grad_are_not_tracked():
     params = {"w": torch.ones(3)}
     Adam().update(params, {"w": 2 * torch.ones(3, requires_grad=True)})
     assert not params["w"].requires_grad
@@ -91,7 +91,7 @@ def assigned_flat():
 
 
 @pytest.mark.parametrize("make", [assigned_one, assigned_all, assigned_flat])
-def test_a_network_takes_over_the_weights_of_a_module(make):
+def test_a_network_copies_the_weights_of_a_module(make):
     network = make()
     assert_equal(network.params["W1"], linear().weight.T)
     assert not network.params.flat.requires_grad
@@ -104,14 +104,14 @@ def test_a_network_takes_over_the_weights_of_a_module(make):
     assert linear().weight.requires_grad
 
 
-def test_parameters_of_a_modules_tensors_are_detached():
+def test_parameters_from_module_tensors_are_detached():
     module = linear()
     params = Parameters(dict(module.named_parameters()))
     assert not params.flat.requires_grad
     assert_equal(params["weight"], module.weight)
 
 
-def test_a_numerical_gradient_by_parameters_that_require_grad():
+def test_the_numerical_gradient_accepts_parameters_that_require_grad():
     weight = linear(3, 2).weight.double().detach().requires_grad_()
     found = numerical_gradient(lambda: torch.sum(weight**2), {"w": weight})["w"]
     np.testing.assert_allclose(to_host(found), 2 * to_host(weight), rtol=1e-8)
@@ -135,7 +135,7 @@ def test_inputs_that_require_grad_give_the_same_numbers():
     assert leaf.grad is None
 
 
-def test_layers_and_losses_get_detached_tensors():
+def test_layers_and_losses_receive_detached_tensors():
     seen = []
 
     class Watching(MeanSquaredError):
@@ -154,7 +154,7 @@ def test_layers_and_losses_get_detached_tensors():
 
 
 @pytest.mark.parametrize("xp", [torch, None], ids=["torch", "numpy"])
-def test_a_trainer_takes_inputs_and_targets_that_require_grad(xp):
+def test_a_trainer_accepts_inputs_and_targets_that_require_grad(xp):
     losses = []
     for requires_grad in (False, True):
         x = inputs().requires_grad_(requires_grad)
@@ -166,7 +166,7 @@ def test_a_trainer_takes_inputs_and_targets_that_require_grad(xp):
     assert losses[0] == losses[1]
 
 
-def test_a_tensor_that_is_there_comes_detached_and_is_not_copied():
+def test_to_device_detaches_without_copying():
     weight = linear().weight
     here = to_device(weight, xp=torch)
     assert not here.requires_grad
@@ -174,7 +174,7 @@ def test_a_tensor_that_is_there_comes_detached_and_is_not_copied():
     assert weight.requires_grad
 
 
-def test_work_on_the_backend_is_not_recorded():
+def test_autograd_is_disabled_in_the_backends_context():
     with get_backend(xp=torch).active():
         assert not (2 * linear().weight).requires_grad
     assert (2 * linear().weight).requires_grad
@@ -186,7 +186,7 @@ def test_work_on_the_backend_is_not_recorded():
 @pytest.mark.parametrize("dtype", UNSIGNED)
 @pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("library", ["torch", "numpy"])
-def test_unsigned_labels_are_labels(dtype, one_hot, library):
+def test_unsigned_labels_match_signed_labels(dtype, one_hot, library):
     labels = np.eye(3, dtype=int)[LABELS] if one_hot else LABELS
     unsigned = labels.astype(dtype)
     unsigned = torch.from_numpy(unsigned) if library == "torch" else unsigned
@@ -229,7 +229,7 @@ def test_a_parameter_may_be_set_to_an_expanded_tensor():
     assert_equal(network.params["b1"], torch.full((5,), 3.0))
 
 
-def test_a_numerical_gradient_by_an_expanded_tensor_is_refused():
+def test_the_numerical_gradient_rejects_an_expanded_tensor():
     x = torch.zeros(1, dtype=torch.float64).expand(3)
-    with pytest.raises(ValueError, match="params has elements that share memory. Give a copy"):
+    with pytest.raises(ValueError, match="params has elements that share memory. Pass a copy"):
         numerical_gradient(torch.sum, x)

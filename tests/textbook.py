@@ -1,7 +1,7 @@
-"""Update rules as papers and the book write them, apart from the package, and as torch has them.
+"""Reference update rules, written as in the papers and the book, and those of PyTorch.
 
-Each is a generator that takes the parameter and its gradients in float64, and yields the parameter
-after each step.
+Each reference is a generator that takes the parameter and its gradients in float64 and yields the
+parameter after each step.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def momentum(w, gradients, lr, momentum) -> Trajectory:
 
 
 def nesterov(w, gradients, lr, momentum) -> Trajectory:
-    """By the original two steps: to the point looked ahead to, and on from there."""
+    """Nesterov momentum in its original two steps, with the gradient at the look-ahead point."""
     v, real = 0, w
     for g in gradients:  # the gradient at w = real + momentum * v
         v = momentum * v - lr * g
@@ -70,7 +70,7 @@ def adadelta(w, gradients, lr, rho, epsilon) -> Trajectory:
         yield w
 
 
-def adam(w, gradients, lr, beta1, beta2, epsilon=1e-7, epsilon_mode="page") -> Trajectory:
+def adam(w, gradients, lr, beta1, beta2, epsilon=1e-7, epsilon_mode="tutorial") -> Trajectory:
     m = v = 0
     for t, g in enumerate(gradients, start=1):
         m = beta1 * m + (1 - beta1) * g
@@ -126,8 +126,8 @@ def lion(w, gradients, lr, beta1, beta2, weight_decay) -> Trajectory:
 
 _ADAM = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}
 
-# Each rule of the package by its name: the reference, and settings far from the defaults so that
-# each hyperparameter shows.
+# For each rule of the package, the reference and settings. The settings are far from the defaults,
+# so that each hyperparameter matters.
 RULES: dict[str, tuple[Callable[..., Trajectory], list[dict[str, Any]]]] = {
     "sgd": (sgd, [{"lr": 0.1}]),
     "momentum": (momentum, [{"lr": 0.1, "momentum": 0.7}, {"lr": 0.1, "momentum": 0}]),
@@ -158,7 +158,7 @@ def reference(name: str, **settings: Any) -> np.ndarray:
 
 
 def trajectory(optimizer: Any, backend: Backend) -> np.ndarray:
-    """The parameter after each step of one of the package's optimizers."""
+    """Return the parameter after each step of one of the package's optimizers."""
     params = {"w": backend.asarray(START.copy())}
     steps = []
     for gradient in GRADIENTS:
@@ -168,11 +168,11 @@ def trajectory(optimizer: Any, backend: Backend) -> np.ndarray:
 
 
 def torch_trajectory(make: Callable[[Any, Any], Any]) -> np.ndarray:
-    """The same of a torch optimizer, which `make(torch.optim, params)` makes."""
+    """Return the parameter after each step of the optimizer `make(torch.optim, params)`."""
     import torch
 
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # also of what NAdam keeps beside its arrays
+    torch.set_default_dtype(torch.float64)  # also applies to NAdam's scalar state
     try:
         w = torch.tensor(START.copy(), requires_grad=True)
         optimizer, steps = make(torch.optim, [w]), []

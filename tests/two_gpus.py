@@ -1,4 +1,4 @@
-"""Code run in a process that has two GPUs, of the stand-in."""
+"""Running code in a process with two GPUs of the stand-in."""
 
 import os
 import subprocess
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def with_two_gpus(code):
-    """Run code, in a process of its own, where work for another than the current GPU is an error.
+    """Run code in a new process in which work on a GPU that is not current is an error.
 
-    CuPy warns of it.
+    CuPy warns about such work, and the process turns warnings into errors.
     """
     start = f"""
         import sys

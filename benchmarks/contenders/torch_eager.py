@@ -1,4 +1,4 @@
-"""PyTorch in eager mode, with one of the forms of its optimizers; or its network compiled."""
+"""PyTorch in eager mode with one form of its optimizers, or with a compiled network."""
 
 import itertools
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from benchmarks.contenders import Work
 from benchmarks.tasks import DROPOUT, LayerPass, Result, TrainStep, Update
 
-# With the defaults that dlskills has where torch's are others.
+# With dlskills' defaults where PyTorch's differ.
 OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "SGD": (torch.optim.SGD, {"lr": 0.01}),
     "Momentum": (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),

@@ -1,1 +1,1 @@
-"""Arrays: which library and device they belong to, what they share, and random ones."""
+"""Arrays: backends and devices, flat parameter buffers, and random numbers."""

@@ -1,4 +1,4 @@
-"""Arithmetic of named arrays: entry by entry, with another mapping of the kind or with a number."""
+"""Elementwise arithmetic on named arrays, with another such mapping or with a number."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ Operation: TypeAlias = Callable[[Any, Any], Any]
 
 
 class Arithmetic:
-    """Adds ``+``, ``-``, ``*``, ``/`` and their forms in place to a mapping of names to arrays.
+    """Mixin that adds ``+``, ``-``, ``*``, ``/`` and their in-place forms to a mapping of arrays.
 
-    It needs `copy` and `pairs_with` of :class:`~dlskills.Parameters`.
+    The class that inherits from it must define `copy` and `pairs_with`, as
+    :class:`~dlskills.Parameters` does.
     """
 
-    __array_ufunc__ = None  # a scalar of NumPy on the left leaves the work to this class
+    __array_ufunc__ = None  # makes a NumPy scalar on the left defer to this class
 
     def _terms(self, other: Any) -> Iterator[tuple[Array, Any]]:
-        """Each array with the array or the number that goes with it."""
+        """Yield each array with its operand, an array or a number."""
         mine: Any = self
         if not isinstance(other, Arithmetic):
             number = other.item() if isinstance(other, np.generic) else other
@@ -30,7 +31,7 @@ class Arithmetic:
             return
         if not mine.pairs_with(other):
             raise ValueError(
-                "arithmetic of Parameters needs the same names, shapes, dtype and device, got "
+                "arithmetic on Parameters needs the same names, shapes, dtype and device, got "
                 f"{self!r} and {other!r}"
             )
         theirs: Any = other

@@ -1,8 +1,8 @@
-"""Where arrays live: a library of arrays, called by its Array API namespace, and a device of it.
+"""Backends: an array library, identified by its Array API namespace, and one of its devices.
 
-``device="cpu"`` is NumPy, ``"cuda"`` and ``"cuda:1"`` are CuPy, and ``xp=`` takes any other Array
-API namespace. Everything above this file asks an array for its namespace (:func:`namespace`) and
-uses only words of the standard; what one library words differently from another stands here.
+``device="cpu"`` selects NumPy, ``"cuda"`` and ``"cuda:1"`` select CuPy, and ``xp=`` takes any other
+Array API namespace. The layers above ask an array for its namespace (:func:`namespace`) and use
+only functions of the standard; differences between array libraries are handled here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
@@ -20,25 +21,25 @@ import numpy as np
 from dlskills.arrays import cuda
 from dlskills.arrays.cuda import DeviceError
 
-Array: TypeAlias = Any  # the standard defines no type of arrays to annotate with
+Array: TypeAlias = Any  # the standard defines no array type for annotations
 DType: TypeAlias = Any
 Device: TypeAlias = Any
 
 
 @dataclass(frozen=True)
 class Backend:
-    """An Array API namespace and a device of it.
+    """An Array API namespace and one of its devices.
 
-    Made by :func:`get_backend` and :func:`backend_of`.
+    Created by :func:`get_backend` and :func:`backend_of`.
 
     Attributes
     ----------
     name : str
-        The library: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"array_api_strict"``, ...
+        Name of the library: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"array_api_strict"``, ...
     xp : module
         The library's Array API namespace.
     device : object
-        The device as that library names it; None for the library's default.
+        The library's device object; None for the library's default device.
     """
 
     name: str
@@ -46,22 +47,31 @@ class Backend:
     device: Device
 
     def dtype(self, dtype: str | DType) -> DType:
-        """The library's own data type for a name such as ``"float32"``."""
+        """Return the library's dtype for a name such as ``"float32"``."""
         if not isinstance(dtype, str):
             return dtype
         found = getattr(self.xp, dtype, None)
         if found is None:
             raise ValueError(
-                f"dtype {dtype!r} is not known to {self.name}; give the name of a floating-point "
-                "type, such as 'float32' or 'float64'"
+                f"dtype {dtype!r} is not known to {self.name}. Use a floating-point dtype, such as "
+                "'float32' or 'float64'"
             )
         return found
 
     def asarray(self, values: Any, dtype: str | DType | None = None) -> Array:
-        """An array here with these values: numbers, nested lists, or an array of any library.
+        """Return the values as an array on this backend.
 
-        An array that is here in this dtype comes back as it is, not copied. A PyTorch tensor that
-        requires a gradient comes back detached, in the same memory.
+        Parameters
+        ----------
+        values : number, nested sequence of numbers, or array of any library
+        dtype : str or dtype, optional
+            By default, the dtype of `values`.
+
+        Returns
+        -------
+        array
+            `values` itself, not a copy, if it is already on this backend and has this dtype. A
+            PyTorch tensor that requires a gradient is returned detached and shares its memory.
         """
         if not isinstance(values, np.ndarray | np.generic) and hasattr(values, "shape"):
             if backend_of(values) == self:
@@ -72,44 +82,44 @@ class Backend:
                     return self.xp.astype(values, self.dtype(dtype), copy=False)
             values = to_host(values)
         if self.name != "numpy" and isinstance(values, np.ndarray):
-            values = _plainly_laid_out(values)
+            values = _normalized_memory(values)
         wanted = None if dtype is None else self.dtype(dtype)
         with self.active():
-            return self.xp.asarray(values, dtype=wanted, **self._place())
+            return self.xp.asarray(values, dtype=wanted, **self._device_argument())
 
     def empty(self, shape: tuple[int, ...], dtype: str | DType) -> Array:
-        """An uninitialised array of this shape."""
+        """Return an uninitialized array of this shape and dtype."""
         with self.active():
-            return self.xp.empty(shape, dtype=self.dtype(dtype), **self._place())
+            return self.xp.empty(shape, dtype=self.dtype(dtype), **self._device_argument())
 
     def zeros(self, shape: tuple[int, ...], dtype: str | DType) -> Array:
-        """An array of zeros of this shape."""
+        """Return an array of zeros of this shape and dtype."""
         with self.active():
-            return self.xp.zeros(shape, dtype=self.dtype(dtype), **self._place())
+            return self.xp.zeros(shape, dtype=self.dtype(dtype), **self._device_argument())
 
     def synchronize(self) -> None:
-        """Wait until the device has done all work that was given to it."""
+        """Wait until the device has finished all pending work."""
         if self.name == "cupy":
             self.device.synchronize()
         elif self.name == "torch" and getattr(self.device, "type", "cpu") == "cuda":
             self.xp.cuda.synchronize(self.device)
 
     def active(self) -> AbstractContextManager[Any]:
-        """A context in which new work goes to this device, and PyTorch records no gradients.
+        """Return a context that makes this device current in CuPy and disables PyTorch's autograd.
 
-        CuPy has a current device. dlskills computes gradients itself: PyTorch's recording would
-        refuse in-place updates of leaf tensors, and would keep every step in memory.
+        dlskills computes gradients itself. Autograd would reject in-place updates of leaf tensors
+        and would keep every step in memory.
         """
         if self.name == "torch":
             return _without_gradients(self.xp)
         return self.device if self.name == "cupy" else _NOTHING
 
-    def _place(self) -> dict[str, Device]:
-        # CuPy takes no device when it makes an array: there, active() decides.
+    def _device_argument(self) -> dict[str, Device]:
+        # CuPy's creation functions take no device: active() selects it.
         return {} if self.device is None or self.name == "cupy" else {"device": self.device}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
-        return self  # it stands for a place, and modules can't be copied
+        return self  # modules can't be copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         number = self.device.id if self.name == "cupy" else None
@@ -129,17 +139,26 @@ def _without_gradients(xp: ModuleType) -> AbstractContextManager[Any]:
     return context
 
 
-def _plainly_laid_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array itself, or a copy without what PyTorch, or a GPU, does not know."""
+def _normalized_memory(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the array in native byte order with no negative strides, which PyTorch rejects."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return np.ascontiguousarray(array) if any(step < 0 for step in array.strides) else array
 
 
 def _restore(name: str, device: str | None, number: int | None) -> Backend:
-    if name == "cupy":
-        return get_backend(f"cuda:{number}")
-    return get_backend(device, importlib.import_module(name))
+    wanted = f"cuda:{number}" if name == "cupy" else f"{device} ({name})"
+    try:
+        if name == "cupy":
+            return get_backend(wanted)
+        return get_backend(device, importlib.import_module(name))
+    except (DeviceError, ImportError) as error:
+        warnings.warn(
+            f"what was pickled on {wanted} is opened on NumPy, as {wanted} is not available here: "
+            f"{error}",
+            stacklevel=2,
+        )
+        return _NUMPY
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -148,13 +167,13 @@ _NAMESPACES: dict[type, ModuleType] = {np.ndarray: np}
 
 
 def get_backend(device: str | Device | None = None, xp: ModuleType | None = None) -> Backend:
-    """The backend for a device.
+    """Return the backend for a device.
 
     Parameters
     ----------
     device : str or object, optional
-        ``"cpu"`` (the default: NumPy), ``"cuda"`` or ``"cuda:N"`` (CuPy). With `xp`, a device of
-        that library, as an object or by its name; the library's default if not given.
+        ``"cpu"`` (default: NumPy), ``"cuda"`` or ``"cuda:N"`` (CuPy). With `xp`, a device object
+        of that library or its name; by default, the library's default device.
     xp : module, optional
         Any namespace that follows the Array API standard, such as ``array_api_strict`` or
         ``torch``.
@@ -168,10 +187,10 @@ def get_backend(device: str | Device | None = None, xp: ModuleType | None = None
     DeviceError
         The device does not exist, or CuPy or its driver is missing.
     ValueError
-        `device` is not the name of a device, or `xp` is no namespace of the standard.
+        `device` is not a device name, or `xp` is not an Array API namespace.
     """
     if xp is not None and not (hasattr(xp, "__name__") and hasattr(xp, "empty")):
-        raise ValueError(f"xp must be a namespace of the Array API standard, got {xp!r}")
+        raise ValueError(f"xp must be an Array API namespace, got {xp!r}")
     library = None if xp is None else _library(xp)
     if xp is not None and library not in ("numpy", "cupy"):
         return _backend_of_namespace(xp, device)
@@ -183,10 +202,10 @@ def get_backend(device: str | Device | None = None, xp: ModuleType | None = None
     match = re.fullmatch(r"cuda(?::(\d+))?", device.lower()) if isinstance(device, str) else None
     if match is None or library == "numpy":
         raise ValueError(_no_such_device(device, library))
-    there = cuda.find_device(device, int(match[1] or 0))
+    found = cuda.find_device(device, int(match[1] or 0))
     import array_api_compat.cupy as cupy_xp
 
-    return Backend("cupy", cupy_xp, there)
+    return Backend("cupy", cupy_xp, found)
 
 
 def _no_such_device(device: Any, library: str | None) -> str:
@@ -199,7 +218,7 @@ def _no_such_device(device: Any, library: str | None) -> str:
 
 
 def _backend_of_namespace(xp: ModuleType, device: str | Device | None) -> Backend:
-    probe = xp.empty(0)  # the namespace of its arrays is the standard's, where xp's is not
+    probe = xp.empty(0)  # xp itself may not follow the standard; its arrays' namespace does
     xp = namespace(probe)
     if isinstance(device, str):
         device = _device_by_name(xp, device)
@@ -211,15 +230,15 @@ def _backend_of_namespace(xp: ModuleType, device: str | Device | None) -> Backen
 def _device_by_name(xp: ModuleType, name: str) -> Device:
     devices = xp.__array_namespace_info__().devices()
     for candidate in devices:
-        # array-api-strict's devices are written "array_api_strict.Device('device1')"
+        # array-api-strict prints a device as "array_api_strict.Device('device1')"
         if name == str(candidate) or f"'{name}'" in str(candidate):
             return candidate
-    there = ", ".join(map(str, devices))
-    raise DeviceError(f"device {name!r} is not known to {_library(xp)}; it has: {there}")
+    available = ", ".join(map(str, devices))
+    raise DeviceError(f"device {name!r} is not known to {_library(xp)}. Available: {available}")
 
 
 def namespace(array: Array) -> ModuleType:
-    """The Array API namespace of an array.
+    """Return the Array API namespace of an array.
 
     Raises
     ------
@@ -234,17 +253,17 @@ def namespace(array: Array) -> ModuleType:
 
     if not is_array_api_obj(array):
         raise TypeError(
-            f"expected an array (NumPy, CuPy, or of another Array API library), got a "
-            f"{type(array).__name__}; make one with numpy.asarray(...)"
+            "expected an array of NumPy, CuPy or another Array API library, got a "
+            f"{type(array).__name__}. Create one with numpy.asarray(...)"
         )
-    # NumPy 2's own namespace is the standard's, and calls cost less without wrappers.
+    # NumPy 2 follows the standard itself, and calls without wrappers have less overhead.
     xp = np if isinstance(array, np.ndarray | np.generic) else array_namespace(array)
     _NAMESPACES[type(array)] = xp
     return xp
 
 
 def backend_of(array: Array) -> Backend:
-    """The backend that an array lives on."""
+    """Return the backend of an array."""
     xp = namespace(array)
     if xp is np:
         return _NUMPY
@@ -253,28 +272,34 @@ def backend_of(array: Array) -> Backend:
 
 @functools.cache
 def is_dtype(xp: ModuleType, dtype: DType, kind: str) -> bool:
-    """``xp.isdtype(dtype, kind)``, looked up once: NumPy's takes longer than many a sum."""
+    """Return ``xp.isdtype(dtype, kind)``, cached: NumPy's call is slower than a small sum."""
     return bool(xp.isdtype(dtype, kind))
 
 
 @functools.cache
 def sum_dtype(xp: ModuleType, dtype: DType) -> DType:
-    """The dtype to add up many numbers in: float32 for half precision, else `dtype` itself.
+    """Return the dtype to accumulate sums in: float32 for half precision, else `dtype` itself.
 
-    Half precision has 11 bits, and ends at 65504: a sum of some thousand is lost in it.
+    float16 has 11 significant bits and a maximum of 65504: a sum of several thousand values loses
+    digits or overflows.
     """
     if xp.isdtype(dtype, "real floating") and xp.finfo(dtype).bits < 32:
         return xp.float32
     return dtype
 
 
+def dtype_name(dtype: DType) -> str:
+    """The name of a dtype of any library, such as ``"float32"``."""
+    return getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]
+
+
 def library_of(array: Array) -> str:
-    """The name of an array's library, such as ``"numpy"``."""
+    """Return the name of an array's library, such as ``"numpy"``."""
     return "numpy" if type(array) is np.ndarray else _library(namespace(array))
 
 
 def device_of(array: Array) -> Device:
-    """The device of an array, to make another beside it with ``device=``."""
+    """Return the device of an array, as the ``device=`` argument of creation functions takes it."""
     if type(array) is np.ndarray:
         return "cpu"
     from array_api_compat import device
@@ -283,19 +308,20 @@ def device_of(array: Array) -> Device:
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
-    """The array's values as a NumPy array; waits for the device.
+    """Return the array's values as a NumPy array; waits for the device.
 
-    The one way back to the host. A NumPy array comes back as it is.
+    All transfers from a device to the host go through this function.
 
     Parameters
     ----------
     array : array, number, or sequence of 0-d arrays
-        From any library and device.
+        Of any library and device.
 
     Returns
     -------
     numpy.ndarray
-        In the dtype of `array`; float32 for PyTorch's bfloat16.
+        In the dtype of `array`, or float32 for PyTorch's bfloat16. A NumPy array is returned as it
+        is, not copied.
     """
     if isinstance(array, np.ndarray):
         return array
@@ -308,7 +334,7 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
     if here.name == "cupy":
         return np.asarray(array.get())
     if here.name == "torch":
-        if array.dtype == here.xp.bfloat16:  # which NumPy does not know
+        if array.dtype == here.xp.bfloat16:  # NumPy has no bfloat16
             array = array.to(here.xp.float32)
         return np.asarray(array.detach().cpu().numpy())
     if here.name == "array_api_strict":
@@ -319,17 +345,17 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
 def to_device(
     array: Array, device: str | Device | None = None, xp: ModuleType | None = None
 ) -> Array:
-    """The array's values on a device; see :func:`get_backend` for the arguments."""
+    """Return the array's values on a device; see :func:`get_backend` for the arguments."""
     return get_backend(device, xp).asarray(array)
 
 
 def detached(array: Array) -> Array:
-    """The array, as a view without a gradient if it is a PyTorch tensor that requires one."""
+    """Return the array, or a detached view of a PyTorch tensor that requires a gradient."""
     return array.detach() if getattr(array, "requires_grad", False) else array
 
 
 def with_all_operations(array: Array) -> Array:
-    """The array, in int64 if its library only stores its dtype.
+    """Return the array, as int64 if its library can store its dtype but not compute in it.
 
     PyTorch can't index, compare or sort uint16, uint32 and uint64.
     """
@@ -342,19 +368,19 @@ def with_all_operations(array: Array) -> Array:
 
 
 def check_array(name: str, array: Array, expected: Backend) -> None:
-    """Refuse an array that does not live on the expected backend.
+    """Raise an error if an array is not on the expected backend.
 
     Parameters
     ----------
     name : str
-        What the error calls the array.
+        Name of the array in the error message.
     array : array
     expected : Backend
 
     Raises
     ------
     TypeError
-        `array` is of another library or device, or no array at all.
+        `array` belongs to another library or device, or is not an array.
     """
     if expected is _NUMPY and type(array) is np.ndarray:
         return
@@ -366,7 +392,9 @@ def check_array(name: str, array: Array, expected: Backend) -> None:
         ) from None
     if found != expected:
         move = "dlskills.to_host(...)" if expected is _NUMPY else "network.backend.asarray(...)"
-        raise TypeError(f"{name} is on {found}, expected on {expected}; move it with {move}")
+        raise TypeError(
+            f"{name} must be on {expected}, got an array on {found}. Move it with {move}"
+        )
 
 
 def _library(xp: ModuleType) -> str:

@@ -1,46 +1,53 @@
-"""CuPy's devices: which there are, and if one can't be used, why not and what to do."""
+"""CuPy devices, and the reason and remedy when one can't be used."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from dlskills.installation import install_command
+
 
 class DeviceError(RuntimeError):
-    """A device that was asked for can't be used; the message says why and what to do."""
+    """The requested device can't be used; the message gives the reason and the remedy."""
 
 
 def find_device(device: str, number: int) -> Any:
-    """CuPy's device of a number.
+    """Return the CuPy device with this index.
 
     Parameters
     ----------
     device : str
-        What the user asked for; errors quote it.
+        The device name that the user gave, quoted in errors.
     number : int
+        Index of the device.
+
+    Returns
+    -------
+    cupy.cuda.Device
 
     Raises
     ------
     DeviceError
-        CuPy or its driver is missing, or there is no such device.
+        CuPy or its driver is missing, or the device does not exist.
     """
     try:
         import cupy
     except ImportError as error:
-        if error.name != "cupy":  # installed, and broken: its own message says more than ours
+        if error.name != "cupy":  # installed but broken: the original message is more specific
             raise DeviceError(
                 f"device {device!r} needs CuPy, which fails to import: {error}"
             ) from error
         raise DeviceError(
             f"device {device!r} needs CuPy, which is not installed; install it with: "
-            'pip install "dlskills[gpu]"'
+            f"{install_command('gpu')}"
         ) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise DeviceError(f"device {device!r}: {_why_no_gpu(error)}, or use device='cpu'") from None
     if number >= count:
-        there = ", ".join(f"'cuda:{n}'" for n in range(count)) or "none"
-        raise DeviceError(f"device {device!r} does not exist; this machine has: {there}")
+        available = ", ".join(f"'cuda:{n}'" for n in range(count)) or "none"
+        raise DeviceError(f"device {device!r} does not exist. Available: {available}")
     return cupy.cuda.Device(number)
 
 
@@ -49,32 +56,32 @@ def _why_no_gpu(error: Exception) -> str:
 
     if cupy.cuda.runtime.is_hip:
         return (
-            f"CuPy finds no GPU to use ({error}); install or update AMD's driver and ROCm "
-            "(rocminfo shows what they find)"
+            f"CuPy found no usable GPU ({error}). Install or update the AMD driver and ROCm "
+            "(rocminfo lists the GPUs that they find)"
         )
-    # of CUDA: what CuPy is linked with counts, not what else is installed
+    # the CUDA runtime that CuPy is linked with, which may differ from an installed toolkit
     driver, runtime = versions()
     if driver != (0, 0) and driver[0] < runtime[0]:
         known, needed = ("{}.{}".format(*version) for version in (driver, runtime))
         return (
-            f"the NVIDIA driver is too old: it knows CUDA {known}, and this CuPy needs {needed} "
-            f"({error}); update the driver"
+            f"the NVIDIA driver is too old: it supports CUDA {known}, but this CuPy needs {needed} "
+            f"({error}). Update the driver"
         )
     return (
-        f"CuPy finds no GPU to use ({error}); install or update the NVIDIA driver "
-        "(nvidia-smi shows it)"
+        f"CuPy found no usable GPU ({error}). Install or update the NVIDIA driver "
+        "(nvidia-smi shows its version)"
     )
 
 
 def platform() -> str:
-    """``"CUDA"`` or ``"ROCm"``: what CuPy was built for."""
+    """Return the platform that CuPy was built for: ``"CUDA"`` or ``"ROCm"``."""
     import cupy
 
     return "ROCm" if cupy.cuda.runtime.is_hip else "CUDA"
 
 
 def versions() -> tuple[tuple[int, int], tuple[int, int]]:
-    """The releases, (major, minor), that the driver knows and that CuPy's runtime is of."""
+    """Return the versions (major, minor) of the driver and of CuPy's runtime."""
     import cupy
 
     runtime = cupy.cuda.runtime

@@ -1,4 +1,4 @@
-"""What the libraries of arrays spell differently."""
+"""Operations whose spelling differs between array libraries."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dlskills.arrays.backend import Array, library_of, namespace, sum_dtype
 
 
 def matmul_into(out: Array, a: Array, b: Array) -> None:
-    """``out[...] = a @ b``, without the temporary where the library has a way.
+    """Compute ``out[...] = a @ b``, without a temporary where the library supports it.
 
-    The standard has no ``out=``; NumPy, CuPy and PyTorch do.
+    NumPy, CuPy and PyTorch have ``out=``, which is not part of the standard.
     """
     xp = namespace(out)
     if xp is np:
@@ -24,9 +24,9 @@ def matmul_into(out: Array, a: Array, b: Array) -> None:
 
 
 def sum_into(out: Array, array: Array, axis: int | tuple[int, ...] | None) -> None:
-    """``out[...] = xp.sum(array, axis=axis)``, without the temporary where there is a way."""
+    """Compute ``out[...] = xp.sum(array, axis=axis)``, without a temporary where possible."""
     xp = namespace(out)
-    if xp is np:  # which alone adds up half precision in half precision
+    if xp is np:  # only NumPy accumulates half precision in half precision
         np.add.reduce(array, axis=axis, out=out, dtype=sum_dtype(xp, array.dtype))
     elif library_of(out) in ("cupy", "torch"):
         xp.sum(array, axis=axis, out=out)
@@ -37,8 +37,8 @@ def sum_into(out: Array, array: Array, axis: int | tuple[int, ...] | None) -> No
 def repeats_memory(array: Any) -> bool:
     """Return whether elements share memory, as in a broadcast or expanded array.
 
-    Writing one element of such an array changes others. Libraries that don't tell their strides
-    have no such arrays that can be written to.
+    Writing one element of such an array changes others. Libraries that don't expose strides have no
+    writable arrays of this kind.
     """
     if library_of(array) == "torch":
         strides, reach = array.stride(), 0  # in elements

@@ -1,4 +1,4 @@
-"""Named arrays in one flat buffer: parameters, gradients and the state of optimizers."""
+"""Named arrays in one flat buffer: parameters, gradients and optimizer state."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ from dlskills.arrays.backend import (
     DType,
     backend_of,
     check_array,
+    dtype_name,
     get_backend,
+    to_host,
 )
 from dlskills.checks import suggestion
 
 Shape = tuple[int, ...]
 
-ALIGNMENT = 64  # bytes: a line of the cache, and the widest vector of a CPU
-STEP = 32  # elements: 64 bytes of half precision, more of others; so layouts agree in all dtypes
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register of a CPU
+STEP = 32  # elements: 64 bytes in half precision and more in others; the layout suits every dtype
 
 
 class Parameters(Arithmetic, MutableMapping[str, Array]):
-    """A mapping of names to arrays that are views, shaped, of one flat buffer.
+    """A mapping of names to arrays that are shaped views of one flat buffer.
 
-    Whatever works on every parameter (an update, a norm, a sum over processes) is one pass over
-    :attr:`flat`; whatever works on one takes its view. Setting an item writes into the view.
+    An operation on all parameters (an update, a norm, a sum over processes) is one pass over
+    :attr:`flat`; an operation on one parameter uses its view. Setting an item writes into the view.
 
-    Each array begins at a multiple of 32 elements, so of 64 bytes or more from the start of the
-    buffer, and a NumPy buffer itself begins at a multiple of 64 bytes. The elements between the
-    arrays are padding: zeros, that belong to no array.
+    Each array starts at a multiple of 32 elements, which is at least 64 bytes, from the start of
+    the buffer, and a NumPy buffer is itself aligned to 64 bytes. The elements between the arrays
+    are padding: zeros that belong to no array.
 
     Parameters
     ----------
@@ -45,13 +47,13 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
     Raises
     ------
     TypeError
-        The arrays differ in library, device or dtype, or are none.
+        The arrays differ in library, device or dtype, or a value is not an array.
     ValueError
-        There are no arrays.
+        `arrays` is empty.
 
     See Also
     --------
-    Parameters.from_shapes : zeros of declared shapes.
+    Parameters.from_shapes : Zeros of the given shapes.
 
     Examples
     --------
@@ -67,23 +69,23 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         if not arrays:
             raise ValueError("Parameters needs at least one array, got none")
-        places = {}
+        kinds = {}
         for name, array in arrays.items():
             try:
-                places[name] = (backend_of(array), array.dtype)
+                kinds[name] = (backend_of(array), array.dtype)
             except TypeError:
                 raise TypeError(
-                    f"parameter {name!r} must be an array, got a {type(array).__name__}; make one "
-                    "with numpy.asarray(..., dtype='float32')"
+                    f"parameter {name!r} must be an array, got a {type(array).__name__}. Create "
+                    "one with numpy.asarray(..., dtype='float32')"
                 ) from None
-        first = next(iter(places))
-        for name, place in places.items():
-            if place != places[first]:
+        first = next(iter(kinds))
+        for name, kind in kinds.items():
+            if kind != kinds[first]:
                 raise TypeError(
-                    "all parameters share one buffer, so one device and dtype: "
-                    f"{first!r} is {_place(*places[first])}, {name!r} is {_place(*place)}"
+                    "all parameters share one buffer and must have one device and dtype: "
+                    f"{first!r} is {_described(*kinds[first])}, {name!r} is {_described(*kind)}"
                 )
-        backend, dtype = places[first]
+        backend, dtype = kinds[first]
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         self._lay_out(shapes, _zeros(shapes, dtype, backend), backend)
         for name, array in arrays.items():
@@ -98,7 +100,7 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         device: str | Device | None = None,
         xp: ModuleType | None = None,
     ) -> Parameters:
-        """Zeros of the declared shapes.
+        """Return zeros of the given shapes.
 
         Parameters
         ----------
@@ -120,8 +122,8 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
     def _lay_out(self, shapes: dict[str, Shape], flat: Array, backend: Backend) -> None:
         if not backend.xp.isdtype(flat.dtype, "real floating"):
             raise TypeError(
-                f"parameters must be floating-point numbers, as they take small steps, got "
-                f"{flat.dtype}; convert them to float32 or float64"
+                f"parameters must be floating-point numbers, got {flat.dtype}. Convert them to "
+                "float32 or float64"
             )
         self.backend = backend
         self._flat = flat
@@ -134,12 +136,12 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
 
     @property
     def flat(self) -> Array:
-        """The buffer, 1-D: all arrays in the order of their names, each in C order, and padding.
+        """The 1-D buffer: all arrays in the order of the mapping, each in C order, and padding.
 
-        Setting it writes the values into it, as the views belong to this memory. Nothing reads
-        the padding by itself, but sums over `flat` do: values that are written to all of it should
-        be 0 there, as those of another :attr:`flat` of this layout are. :meth:`runs` has the parts
-        that belong to arrays.
+        Setting it copies the values into the existing buffer, so the views stay valid. Sums over
+        `flat` include the padding, which must therefore stay 0; the :attr:`flat` of another
+        `Parameters` with this layout has zeros there. :meth:`runs` returns the ranges that belong
+        to arrays.
         """
         return self._flat
 
@@ -163,26 +165,26 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
 
     @property
     def dtype(self) -> DType:
-        """The one dtype of all arrays."""
+        """The common dtype of all arrays."""
         return self.flat.dtype
 
     @property
     def size(self) -> int:
-        """The number of elements of all arrays together, without padding."""
+        """The total number of elements of all arrays, without padding."""
         return sum(stop - start for start, stop in self._bounds)
 
     def runs(self, groups: Sequence[int | None] | None = None) -> list[tuple[int, int, int]]:
-        """The parts of :attr:`flat` without padding, as long as possible.
+        """Return the longest ranges of :attr:`flat` that contain no padding.
 
         Parameters
         ----------
         groups : sequence of int or None, optional
-            A group for each entry; None leaves it out. By default all are in group 0.
+            The group of each entry; None excludes the entry. By default, all are in group 0.
 
         Returns
         -------
         list of (int, int, int)
-            Where a run of adjacent entries of one group begins and ends, and the group.
+            Start, stop and group of each run of adjacent entries of one group.
         """
         found: list[tuple[int, int, int]] = []
         groups = [0] * len(self._shapes) if groups is None else groups
@@ -195,7 +197,10 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         return found
 
     def pairs_with(self, other: Any) -> bool:
-        """Whether `other` is Parameters of the same layout, dtype and device: then so is `flat`."""
+        """Return whether `other` is Parameters of the same layout, dtype and device.
+
+        If so, the elements of both :attr:`flat` correspond one to one.
+        """
         return (
             isinstance(other, Parameters)
             and (
@@ -207,18 +212,28 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         )
 
     def zeros_like(self, dtype: str | DType | None = None) -> Parameters:
-        """Zeros of the same names, shapes and device, by default of the same dtype.
+        """Return zeros of the same names, shapes and device, by default of the same dtype.
 
-        The positions of arrays in :attr:`flat` are the same in every dtype.
+        The positions of the arrays in :attr:`flat` do not depend on the dtype.
         """
         dtype = self.dtype if dtype is None else dtype
         return self._of(self._shapes, _zeros(self._shapes, dtype, self.backend), self.backend)
 
     def copy(self) -> Parameters:
-        """The same values in a buffer of their own."""
+        """Return a copy with a buffer of its own."""
         made = self.zeros_like()
         made.flat = self.flat
         return made
+
+    def on_host(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all arrays as NumPy arrays, from one transfer; they share one buffer."""
+        flat = to_host(self._flat)
+        if self.backend.name != "cupy":  # whose memory the host can't share
+            flat = flat.copy()
+        return {
+            name: flat[start:stop].reshape(shape)
+            for (name, shape), (start, stop) in zip(self._shapes.items(), self._bounds, strict=True)
+        }
 
     def __getitem__(self, name: str) -> Array:
         try:
@@ -228,19 +243,19 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         view = self[name]
-        if value is view:  # as after params["W"] -= step, which has written the view already
+        if value is view:  # params["W"] -= step has already written into the view
             return
         if not hasattr(value, "shape") or isinstance(value, np.generic):
             value = self.backend.asarray(value, dtype=self.dtype)
         elif backend_of(value) != self.backend:
             raise TypeError(
-                f"parameter {name!r} lives on {self.backend}, got an array on {backend_of(value)}; "
-                "move it with params.backend.asarray(...)"
+                f"parameter {name!r} is on {self.backend}, got an array on {backend_of(value)}. "
+                "Move it with params.backend.asarray(...)"
             )
         if tuple(value.shape) != self._shapes[name]:
             raise ValueError(
                 f"parameter {name!r} has shape {self._shapes[name]}, got an array of shape "
-                f"{tuple(value.shape)}; parameters keep their shapes"
+                f"{tuple(value.shape)}. Parameters keep their shapes"
             )
         with self.backend.active():
             if value.dtype != self.dtype:
@@ -259,7 +274,7 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
     def __contains__(self, name: object) -> bool:
         return name in self._views
 
-    # by identity: whether all elements agree is an array's answer, not a bool
+    # by identity: elementwise comparison would give arrays, not a bool
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -267,26 +282,42 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         shapes = ", ".join(f"{name}: {shape}" for name, shape in self._shapes.items())
         return f"Parameters({shapes}; {self.size:,} x {self.dtype} on {self.backend})"
 
-    # Views and buffer must stay one memory, which copying attribute by attribute would undo.
+    # Copying attribute by attribute would separate the views from the buffer.
     def __getstate__(self) -> dict[str, Any]:
-        return {"shapes": self._shapes, "flat": self._flat, "backend": self.backend}
+        # The values are on the host, so that they can be opened without the device or the library.
+        return {
+            "shapes": self._shapes,
+            "flat": to_host(self._flat),
+            "dtype": dtype_name(self.dtype),
+            "backend": self.backend,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # CuPy unpickles onto the current device
-        flat = state["backend"].asarray(state["flat"])
+        backend, flat = state["backend"], state["flat"]
+        dtype = state.get("dtype")  # which older pickles lack
+        if dtype is not None and not hasattr(backend.xp, dtype):  # bfloat16 that is now on NumPy
+            dtype = None
+        flat = backend.asarray(flat, dtype)
         if isinstance(flat, np.ndarray) and flat.ctypes.data % ALIGNMENT:
             flat, values = _zeros(state["shapes"], flat.dtype, state["backend"]), flat
             flat[...] = values
         self._lay_out(state["shapes"], flat, state["backend"])
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameters:
+        return self.copy()
+
+    def __copy__(self) -> Parameters:
+        return self._of(self._shapes, self._flat, self.backend)  # shallow: of the same memory
+
     def _unknown(self, name: str) -> str:
-        return f"no parameter {name!r}{suggestion(str(name), self)}; there are: {', '.join(self)}"
+        hint = suggestion(str(name), self) or "."
+        return f"parameter {name!r} does not exist{hint} Available: {', '.join(self)}"
 
 
 class Views(dict[str, Array]):
-    """Some of a network's arrays, by the names that a layer knows them by.
+    """The views of one layer's arrays, under the layer's own names.
 
-    Setting one writes into the network's buffer, as with :class:`Parameters`.
+    Setting an item writes into the network's buffer, as with :class:`Parameters`.
     """
 
     def __init__(self, owner: Parameters, names: Mapping[str, str]) -> None:
@@ -295,12 +326,13 @@ class Views(dict[str, Array]):
 
     def __setitem__(self, own: str, value: Any) -> None:
         if own not in self._names:
-            raise KeyError(f"the layer declared no parameter {own!r}, only: {', '.join(self)}")
+            declared = ", ".join(self)
+            raise KeyError(f"the layer declares no parameter {own!r}. It declares: {declared}")
         self._owner[self._names[own]] = value
 
 
 def _bounds(shapes: Mapping[str, Shape]) -> list[tuple[int, int]]:
-    """Where each array begins and ends in the buffer."""
+    """Return the start and stop of each array in the buffer."""
     bounds, start = [], 0
     for shape in shapes.values():
         stop = start + math.prod(shape)
@@ -310,9 +342,9 @@ def _bounds(shapes: Mapping[str, Shape]) -> list[tuple[int, int]]:
 
 
 def _zeros(shapes: Mapping[str, Shape], dtype: str | DType, backend: Backend) -> Array:
-    """A buffer for arrays of these shapes."""
+    """Return a zeroed buffer for arrays of these shapes."""
     size = max((stop for _, stop in _bounds(shapes)), default=0)
-    if backend.name != "numpy":  # other libraries align all arrays
+    if backend.name != "numpy":  # other libraries align their allocations
         return backend.zeros((size,), dtype)
     kind = np.dtype(backend.dtype(dtype))
     raw = np.zeros(size * kind.itemsize + ALIGNMENT, np.uint8)
@@ -320,5 +352,5 @@ def _zeros(shapes: Mapping[str, Shape], dtype: str | DType, backend: Backend) ->
     return raw[skip : skip + size * kind.itemsize].view(kind)
 
 
-def _place(backend: Backend, dtype: DType) -> str:
+def _described(backend: Backend, dtype: DType) -> str:
     return f"{dtype} on {backend}"

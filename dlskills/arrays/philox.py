@@ -1,8 +1,8 @@
-"""NumPy's Philox generator in CUDA C++: the same bits, computed where they are needed.
+"""NumPy's Philox generator in CUDA C++, bit-identical to the original.
 
 Philox 4x64 with 10 rounds: Salmon, Moraes, Dror & Shaw (2011), "Parallel random numbers: as easy
-as 1, 2, 3". Block c of a stream is a function of c and the key alone, so that every thread of a
-GPU computes its own.
+as 1, 2, 3". Block c of a stream depends only on c and the key, so every GPU thread computes its own
+block.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from dlskills.arrays.backend import Array
 
 WORDS = 8
-"""32-bit words in a block: NumPy makes a float32 of each."""
+"""Number of 32-bit words in a block. NumPy turns each into a float32."""
 
 SOURCE = """\
 struct Mask { unsigned long long key0, key1, first; float ratio; };
@@ -37,46 +37,47 @@ struct Philox {
         }
         words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
     }
-    // whether the float32 that NumPy makes of word j is not below the ratio
+    // whether the float32 that NumPy makes of word j is at least the ratio
     __device__ bool kept(int j, float ratio) const {
         const unsigned int bits = j % 2 ? words[j / 2] >> 32 : words[j / 2];
         return !((bits >> 8) * (1.0f / 16777216.0f) < ratio);
     }
 };
 """
-"""Definitions for kernels: ``Philox(mask, block).kept(j, mask.ratio)``."""
+"""Definitions for kernels, used as ``Philox(mask, block).kept(j, mask.ratio)``."""
 
 _ARGUMENT = np.dtype([("key0", "u8"), ("key1", "u8"), ("first", "u8"), ("ratio", "f4")], align=True)
 
 
 def kernel_argument(key: tuple[int, int], block: int, ratio: float) -> np.ndarray[Any, Any]:
-    """A ``Mask`` of :data:`SOURCE`, to be handed to a kernel by value.
+    """Return a ``Mask`` of :data:`SOURCE`, to be passed to a kernel by value.
 
     Parameters
     ----------
     key : tuple of int
-        The two 64-bit words of a ``numpy.random.Philox`` state's key.
+        The two 64-bit words of the key in a ``numpy.random.Philox`` state.
     block : int
-        How many blocks of the stream were used before.
+        Number of blocks of the stream that were used before.
     ratio : float
         The probability of 0.
     """
-    # NumPy counts up before it computes: its first block is number 1
+    # NumPy increments the counter before it computes: its first block is number 1
     return np.array([(*key, block + 1, ratio)], _ARGUMENT)
 
 
 def fill_mask(mask: Array, key: tuple[int, int], block: int, ratio: float) -> None:
-    """Write zeros, with probability `ratio`, and ones into a contiguous CuPy array, in one launch.
+    """Fill a contiguous CuPy array with a random mask of zeros and ones, in one kernel launch.
 
     Parameters
     ----------
     mask : cupy.ndarray
         Of any shape and floating-point dtype.
     key : tuple of int
-        The two 64-bit words of a ``numpy.random.Philox`` state's key.
+        The two 64-bit words of the key in a ``numpy.random.Philox`` state.
     block : int
-        How many blocks of the stream were used before.
+        Number of blocks of the stream that were used before.
     ratio : float
+        The probability of 0.
     """
     blocks = -(-mask.size // WORDS)
     if blocks:
@@ -93,7 +94,7 @@ def _kernel() -> Any:
         f"""
         const Mask given = {{key0, key1, first, ratio}};
         const Philox bits(given, i);
-        #pragma unroll  // else the bits, indexed by a variable, would lie in memory
+        #pragma unroll  // words indexed by a variable would be in local memory
         for (int j = 0; j < {WORDS}; ++j)
             if ({WORDS} * i + j < size) mask[{WORDS} * i + j] = bits.kept(j, ratio) ? T(1) : T(0);
         """,

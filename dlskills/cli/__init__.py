@@ -1,4 +1,4 @@
-"""The `dlskills` command."""
+"""The `dlskills` command line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """The skills of learning: optimizers, initial weights, Batch Norm, regularization."""
+    """Study how networks train: optimizers, initial weights, Batch Norm, regularization."""
 
 
 app.add_typer(run.app, name="run")
@@ -57,14 +57,14 @@ def list_experiments() -> None:
     """List the experiments."""
     console = terminal.console()
     rows = [(name, str(experiment.title)) for name, experiment in EXPERIMENTS.items()]
-    show_table(console, ["experiment", "what it shows"], rows, prose=[1])
+    show_table(console, ["experiment", "subject"], rows, prose=[1])
     console.print("Run one with: dlskills run NAME (--help shows its options)")
 
 
 def main() -> None:
-    """Run the command line; errors that explain themselves are shown without a traceback.
+    """Run the command line; errors with a helpful message are shown without a traceback.
 
-    The exit status is 0, or 1 for an error, 2 for wrong use, 130 for an interruption.
+    The exit status is 0 on success, 1 on an error, 2 on wrong usage, 130 on an interruption.
     """
     with terminal.tolerant_streams():
         try:
@@ -75,18 +75,20 @@ def main() -> None:
                 raise
             notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
             text = Text("error:", "bold red").append(f" {message}{notes}", "")
-            with contextlib.suppress(OSError):  # standard error may be on the full disk, too
+            with contextlib.suppress(
+                OSError
+            ):  # standard error may be redirected to the same full disk
                 terminal.console(stderr=True).print(text, soft_wrap=True)
             raise SystemExit(2 if isinstance(error, WrongUseError | StudyError) else 1) from None
 
 
 def _message(error: Exception) -> str | None:
-    """Return what to show of an error; None if it needs a traceback."""
+    """Return the message to show for an error; None if it needs a traceback."""
     message = str(error)
     if is_out_of_memory(error):
-        return f"no memory left: {message or 'of the host'}; end what else uses it"
-    if isinstance(error, RuntimeError) and "home directory" in message:  # of pathlib
-        return "there is no home folder; set HOME"
+        return f"out of memory: {message or 'on the host'}. Close other programs that use it"
+    if isinstance(error, RuntimeError) and "home directory" in message:  # from pathlib
+        return "no home folder was found. Set HOME"
     return message if isinstance(error, _SELF_EXPLAINING) else None
 
 

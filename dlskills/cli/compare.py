@@ -1,4 +1,4 @@
-"""`dlskills compare`: the same training in two ways."""
+"""`dlskills compare`: run the same training in two ways and compare every step."""
 
 from __future__ import annotations
 
@@ -22,33 +22,37 @@ from dlskills.training.progress import Progress
 def compare_command(
     device: Annotated[
         list[str] | None,
-        typer.Option(help="cpu, cuda or cuda:N; twice for two of them.", show_default="cpu"),
+        typer.Option(help="cpu, cuda or cuda:N; give it twice to compare.", show_default="cpu"),
     ] = None,
     dtype: Annotated[
         list[str] | None,
-        typer.Option(help="float32 or float64; twice for two.", show_default="float32"),
+        typer.Option(help="float32 or float64; give it twice to compare.", show_default="float32"),
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(help="plain, blocked, numba or cuda; twice for two.", show_default="auto"),
+        typer.Option(
+            help="plain, blocked, numba or cuda; give it twice to compare.", show_default="auto"
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of training.", min=1)] = 50,
-    tolerance: Annotated[float, typer.Option(help="In ulp of a tensor's largest value.")] = 1024,
-    optimizer: Annotated[str, typer.Option(help="By name, at its default learning rate.")] = "SGD",
-    batchnorm: Annotated[bool, typer.Option("--batchnorm", help="With Batch Norm.")] = False,
-    dropout: Annotated[float, typer.Option(help="Dropout's ratio.")] = 0.0,
+    steps: Annotated[int, typer.Option(help="Number of training steps.", min=1)] = 50,
+    tolerance: Annotated[
+        float, typer.Option(help="Tolerance in ulp of a tensor's largest value.")
+    ] = 1024,
+    optimizer: Annotated[str, typer.Option(help="Name; at its default learning rate.")] = "SGD",
+    batchnorm: Annotated[bool, typer.Option("--batchnorm", help="Use Batch Norm.")] = False,
+    dropout: Annotated[float, typer.Option(help="Dropout ratio.")] = 0.0,
     activation: Annotated[str, typer.Option(help="Of the hidden layers: relu, tanh, ...")] = "relu",
-    seed: Annotated[int, typer.Option(help="Of weights, batches and masks.", min=0)] = 0,
-    subset: Annotated[str, typer.Option(help="Of MNIST: sample or full.")] = "sample",
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and masks.", min=0)] = 0,
+    subset: Annotated[str, typer.Option(help="Part of MNIST: sample or full.")] = "sample",
 ) -> None:
-    """Train the tutorial's network in two ways, and name the first step and tensor that differ.
+    """Train the tutorial's network in two ways and report the first step and tensor that differ.
 
     For example: dlskills compare --device cpu --device cuda,
     or dlskills compare --engine plain --engine blocked.
 
-    Both start from the same weights and see the same batches and masks. Exit status 1 if a
-    difference is above the tolerance. With ReLU, rounding alone may flip a sign and cause one;
-    with a smooth activation it can't.
+    Both runs use the same initial weights, batches and masks. The exit status is 1 if a
+    difference exceeds the tolerance. With ReLU, rounding alone can flip a sign and cause such a
+    difference; with a smooth activation it can't.
     """
     with wrong_use():
         _check(device, dtype, engine)
@@ -70,14 +74,16 @@ def compare_command(
         console.print(Text("they differ", "yellow").append(found, ""), soft_wrap=True)
         raise typer.Exit(1)
     exactly = result.largest.ulp == 0
-    found = f" {'bit for bit' if exactly else f'to {tolerance:g} ulp'} over {result.steps} steps"
+    found = (
+        f" {'bit for bit' if exactly else f'within {tolerance:g} ulp'} over {result.steps} steps"
+    )
     console.print(Text("they agree", "green").append(found, ""), soft_wrap=True)
     if not exactly:
         console.print(f"the largest difference is at {result.largest}", soft_wrap=True)
 
 
 def _check(devices: list[str] | None, dtypes: list[str] | None, engines: list[str] | None) -> None:
-    """Refuse wrong names, before anything is said of how many there are."""
+    """Validate the names first, before the number of values is checked."""
     for name in devices or ():
         get_backend(name)
     for name in dtypes or ():
@@ -90,12 +96,14 @@ def _check(devices: list[str] | None, dtypes: list[str] | None, engines: list[st
 def _ways(**given: list[str] | None) -> tuple[Way, Way]:
     for name, values in given.items():
         if values and len(values) > 2:
-            raise typer.BadParameter(f"--{name} is given {len(values)} times, expected at most 2")
+            raise typer.BadParameter(
+                f"--{name} must be given at most twice, got {len(values)} values"
+            )
     left, right = (
         Way(**{name: values[end] for name, values in given.items() if values}) for end in (0, -1)
     )
     if left == right:
         raise typer.BadParameter(
-            "both ways are the same; give one of --device, --dtype and --engine twice"
+            "the two runs must differ. Give one of --device, --dtype and --engine twice"
         )
     return left, right

@@ -1,4 +1,4 @@
-"""`dlskills info`: what is here, and what is wrong with a device."""
+"""`dlskills info`: versions, devices and data found, and a check of one device."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from dlskills.optimizers import ENGINES
 def info(
     device: Annotated[
         str | None,
-        typer.Option(help="Examine this device, such as cuda: does it really work?"),
+        typer.Option(help="Check whether this device, such as cuda, really works."),
     ] = None,
 ) -> None:
-    """Show versions, devices, engines and the data found; or examine one device."""
+    """Show versions, devices, engines and data; or check one device."""
     if device is not None:
         with wrong_use():
             _examine(device)
         return
-    show_table(terminal.console(), ["what", "found"], list(_found()), prose=[1], header=False)
+    show_table(terminal.console(), ["item", "found"], list(_found()), prose=[1], header=False)
 
 
 def _found() -> Iterator[tuple[str, str]]:
@@ -56,7 +56,7 @@ def _found() -> Iterator[tuple[str, str]]:
 
 def _full() -> str:
     try:
-        return str(find_full() or "not here: downloaded when first asked for")
+        return str(find_full() or "not downloaded yet")
     except (OSError, DataError) as error:
         return f"not available: {error}"
 
@@ -69,7 +69,7 @@ def _examine(device: str) -> None:
 
 
 def _version(package: str) -> str:
-    if package == "cupy":  # its wheels are called cupy-cuda12x and the like
+    if package == "cupy":  # its wheels have names such as cupy-cuda12x
         for name in importlib.metadata.packages_distributions().get("cupy", []):
             return f"{importlib.metadata.version(name)} ({name})"
         return "not installed"

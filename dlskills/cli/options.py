@@ -1,4 +1,4 @@
-"""Options that several commands share, and the refusal of wrong values."""
+"""Options shared by several commands, and errors for invalid values."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from dlskills.files import expanded
 
 
 class WrongUseError(ValueError):
-    """The command line asks for something that doesn't exist; the exit status is 2."""
+    """The command line has an invalid value; the exit status is 2."""
 
 
 @contextlib.contextmanager
 def wrong_use() -> Iterator[None]:
-    """Turn the refusal of a value into wrong use of the command."""
+    """Turn an error about a value into one about the use of the command."""
     try:
         yield
-    except DataError:  # a file's fault
+    except DataError:  # the fault of a file, not of the command line
         raise
     except (ValueError, TypeError) as error:
         raise WrongUseError(str(error)) from error
 
 
-def told(context: typer.Context, names: Iterable[str]) -> list[str]:
-    """Return those of some options that the command line gives, as they can be given."""
+def given_options(context: typer.Context, names: Iterable[str]) -> list[str]:
+    """Return those of the named options that were given on the command line, as typed."""
     return [
         f"--{name}" if context.params[name] is True else f"--{name} {context.params[name]}"
         for name in names
@@ -40,31 +40,27 @@ def told(context: typer.Context, names: Iterable[str]) -> list[str]:
 def _folder(given: Path) -> Path:
     folder = expanded(given, "--out")
     if folder.is_file():
-        raise typer.BadParameter(f"{str(folder)!r} is a file, expected a folder")
+        raise typer.BadParameter(f"must be a folder, got the file {str(folder)!r}")
     return folder
 
 
 Out = Annotated[
     Path,
-    typer.Option(help="Folder for the figures and numbers.", file_okay=False, callback=_folder),
+    typer.Option(help="Output folder for figures and numbers.", file_okay=False, callback=_folder),
 ]
 Device = Annotated[str, typer.Option(help="cpu (NumPy), or cuda or cuda:N (CuPy).")]
-Seed = Annotated[int, typer.Option(help="Of initial values, batches and masks.", min=0)]
-Seeds = Annotated[
-    int, typer.Option(help="Number of runs, each with the seed after the last one's.", min=1)
-]
+Seed = Annotated[int, typer.Option(help="Seed of initial weights, batches and masks.", min=0)]
+Seeds = Annotated[int, typer.Option(help="Number of runs, with consecutive seeds.", min=1)]
 Subset = Annotated[
-    str, typer.Option(help="Of MNIST: sample (bundled, 10,000 + 10,000 digits) or full.")
+    str, typer.Option(help="Part of MNIST: sample (bundled, 10,000 + 10,000 digits) or full.")
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="Shorten the run, to see that it works.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Shorten the run, to check that it works.")]
 Jobs = Annotated[
     int | None,
     typer.Option(
-        help="Processes that share the runs, and parts of them.",
+        help="Number of processes that share the runs.",
         min=1,
         show_default="one per core, 1 on cuda",
     ),
 ]
-Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Ignore the results of earlier runs in OUT/cache.")
-]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached results in OUT/cache.")]

@@ -1,4 +1,4 @@
-"""`dlskills report`: all experiments and their verdicts on one page."""
+"""`dlskills report`: all experiments and verdicts in one HTML file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dlskills.report.words import score_by_source
 
 
 class Language(StrEnum):
-    """The page's languages."""
+    """Languages of the report."""
 
     EN = "en"
     ZH = "zh"
@@ -41,24 +41,26 @@ def report(
     seed: Seed = 0,
     seeds: Annotated[
         int | None,
-        typer.Option(help="Runs of each experiment.", min=1, show_default="5, with --quick 1"),
+        typer.Option(
+            help="Number of runs per experiment.", min=1, show_default="5, with --quick 1"
+        ),
     ] = None,
     subset: Subset = "sample",
     quick: Quick = False,
     jobs: Jobs = None,
     lang: Annotated[
-        Language, typer.Option(help="Of the page: English, Chinese, or both and a switch.")
+        Language, typer.Option(help="English, Chinese, or both with a switch.")
     ] = Language.BOTH,
     fresh: Fresh = False,
 ) -> None:
-    """Run every experiment, and write OUT/report.html: figures, numbers, claims and verdicts."""
+    """Run every experiment and write OUT/report.html with figures, numbers and verdicts."""
     with wrong_use():
         settings = Settings(seed, device, subset)
         experiments = list(EXPERIMENTS.values())
         if files:
             experiments = [own for file in files for own in load_experiments(file)]
     if seeds is None:
-        seeds = 1 if quick else 5  # a quick run's verdicts mean nothing, however many there are
+        seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
     records = compute(experiments, out, settings, seeds, quick, jobs, fresh)
     languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
     path = out / "report.html"
@@ -70,7 +72,7 @@ def report(
     for score in score_by_source(verdicts):
         console.print(str(score))
     if quick:
-        console.print("A quick run: too short for its verdicts to mean anything.")
+        console.print("This was a quick run, too short for meaningful verdicts.")
     elif seeds < ENOUGH:
         show_indication(console, seeds)
     console.print(f"wrote {path}", soft_wrap=True)

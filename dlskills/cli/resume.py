@@ -1,4 +1,4 @@
-"""Work that was cut short: what is kept of it, and how to go on."""
+"""Interrupted work: what was kept, and how to resume."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dlskills.processes import WorkerLostError
 
 @contextlib.contextmanager
 def resumable(kept: Callable[[], str], fresh: bool = False) -> Iterator[None]:
-    """Say what is kept of interrupted work, and how to go on.
+    """On an interruption, report what was kept and how to resume.
 
     Parameters
     ----------
     kept : callable
-        Returns that in words; an empty text if it is nothing.
+        Returns a description of what was kept; an empty string if nothing was.
     fresh : bool, default False
-        Whether the same command would do everything again.
+        Whether the same command would start over.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def resumable(kept: Callable[[], str], fresh: bool = False) -> Iterator[None]:
 
 def _how(words: str, fresh: bool) -> str:
     if words and fresh:
-        then = "begins anew; without --fresh it takes what is kept, earlier runs, too"
+        then = "will start over; without --fresh it reuses everything kept, also from earlier runs"
     else:
-        then = "goes on from there" if words else "begins anew"
-    return f"{words or 'nothing was finished yet'}: the same command {then}"
+        then = "will resume from there" if words else "will start over"
+    return f"{words or 'nothing was finished yet'}; the same command {then}"

@@ -1,4 +1,4 @@
-"""`dlskills run`: an experiment, one of your own, or all of them."""
+"""`dlskills run`: run one experiment, one of your own, or all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dlskills.cli.options import (
     Seed,
     Seeds,
     Subset,
-    told,
+    given_options,
     wrong_use,
 )
 from dlskills.cli.resume import resumable
@@ -43,6 +43,7 @@ from dlskills.cli.verdicts import show_verdicts
 from dlskills.experiments import (
     EXPERIMENTS,
     Experiment,
+    Option,
     Settings,
     load_experiments,
     write_results,
@@ -77,7 +78,7 @@ class Experiments(TyperGroup):
 app = typer.Typer(
     cls=Experiments,
     no_args_is_help=True,
-    help="Run an experiment of the tutorial (options follow its name), your own "
+    help="Run one experiment of the tutorial (options after its name), your own "
     "(my_experiment.py), or --all of the tutorial's.",
     subcommand_metavar="NAME [OPTIONS]",
 )
@@ -122,13 +123,13 @@ def compute(
     fresh: bool,
     **options: Any,
 ) -> dict[str, list[Record]]:
-    """Run experiments, or take them from OUT/cache unless `fresh`."""
+    """Run experiments, reusing results in OUT/cache unless `fresh`."""
     cache = out / "cache"
-    check_folder(out)  # before the work
+    check_folder(out)  # fail before the work, not after it
     if cache.exists():
         check_folder(cache)
     before = set(cache.glob("*.json"))
-    if jobs is None:  # processes would share a GPU's memory, and gain little
+    if jobs is None:  # several processes would share the GPU's memory and gain little
         jobs = 1 if settings.device.startswith("cuda") else cores()
     with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
         return run_experiments(
@@ -139,7 +140,7 @@ def compute(
 
 def _kept(cache: Path, before: set[Path]) -> str:
     count = len(set(cache.glob("*.json")) - before)
-    return f"{count} run{'s' * (count > 1)}, or parts of some, were finished and kept" * (count > 0)
+    return f"{count} finished run{'s' * (count > 1)} or parts of runs kept" * (count > 0)
 
 
 def _show(
@@ -150,7 +151,7 @@ def _show(
     )
     console = terminal.console()
     if records[0].quick:
-        console.print("A quick run: too short for its verdicts to mean anything.")
+        console.print("This was a quick run, too short for meaningful verdicts.")
     table = experiment.tabulated([record.numbers for record in records])
     if table is not None:
         title = str(experiment.title)
@@ -181,7 +182,7 @@ def _common(
     theme: Colours = Theme.LIGHT,
     csv: Csv = False,
 ) -> None:
-    """Hold the options that every experiment's command has."""
+    """Declare the options common to all experiments; only the signature is used."""
 
 
 _CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -191,15 +192,17 @@ _COMMON = list(inspect.signature(_common, eval_str=True).parameters.values())
 def _all(context: typer.Context, *, every: bool, **options: Any) -> None:
     if context.invoked_subcommand is not None:
         if every:
-            raise typer.BadParameter("give --all or the name of an experiment, not both")
-        if given := told(context, context.params):
+            raise typer.BadParameter("give either --all or the name of an experiment, not both")
+        if given := given_options(context, context.params):
             raise typer.BadParameter(
-                f"options follow the name: dlskills run {context.invoked_subcommand} "
+                f"options must follow the name: dlskills run {context.invoked_subcommand} "
                 f"{' '.join(given)}"
             )
         return
     if not every:
-        raise typer.BadParameter("give --all or the name of an experiment; dlskills list has them")
+        raise typer.BadParameter(
+            "give the name of an experiment, or --all. List the names with: dlskills list"
+        )
     _run(list(EXPERIMENTS.values()), **options)
 
 
@@ -212,20 +215,20 @@ app.callback(invoke_without_command=True)(_all)
 
 
 def _command(experiment: Experiment) -> Callable[..., None]:
-    """Return the function behind ``dlskills run NAME``: common options and the experiment's own."""
-    useless = _useless(experiment)
+    """Return the function of ``dlskills run NAME``, with common and experiment-specific options."""
+    inapplicable = _inapplicable(experiment)
 
     def command(context: typer.Context, **options: Any) -> None:
-        if given := told(context, useless):
-            reasons = dict.fromkeys(useless[option.split()[0][2:]] for option in given)
-            verb = "means" if len(given) == 1 else "mean"
+        if given := given_options(context, inapplicable):
+            reasons = dict.fromkeys(inapplicable[option.split()[0][2:]] for option in given)
+            verb = "does" if len(given) == 1 else "do"
             raise typer.BadParameter(
-                f"{' and '.join(given)} {verb} nothing for {experiment.name}, "
+                f"{' and '.join(given)} {verb} not apply to {experiment.name}, "
                 f"{' and '.join(reasons)}"
             )
         _run([experiment], **options)
 
-    hidden = {*useless, *(() if experiment.quick else ("quick",))}
+    hidden = {*inapplicable, *(() if experiment.quick else ("quick",))}
     common = [
         _hidden(parameter) if parameter.name in hidden else parameter for parameter in _COMMON
     ]
@@ -239,8 +242,7 @@ def _command(experiment: Experiment) -> Callable[..., None]:
 
 def _option(experiment: Experiment, name: str) -> inspect.Parameter:
     """Return an experiment's own option; values that it parses are given as text."""
-    option, default = experiment.option(name), experiment.defaults[name]
-    assert option is not None
+    option, default = experiment.option(name) or Option(name), experiment.defaults[name]
     flag = f"--{(option.flag or name).replace('_', '-')}"
     kind = str if option.parse or default is None else type(default)
     if isinstance(default, float) and option.parse:
@@ -249,7 +251,7 @@ def _option(experiment: Experiment, name: str) -> inspect.Parameter:
     shown = False if default is None else ", ".join(map(str, listed))
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY,
-        default=None,  # not given: the tutorial's, or with --quick the shortened one
+        default=None,  # the tutorial's value, or with --quick a smaller one
         annotation=Annotated[
             kind | None,
             typer.Option(flag, help=option.help, show_default=shown),
@@ -257,20 +259,20 @@ def _option(experiment: Experiment, name: str) -> inspect.Parameter:
     )  # fmt: skip
 
 
-def _useless(experiment: Experiment) -> dict[str, str]:
-    """Return the common options that mean nothing for an experiment, and why."""
-    useless: dict[str, str] = {}
+def _inapplicable(experiment: Experiment) -> dict[str, str]:
+    """Return the common options that do not apply to an experiment, with the reasons."""
+    inapplicable: dict[str, str] = {}
     if not experiment.random:
-        useless |= dict.fromkeys(("seed", "seeds"), "in which nothing is random")
+        inapplicable |= dict.fromkeys(("seed", "seeds"), "which involves no randomness")
         if experiment.split is None:
-            useless["jobs"] = "which is a single run"
+            inapplicable["jobs"] = "which consists of a single run"
     if "data" not in experiment.uses:
-        useless["subset"] = "which uses no MNIST data"
-    return useless
+        inapplicable["subset"] = "which does not use MNIST"
+    return inapplicable
 
 
 def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Return an option that the help leaves out."""
+    """Return a copy of an option that is hidden from the help."""
     kind, option = get_args(parameter.annotation)
     option = copy.copy(option)
     option.hidden = True

@@ -1,4 +1,4 @@
-"""Tables that stay legible in narrow terminals, and plain where no terminal reads them."""
+"""Tables that stay legible in narrow terminals, and plain text outside a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PROSE = 12
-"""Minimum width of a column of sentences."""
+"""Minimum width of a prose column, in characters."""
 
 
 def show_table(
@@ -27,28 +27,28 @@ def show_table(
     header: bool = True,
     lines: bool = False,
 ) -> None:
-    """Print a table whose cells are never cut.
+    """Print a table without truncating any cell.
 
-    Where it is too wide, headings and prose are wrapped; if that isn't enough, whole columns are
-    left out and named below the table.
+    If the table is too wide, headings and prose are wrapped; if that isn't enough, whole columns
+    are omitted and named below the table.
 
     Parameters
     ----------
     console : rich.console.Console
-        Boxes are drawn only in a terminal.
+        Borders are drawn only in a terminal.
     columns : sequence of str
-        Headings.
+        Column headings.
     rows : sequence of sequence of str or rich.text.Text
     title : str, optional
     prose : collection of int
         Indices of columns whose cells may be wrapped.
     first_dropped : sequence of int
-        Indices of columns in the order in which they are left out, before all others: those go
-        from the right, except for the first two columns.
+        Indices of the columns to omit first, in this order. After them, columns are omitted from
+        the right; the first two are always kept.
     header : bool, default True
-        Whether the headings are shown.
+        Whether to show the headings.
     lines : bool, default False
-        Whether a line is drawn between rows.
+        Whether to draw a line between rows.
     """
     boxed = console.is_terminal
     heads = columns if header else [""] * len(columns)
@@ -68,7 +68,7 @@ def show_table(
         console.print(title)
     console.print(table)
     if left_out := [columns[i] for i in range(len(columns)) if i not in shown]:
-        console.print(f"Left out at {console.width} columns: {', '.join(left_out)}.")
+        console.print(f"Omitted at a width of {console.width}: {', '.join(left_out)}.")
 
 
 def _fit(
@@ -95,12 +95,14 @@ def _fit(
         shown.remove(i)
     room = _room(width, len(shown), frame)
     widths = {i: least[i] for i in shown}
-    if (excess := sum(widths.values()) - room) > 0:  # two columns, in a very narrow terminal
+    if (
+        excess := sum(widths.values()) - room
+    ) > 0:  # two columns that do not fit a very narrow terminal
         widest = max(widths, key=widths.__getitem__)
         widths[widest] = max(widths[widest] - excess, 1)
     left = max(room - sum(widths.values()), 0)
     missing = {i: whole[i] - least[i] for i in shown}
-    # headings in one piece first, then prose in fair shares
+    # Widen headings first, then share the rest among prose columns.
     growing = sorted(shown, key=lambda i: (i in prose, missing[i]))
     for count, i in enumerate(growing):
         share = left // (len(growing) - count) if i in prose else left
@@ -111,7 +113,7 @@ def _fit(
 
 
 def _room(width: int, columns: int, frame: bool) -> int:
-    """Return the characters left for cells beside borders and padding."""
+    """Return the number of characters left for cells, without borders and padding."""
     return width - (3 * columns + 1 if frame else 2 * columns)
 
 

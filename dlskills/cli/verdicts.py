@@ -51,7 +51,7 @@ def show_verdicts(
     for number, remark in enumerate(remarks, 1):
         console.print(f"({number}) {remark}")
     if any(verdict.word == "not judged" for verdict in verdicts):
-        console.print("Not judged: this run lacks numbers that it takes, or they are not finite.")
+        console.print("Not judged: numbers needed for the verdict are missing or not finite.")
     if not records[0].quick and experiment.random and len(records) < ENOUGH:
         show_indication(console, len(records))
 
@@ -64,8 +64,8 @@ def _list(console: Console, rows: Sequence[tuple[str, str, Text]]) -> None:
 
 
 def show_indication(console: Console, seeds: int) -> None:
-    """Say that a few seeds don't settle a claim."""
+    """Print that a few seeds are not enough for a verdict."""
     console.print(
-        f"Of {seeds} seed{'s' * (seeds > 1)}: an indication; --seeds {ENOUGH} or more judge on "
-        "the median."
+        f"Based on {seeds} seed{'s' * (seeds > 1)} only; use --seeds {ENOUGH} or more for verdicts "
+        "on the median."
     )

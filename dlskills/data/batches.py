@@ -1,4 +1,4 @@
-"""Mini-batches: which samples each training step sees, drawn on the host from a seed."""
+"""Mini-batches of sample indices, drawn on the host from a seed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dlskills.checks import check_choice, check_count
 
 @dataclass(frozen=True)
 class Bounds(Sequence[tuple[int, int]]):
-    """Where each of so many batches begins and ends: `step` apart, but the last one at `stop`."""
+    """The (start, stop) bounds of `length` batches of `step` samples; the last ends at `stop`."""
 
     step: int
     length: int
@@ -23,61 +23,61 @@ class Bounds(Sequence[tuple[int, int]]):
         return self.length
 
     def __getitem__(self, batch: Any) -> Any:
-        place = range(self.length)[batch]
-        if isinstance(place, range):
-            return [self[i] for i in place]
-        start = place * self.step
-        return start, self.stop if place == self.length - 1 else start + self.step
+        index = range(self.length)[batch]
+        if isinstance(index, range):
+            return [self[i] for i in index]
+        start = index * self.step
+        return start, self.stop if index == self.length - 1 else start + self.step
 
 
 class Batches:
-    """Seeded mini-batches of sample indices, epoch after epoch.
+    """Seeded mini-batches of sample indices.
 
-    Without replacement, an epoch is a fresh permutation: every sample exactly once, the last
-    batch holding what is left over, unless `remainder` says otherwise. With replacement, each
-    batch is `batch_size` independent draws, as ``np.random.choice(size, batch_size)`` draws them
-    in the tutorial: an epoch then has as many batches, but leaves out about 37 % of the samples
-    and repeats others.
+    Without replacement, each epoch is a new permutation: every sample occurs exactly once, and
+    `remainder` decides about an incomplete last batch. With replacement, each batch consists of
+    `batch_size` independent draws, like ``np.random.choice(size, batch_size)`` in the tutorial. An
+    epoch then has as many batches, but misses about 37 % of the samples and repeats others.
 
-    Iterating gives one epoch; iterating again gives the next one of the same stream.
+    Each iteration over the object yields one epoch; the next iteration continues the same stream.
 
     Parameters
     ----------
     size : int
-        The number of samples, at least 1.
+        Number of samples, at least 1.
     batch_size : int
-        Samples a batch, at least 1. Without replacement a batch cannot exceed the data: where
-        `batch_size` does, each epoch is one batch of all samples.
+        Samples per batch, at least 1. Without replacement, if it exceeds `size`, each epoch is a
+        single batch of all samples.
     replacement : bool, default False
         Whether to draw with replacement.
     remainder : {"keep", "drop", "fold"}, default "keep"
-        Without replacement, what becomes of the samples that are left over: they make a smaller
-        last batch, are left out (of each epoch others), or join the batch before. Where there are
-        no more samples than `batch_size`, they make one batch in any case.
+        How to treat the samples left over after the last full batch, without replacement: keep
+        them as a smaller batch, drop them (different ones in each epoch), or fold them into the
+        batch before. If `size` is at most `batch_size`, there is one batch of all samples in any
+        case.
     seed : int or numpy.random.Generator, optional
-        A whole number from 0, or a generator to draw from. The same seed gives the same batches
-        on every machine. By default a fresh seed is drawn, and recorded.
+        A non-negative integer, or a generator to draw from. The same seed gives the same batches
+        on every machine. By default a fresh seed is drawn and recorded.
 
     Attributes
     ----------
     bounds : sequence of tuple of int
-        Where, among an epoch's indices, each batch begins and ends.
+        The (start, stop) positions of each batch in the indices of an epoch.
     largest : int
-        The number of samples in the largest batch.
+        Number of samples in the largest batch.
     seed : int or None
-        The seed given or drawn; None where a generator was given.
+        The seed, given or drawn; None if a generator was given.
     generator : numpy.random.Generator
-        What the indices are drawn from (PCG64, unless another was given). Its
-        ``bit_generator.state`` is all that a checkpoint needs to go on from an epoch's end.
+        The source of the indices (PCG64 unless another was given). A checkpoint at the end of an
+        epoch only needs its ``bit_generator.state`` to continue.
 
     Raises
     ------
     TypeError
-        If `size` or `batch_size` is not an integer, `replacement` is not a bool, or `seed` is
-        neither an integer nor a generator. A bool is no integer here.
+        `size` or `batch_size` is not an integer, `replacement` is not a bool, or `seed` is
+        neither an integer nor a generator. A bool does not count as an integer.
     ValueError
-        If `size` or `batch_size` is below 1, or `seed` below 0; if `remainder` is not known, or
-        given with replacement, where nothing is left over.
+        `size` or `batch_size` is less than 1, or `seed` less than 0; or `remainder` is unknown, or
+        given together with replacement.
 
     Examples
     --------
@@ -99,21 +99,21 @@ class Batches:
         remainder: str = "keep",
         seed: int | np.random.Generator | None = None,
     ) -> None:
-        self.size = check_count("size", size, remedy="give the number of samples: len(x_train)")
+        self.size = check_count("size", size, remedy="pass the number of samples: len(x_train)")
         self.batch_size = check_count(
-            "batch_size", batch_size, remedy="give the number of samples a batch, such as 100"
+            "batch_size", batch_size, remedy="pass the number of samples per batch, such as 100"
         )
         if not isinstance(replacement, bool | np.bool_):
             raise TypeError(
-                f"replacement must be True or False; got {replacement!r}. "
-                "Leave it out to see every sample once an epoch."
+                f"replacement must be True or False, got {replacement!r}. Omit it to use every "
+                "sample once per epoch"
             )
         self.replacement = bool(replacement)
         self.remainder = check_choice("remainder", remainder, ("keep", "drop", "fold"))
         if self.replacement and self.remainder != "keep":
             raise ValueError(
-                f"remainder={remainder!r} is for batches without replacement; with it, all are "
-                "full and nothing is left over"
+                f"remainder must be 'keep' for batches with replacement, got {remainder!r}. With "
+                "replacement, all batches are full and no samples are left over"
             )
         self.bounds = self._bounds()
         self.largest = max(stop - start for start, stop in (self.bounds[0], self.bounds[-1]))
@@ -125,13 +125,13 @@ class Batches:
                 "seed",
                 fresh_seed() if seed is None else seed,
                 at_least=0,
-                remedy="give that, a numpy.random.Generator, or nothing for a fresh seed",
+                remedy="pass an integer or a numpy.random.Generator, or omit it for a fresh seed",
             )
-            # PCG64 by name: what default_rng() means may change between versions of NumPy.
+            # PCG64 explicitly: default_rng() may change between NumPy versions.
             self.generator = np.random.Generator(np.random.PCG64(self.seed))
 
     def __len__(self) -> int:
-        """Give the number of batches an epoch, a last partial one included if it is kept."""
+        """Return the number of batches per epoch, including an incomplete last one."""
         return len(self.bounds)
 
     def _bounds(self) -> Bounds:
@@ -145,7 +145,7 @@ class Batches:
         return Bounds(self.batch_size, max(whole + kept, 1), self.size)
 
     def epoch(self) -> NDArray[np.int64]:
-        """Draw the next epoch's indices, all at once, to be moved to a device in one go.
+        """Draw all indices of the next epoch at once, so that one transfer moves them to a device.
 
         Returns
         -------
@@ -158,13 +158,12 @@ class Batches:
         return self.generator.permutation(np.arange(self.size, dtype=np.int64))[:count]
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        """Draw the next epoch and give its batches one by one."""
+        """Draw the next epoch and yield its batches."""
         indices = self.epoch()
         for start, stop in self.bounds:
             yield indices[start:stop]
 
     def __repr__(self) -> str:
-        """Say how the batches are drawn."""
         source = self.generator if self.seed is None else self.seed
         rest = "" if self.remainder == "keep" else f"remainder={self.remainder!r}, "
         return (

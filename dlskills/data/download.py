@@ -1,4 +1,4 @@
-"""Downloading MNIST from public mirrors into a cache folder: a whole, checked file or none."""
+"""Download of MNIST from public mirrors into a cache folder, verified and atomic."""
 
 import contextlib
 import time
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,75 +22,76 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-ROUNDS = 2  # How often each mirror is tried...
-PAUSE = 1.0  # ...and how many seconds pass before they are tried again.
-TIMEOUT = (10.0, 30.0)  # Seconds to connect; seconds without a byte.
+ROUNDS = 2  # attempts per mirror
+PAUSE = 1.0  # seconds between two rounds of attempts
+LIMIT = 64 * 2**20  # bytes of a download; the largest file has 10 million
+TIMEOUT = (10.0, 30.0)  # seconds to connect, and to wait for the next byte
 
 
 def cache_folder() -> Path:
-    """Return this user's folder for the full set, which may not exist yet.
+    """Return the user's cache folder for the full data set; it may not exist yet.
 
     Raises
     ------
     DataError
-        This user has no home folder.
+        The user has no home folder.
     """
     import pooch
 
     try:
         folder = Path(pooch.os_cache("dlskills"))
-    except RuntimeError:  # of platformdirs; earlier releases return "~/.cache/dlskills"
+    except RuntimeError:  # platformdirs; earlier releases return "~/.cache/dlskills"
         folder = Path("~")
     if str(folder).startswith("~"):
         raise DataError(
-            "There is no home folder to keep MNIST in: set HOME, or XDG_CACHE_HOME to a folder "
-            f"that can be written to. {by_hand()}"
+            "no home folder was found to store MNIST in. Set HOME, or set XDG_CACHE_HOME to a "
+            f"writable folder. {by_hand()}"
         )
     return folder / "mnist"
 
 
 def by_hand() -> str:
-    """Say how to get the full set without our help, and how to do without it."""
+    """Return instructions for downloading the full data set manually, or using the sample."""
     return (
-        "To get the full set by hand, download train-images-idx3-ubyte.gz, "
+        "To download the full data set manually, get train-images-idx3-ubyte.gz, "
         "train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz from "
-        f"{' or '.join(MIRRORS)} into one folder, and name it with load_mnist(data_dir=...) or the "
-        "environment variable DLSKILLS_DATA_DIR. Without a network, "
-        'load_mnist(subset="sample") works: it is bundled.'
+        f"{' or '.join(MIRRORS)}, put them into one folder, and pass it as "
+        "load_mnist(data_dir=...) or in the environment variable DLSKILLS_DATA_DIR. Without a "
+        'network connection, use the bundled sample: load_mnist(subset="sample")'
     )
 
 
 def fetch(path: Path, parse: Callable[[bytes, str, str], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Download the file called `path.name` and keep it at `path`.
+    """Download the file called `path.name`, store it at `path` and return its items.
 
-    The mirrors are tried in turn, and then once more. Nothing is written before `parse` has
-    accepted all the bytes, so neither a broken connection nor wrong contents leave a trace. If the
-    file can't be kept, it is used all the same.
+    All mirrors are tried in turn, then once more. Nothing is written until `parse` has accepted
+    the content, so neither a broken connection nor wrong content leaves a file behind. If the file
+    can't be stored, its content is used anyway.
 
     Parameters
     ----------
     path : pathlib.Path
-        Where to keep the file; its folder is made if need be.
+        Where to store the file; its folder is created if necessary.
     parse : callable
-        Takes the bytes, the file's name and a remedy, as `parse_idx` does; checks the bytes and
-        gives the items.
+        Takes the bytes, the name of the file and a remedy, like `parse_idx`; checks the bytes and
+        returns the items.
 
     Returns
     -------
     numpy.ndarray
-        What `parse` made of the file.
+        The result of `parse`.
 
     Raises
     ------
     DataError
-        If no mirror gave the file, with what each of them gave, and how to get it by hand.
+        All mirrors failed; the message lists each failure and explains the manual download.
 
     Warns
     -----
     UserWarning
-        If the file can't be written and so will be downloaded again next time.
+        The file can't be written and will be downloaded again next time.
     """
-    failures: dict[str, None] = {}  # An ordered set: the second round often fails as the first.
+    failures: dict[str, None] = {}  # an ordered set, as both rounds often fail alike
     for attempt in range(ROUNDS):
         if attempt:
             time.sleep(PAUSE)
@@ -98,21 +99,21 @@ def fetch(path: Path, parse: Callable[[bytes, str, str], NDArray[np.uint8]]) -> 
             url = mirror + path.name
             try:
                 content = _get(url)
-                items = parse(content, path.name, "It was not kept.")
-            except (OSError, DataError) as error:  # OSError: all that ails a connection.
+                items = parse(content, path.name, "It was discarded")
+            except (OSError, DataError) as error:  # OSError: any network error
                 failures[f"{url}: {str(error)[:160]}"] = None
                 continue
             _keep(content, path)
             return items
     raise DataError(
-        "\n".join((f"{path.name} could not be downloaded. {by_hand()}", "Tried:", *failures))
+        "\n".join((f"{path.name} can't be downloaded. {by_hand()}", "Tried:", *failures))
     ) from None
 
 
 def _get(url: str) -> bytes:
     import pooch
 
-    buffer = BytesIO()
+    buffer = _LimitedBuffer()
     with _progress_bar(f"MNIST: {url.rpartition('/')[2]}") as bar:
         get = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)
         get(url, buffer, None)
@@ -120,40 +121,50 @@ def _get(url: str) -> bytes:
 
 
 def _keep(content: bytes, path: Path) -> None:
-    """Write a downloaded file, or warn that it will be downloaded again."""
+    """Store a downloaded file, or warn that it will be downloaded again."""
     try:
         write_file(path, content)
     except OSError as error:
         warnings.warn(
-            f"{path} was downloaded but cannot be written ({error}): it is used now and downloaded "
-            f"again next time. Make room, or make its folder writable. {by_hand()}",
-            stacklevel=6,  # at the line that calls load_mnist
+            f"{path} was downloaded but can't be written ({error}); it is used now and will "
+            "be downloaded again next time. Free disk space, or make its folder writable. "
+            f"{by_hand()}",
+            stacklevel=6,  # the call of load_mnist
         )
 
 
+class _LimitedBuffer(BytesIO):
+    """A buffer for a file of MNIST: a mirror that sends anything else must not fill the memory."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > LIMIT:
+            raise OSError(f"the mirror sent more than {LIMIT:,} bytes")
+        return super().write(data)
+
+
 class _PoochBar:
-    """What pooch asks of a progress bar, shown by rich."""
+    """A rich progress bar with the interface that pooch expects."""
 
     def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self.progress = progress
         self.task = task
-        self.total = 0  # pooch sets it, to the number of bytes to come or to 0 if unknown.
+        self.total = 0  # set by pooch: the number of bytes, or 0 if unknown
 
     def update(self, n: int) -> None:
-        """Count `n` bytes more."""
+        """Advance by `n` bytes."""
         self.progress.update(self.task, advance=n, total=self.total or None)
 
     def reset(self) -> None:
-        """Count from 0 again; pooch does, to end on the exact number."""
+        """Restart from 0; pooch does this to finish on the exact number of bytes."""
         self.progress.reset(self.task)
 
     def close(self) -> None:
-        """Do nothing: the bar's own context ends it, also when the connection breaks."""
+        """Do nothing: the context manager closes the bar, even if the connection breaks."""
 
 
 @contextlib.contextmanager
 def _progress_bar(title: str) -> Iterator[_PoochBar | Literal[False]]:
-    """Give a bar on a terminal; elsewhere False, which is pooch's word for none."""
+    """Yield a progress bar on a terminal, otherwise False, which means none to pooch."""
     if not terminal.error_output().isatty():
         yield False
         return

@@ -1,17 +1,18 @@
-"""Reading the IDX format, in which MNIST is published.
+"""Reader for the IDX format, in which MNIST is published.
 
-An IDX file is a header of big-endian integers followed by the items, row by row:
+An IDX file is a header of big-endian integers followed by the items in row-major order:
 
     offset 0     two zero bytes, a type code (8: unsigned byte), the number of dimensions
     offset 4     the length of each dimension, four bytes each
-    then         the items themselves, to the end of the file
+    then         the items, up to the end of the file
 
-Nothing in a file is believed unseen: every way in which a damaged download, a renamed file or
-a saved error page differs from what was asked for is refused, with the file's name.
+The reader verifies everything, so that a damaged download, a renamed file or a saved error page is
+refused with an error that names the file.
 """
 
 import gzip
 import hashlib
+import io
 import math
 import zlib
 
@@ -23,7 +24,7 @@ UNSIGNED_BYTE = 8
 
 
 class DataError(ValueError):
-    """Data is missing, damaged, or not what was asked for; the message says what to do."""
+    """Data is missing, damaged, or not as expected; the message says what to do."""
 
 
 def parse_idx(
@@ -34,66 +35,72 @@ def parse_idx(
     sha256: str,
     remedy: str,
 ) -> NDArray[np.uint8]:
-    """Give the items of an IDX file of unsigned bytes, gzipped or plain.
+    """Return the items of an IDX file of unsigned bytes, gzipped or plain.
 
     Parameters
     ----------
     content : bytes
-        All of the file. Whether it is gzipped is told from its first bytes, not from its name:
-        some browsers unpack a ``.gz`` and keep the name.
+        The whole file. Compression is detected from the first bytes, not from the name, as some
+        browsers unpack a ``.gz`` file and keep its name.
     name : str
-        What an error calls the file: a path or a URL.
+        How error messages call the file: a path or a URL.
     shape : tuple of int
-        The shape that the items must have.
+        The expected shape of the items.
     sha256 : str
-        The SHA-256, in hexadecimal, that the file must have once decompressed.
+        The expected SHA-256 of the decompressed file, in hexadecimal.
     remedy : str
-        What the reader of an error should do: the last sentence of every refusal.
+        The last sentence of every error message: what to do.
 
     Returns
     -------
     numpy.ndarray
-        The items, uint8, in the file's shape. Read-only: it is a view of the file's bytes.
+        uint8, of the given shape. A read-only view of the file's bytes.
 
     Raises
     ------
     DataError
-        If the file is cut short or damaged, is no IDX file of unsigned bytes, or does not
-        have that shape or that checksum.
+        The file is truncated or damaged, is not an IDX file of unsigned bytes, or differs in
+        shape or checksum.
     """
 
-    def refusal(finding: str) -> DataError:
+    def invalid(finding: str) -> DataError:
         return DataError(f"{name} {finding}. {remedy}")
 
+    ndim = len(shape)
+    header = 4 + 4 * ndim
+    expected_bytes = header + math.prod(shape)
     if content.startswith(GZIP_MAGIC):
         try:
-            content = gzip.decompress(content)
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                # one byte more than expected: a small file may unpack to any size
+                content = file.read(expected_bytes + 1)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise refusal(f"is a gzip file cut short or damaged ({error})") from None
+            raise invalid(f"is a truncated or damaged gzip file ({error})") from None
+        if len(content) > expected_bytes:
+            raise invalid(
+                f"unpacks to more than the {expected_bytes:,} bytes of items of shape {shape}"
+            )
 
     if len(content) < 4:
-        raise refusal(f"holds {len(content)} bytes; an IDX file begins with a magic number of 4")
-    ndim = len(shape)
+        raise invalid(f"must start with a magic number of 4 bytes, got {len(content)} bytes")
     magic = bytes((0, 0, UNSIGNED_BYTE, ndim))
     if content[:4] != magic:
-        raise refusal(
-            f"begins with {content[:4]!r}; expected the magic number {magic!r} "
-            f"of an IDX file of unsigned bytes in {ndim} dimensions"
+        raise invalid(
+            f"must start with {magic!r}, the magic number of an IDX file of unsigned bytes in "
+            f"{ndim} dimensions, got {content[:4]!r}"
         )
 
-    header = 4 + 4 * ndim
     if len(content) < header:
-        raise refusal(f"holds {len(content)} bytes; its header alone takes {header}")
+        raise invalid(f"must have a header of {header} bytes, got {len(content)} bytes in all")
     found = tuple(int(length) for length in np.frombuffer(content, ">u4", ndim, offset=4))
     if found != shape:
-        raise refusal(f"holds items of shape {found}; expected {shape}")
-    expected_bytes = header + math.prod(found)
+        raise invalid(f"must contain items of shape {shape}, got {found}")
     if len(content) != expected_bytes:
-        raise refusal(
-            f"holds {len(content):,} bytes; expected {expected_bytes:,} for items of shape {found}"
+        raise invalid(
+            f"must have {expected_bytes:,} bytes for items of shape {found}, got {len(content):,}"
         )
 
-    # Last, because it says only that something is wrong, where the checks above say what.
+    # Last, because the checks above explain what is wrong and this one does not.
     if (digest := hashlib.sha256(content).hexdigest()) != sha256:
-        raise refusal(f"has other contents: their SHA-256 is {digest}; expected {sha256}")
+        raise invalid(f"must have the SHA-256 {sha256}, got {digest}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(found)

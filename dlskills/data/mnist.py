@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits, 28 x 28 pixels each, and the digit that each one shows."""
+"""MNIST: 70,000 labelled images of handwritten digits, 28 x 28 pixels each."""
 
 import difflib
 import os
@@ -25,41 +25,39 @@ def load_mnist(
     Parameters
     ----------
     normalize : bool, default True
-        Give pixels as float32 from 0 (paper) to 1 (ink) instead of uint8 from 0 to 255.
+        Return pixels as float32 from 0 (background) to 1 (ink) instead of uint8 from 0 to 255.
     flatten : bool, default True
-        Give each image as 784 numbers instead of an array of shape (1, 28, 28).
+        Return each image as a vector of 784 pixels instead of an array of shape (1, 28, 28).
     one_hot_label : bool, default False
-        Give each label as ten float32 numbers, 1 at the digit and 0 elsewhere, instead of
-        as one int64 number.
+        Return each label as a float32 one-hot vector of length 10 instead of an int64 number.
     subset : {"full", "sample"}, default "full"
-        "full" is all of MNIST, 60,000 training and 10,000 test images. "sample" is bundled with
-        the package and needs neither a network nor a folder: the first 10,000 training images,
-        and all 10,000 test images.
+        ``"full"`` is all of MNIST, 60,000 training and 10,000 test images. ``"sample"``, the
+        first 10,000 training images and all test images, is bundled with the package and needs
+        neither a network connection nor a folder.
     data_dir : str or path-like, optional
-        The folder that holds the full set: the four original files, with or without ``.gz``.
-        By default the folder named by the environment variable ``DLSKILLS_DATA_DIR``, and
-        without it a cache folder of this user, into which the files are downloaded (11 MB)
-        the first time.
+        Folder with the four original files of the full set, with or without ``.gz``. By default
+        the folder named by the environment variable ``DLSKILLS_DATA_DIR``; if that is not set, the
+        user's cache folder, into which the files (11 MB) are downloaded on first use.
 
     Returns
     -------
     (x_train, t_train), (x_test, t_test) : tuples of numpy.ndarray
         Images, of shape (N, 784) or (N, 1, 28, 28), and labels, of shape (N,) or (N, 10).
-        The arrays are new at each call and may be written to.
+        Each call returns new, writable arrays.
 
     Raises
     ------
     DataError
-        A ValueError: if a file is missing, cannot be downloaded, or is not the original,
-        by its SHA-256. The message names the file and says what to do.
+        A file is missing, can't be downloaded, or differs from the original in its SHA-256; the
+        message names the file and says what to do. (A kind of ValueError.)
     ValueError
-        If `subset` is neither of the two, or is "sample" when a `data_dir` is given.
+        `subset` is unknown, or is ``"sample"`` although a `data_dir` is given.
 
     Warns
     -----
     UserWarning
-        If a file in the cache is damaged; it is downloaded again. Files in a folder that you
-        named are never changed.
+        A file in the cache is damaged and is downloaded again. Files in a folder given by the
+        user are never changed.
 
     References
     ----------
@@ -75,14 +73,14 @@ def load_mnist(
     """
     if isinstance(normalize, str):
         raise TypeError(
-            f"normalize must be True or False; got {normalize!r}. A subset has its keyword: "
-            f"load_mnist(subset={normalize!r})."
+            f"normalize must be True or False, got {normalize!r}. Pass a subset by keyword: "
+            f"load_mnist(subset={normalize!r})"
         )
     check_subset(subset)
     if subset == "sample" and data_dir is not None:
         raise ValueError(
-            f'data_dir is where the full set lies, but subset is "sample", which is bundled; got '
-            f'data_dir={data_dir!r}. Leave out data_dir, or ask for subset="full".'
+            f'data_dir must be omitted with subset="sample", which is bundled, got {data_dir!r}. '
+            'Omit it, or use subset="full"'
         )
 
     files = read_sample() if subset == "sample" else read_full(data_dir)
@@ -99,8 +97,8 @@ def load_mnist(
 
 
 def check_subset(subset: Any) -> None:
-    """Refuse what is no part of MNIST, with a ValueError that names those there are."""
+    """Raise ValueError unless `subset` names one of the subsets."""
     if subset not in SUBSETS:
         near = difflib.get_close_matches(str(subset).lower(), SUBSETS, n=1)
-        hint = f' Did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'subset must be "full" or "sample"; got {subset!r}.{hint}')
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'subset must be "full" or "sample", got {subset!r}{hint}')

@@ -1,5 +1,6 @@
-"""The files of MNIST: their names, shapes and checksums, and where each set of them is found."""
+"""The files of MNIST: names, shapes, checksums and locations."""
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -17,10 +18,10 @@ FOLDER_VARIABLE = "DLSKILLS_DATA_DIR"
 
 
 class MnistFile(NamedTuple):
-    """One file: its original name without ``.gz``, and what it must hold.
+    """A file: its original name without ``.gz``, and the expected shape and checksum.
 
-    The checksum is that of the decompressed bytes: mirrors and users compress the same bytes
-    anew, so that a checksum of the ``.gz`` would refuse good data.
+    The checksum is that of the decompressed bytes. Mirrors and users recompress the files, so a
+    checksum of the ``.gz`` would refuse valid data.
     """
 
     name: str
@@ -28,12 +29,17 @@ class MnistFile(NamedTuple):
     sha256: str
 
     def parse(self, content: bytes, name: str, remedy: str) -> NDArray[np.uint8]:
-        """Check the file's bytes and give its items; an error calls the file `name`."""
+        """Check the bytes of the file and return its items; errors call the file `name`."""
         return parse_idx(content, name, shape=self.shape, sha256=self.sha256, remedy=remedy)
 
     def read(self, path: Path, remedy: str) -> NDArray[np.uint8]:
-        """Do as `parse` with the file at `path`."""
-        return self.parse(path.read_bytes(), str(path), remedy)
+        """Read and parse the file at `path`."""
+        limit = 2 * math.prod(self.shape) + 2**20  # gzip adds a little to what it can't compress
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise DataError(f"{path} holds more than {limit:,} bytes. {remedy}")
+        return self.parse(content, str(path), remedy)
 
 
 class MnistFiles(NamedTuple):
@@ -87,17 +93,17 @@ SAMPLE = MnistFiles(
 
 def read_sample() -> list[NDArray[np.uint8]]:
     """Read the four files of the bundled sample."""
-    reinstall = "It is a part of dlskills: install dlskills again."
+    reinstall = "It is part of dlskills: reinstall dlskills"
     return _read_folder(
         SAMPLE_FOLDER, str(SAMPLE_FOLDER), SAMPLE, if_missing=reinstall, if_damaged=reinstall
     )
 
 
 def read_full(data_dir: str | os.PathLike[str] | None) -> list[NDArray[np.uint8]]:
-    """Read the four files of the full set from `data_dir`, DLSKILLS_DATA_DIR or the cache.
+    """Read the four files of the full data set from `data_dir`, DLSKILLS_DATA_DIR or the cache.
 
-    A folder that the user named is only ever read. In the cache, which is ours, a file that is
-    missing is downloaded, and one that is damaged is replaced, with a warning.
+    A folder given by the user is only read. In the cache, missing files are downloaded, and
+    damaged ones replaced with a warning.
     """
     if data_dir is not None:
         folder, origin = Path(data_dir), "given as data_dir"
@@ -111,7 +117,7 @@ def read_full(data_dir: str | os.PathLike[str] | None) -> list[NDArray[np.uint8]
         f"{folder} ({origin})",
         FULL,
         if_missing=download.by_hand(),
-        if_damaged=f"Delete it and download it again, for example from {download.MIRRORS[0]}.",
+        if_damaged=f"Delete it and download it again, for example from {download.MIRRORS[0]}",
     )
 
 
@@ -119,10 +125,10 @@ def _read_folder(
     folder: Path, described: str, files: MnistFiles, *, if_missing: str, if_damaged: str
 ) -> list[NDArray[np.uint8]]:
     if not folder.is_dir():
-        raise DataError(f"The folder {described} does not exist. {if_missing}")
+        raise DataError(f"the folder {described} does not exist. {if_missing}")
     present = {file: path for file in files if (path := _find(folder, file))}
     if missing := [f"{file.name}.gz" for file in files if file not in present]:
-        raise DataError(f"The folder {described} lacks {', '.join(missing)}. {if_missing}")
+        raise DataError(f"{', '.join(missing)} missing from the folder {described}. {if_missing}")
     return [file.read(path, if_damaged) for file, path in present.items()]
 
 
@@ -136,23 +142,23 @@ def _read_cache(cache: Path) -> list[NDArray[np.uint8]]:
     for file in FULL:
         path = cache / f"{file.name}.gz"
         try:
-            array = file.read(path, "It is downloaded again.")
-        except OSError:  # Most likely it is not there yet.
+            array = file.read(path, "It will be downloaded again")
+        except OSError:  # usually because it does not exist yet
             array = None
         except DataError as error:
-            warnings.warn(str(error), stacklevel=4)  # Shown at the line that calls load_mnist.
+            warnings.warn(str(error), stacklevel=4)  # the call of load_mnist
             array = None
         arrays.append(download.fetch(path, file.parse) if array is None else array)
     return arrays
 
 
 def find_full() -> Path | None:
-    """Return the folder that holds all files of the full set, unread, or None.
+    """Return the folder that contains all files of the full set, or None; files are not read.
 
     Raises
     ------
     OSError, DataError
-        There is no home folder to look in.
+        The user has no home folder.
     """
     folder = expanded(os.environ.get(FOLDER_VARIABLE) or download.cache_folder(), FOLDER_VARIABLE)
     return folder if all(_find(folder, file) for file in FULL) else None

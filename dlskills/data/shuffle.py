@@ -1,4 +1,4 @@
-"""Shuffling a data set, inputs and targets alike."""
+"""Shuffling of a data set."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dlskills.data.batches import Batches
 def shuffle_dataset(
     x: Array, t: Array, *, seed: int | np.random.Generator | None = None
 ) -> tuple[Array, Array]:
-    """Return inputs and targets in one random order, as copies.
+    """Shuffle inputs and targets in the same random order.
 
-    The book calls it before it splits validation data off.
+    The book does this before it splits off validation data.
 
     Parameters
     ----------
     x : array, shape (N, ...)
         Inputs, of any library and device.
     t : array, shape (N, ...)
-        Targets, not necessarily of the same library or device.
+        Targets; may be of another library or device.
     seed : int or numpy.random.Generator, optional
-        Source of the order; the same seed gives the same order on every device. By default each
-        call shuffles anew. (The book draws from NumPy's global state.)
+        The same seed gives the same order on every device. By default each call gives a new
+        order. (The book draws from NumPy's global state.)
 
     Returns
     -------
     x, t : array
-        In their libraries and dtypes, and on their devices.
+        Copies, each with its original library, dtype and device.
 
     Raises
     ------
@@ -48,8 +48,8 @@ def shuffle_dataset(
     for name, array in (("x", x), ("t", t)):
         if not getattr(array, "shape", ()):
             raise TypeError(
-                f"{name} must be an array with a row for each sample, got a "
-                f"{type(array).__name__}. Make one with numpy.asarray(...)"
+                f"{name} must be an array with one row per sample, got a "
+                f"{type(array).__name__}. Convert it with numpy.asarray(...)"
             )
     if x.shape[0] != t.shape[0] or x.shape[0] == 0:
         raise ValueError(

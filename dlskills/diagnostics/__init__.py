@@ -1,4 +1,4 @@
-"""Diagnostics: what happens inside a network while it learns, in numbers, figures and words."""
+"""Diagnostics: measurements inside a network during training, with figures and advice."""
 
 from dlskills.diagnostics.monitor import MEASURES, Monitor
 

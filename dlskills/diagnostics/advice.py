@@ -1,4 +1,4 @@
-"""What measures of layers mean, in words: what is wrong, and what to try."""
+"""Advice from the measures of layers: what is wrong, and what to try."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from typing import Any
 import numpy as np
 
 DEAD = 0.5
-"""Share of units that are 0 for a whole batch from which on a ReLU layer is warned of."""
+"""Fraction of dead units above which a ReLU layer gets a warning."""
 SATURATED = 0.5
-"""Share of saturated values from which on a sigmoid or tanh layer is warned of."""
+"""Fraction of saturated outputs above which a sigmoid or tanh layer gets a warning."""
 LARGE_UPDATE = 0.2
-"""Size of an update over that of the weights; a thousandth is usual."""
+"""Update-to-weight ratio above which a layer gets a warning; 1e-3 is usual."""
 LOST = 1e-3
-"""What is left of a gradient on its way back when it has vanished; the inverse: exploded."""
+"""Ratio of the first to the last gradient below which it vanishes; above 1 / LOST it explodes."""
 
 
 def warnings(layers: Sequence[str], last: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
-    """Sentences about one observation.
+    """Return warnings about one observation.
 
     Parameters
     ----------
     layers : sequence of str
-        What they are called.
+        Names of the layers.
     last : mapping of str to numpy.ndarray
-        The measures of each layer, shape (1, layers).
+        For each measure, its values, shape (1, layers).
+
+    Returns
+    -------
+    list of str
+        One sentence per problem; empty for a healthy network.
     """
     numbers = {measure: values[0] for measure, values in last.items()}
-    # one fault upstream makes all numbers after it not finite: only the first is told of
+    # A value that is not finite spreads to all later layers, so only the first is reported.
     return _not_finite(layers, numbers) or [
         *_dead(layers, numbers["dead"]),
         *_saturated(layers, numbers["saturated"]),
@@ -43,56 +48,57 @@ def _not_finite(layers: Sequence[str], numbers: Mapping[str, np.ndarray[Any, Any
     ):
         if not np.isfinite(mean) or not np.isfinite(std):
             return [
-                f"{layer}: its output is not finite, and so is nothing after it; the training has "
-                "diverged. Start again with a smaller learning rate or smaller initial values"
+                f"{layer}: the output is not finite, so training has diverged. Restart with a "
+                "smaller learning rate or smaller initial weights"
             ]
     return []
 
 
 def _dead(layers: Sequence[str], dead: np.ndarray[Any, Any]) -> list[str]:
     return [
-        f"{layer}: {share:.0%} of its units are dead (0 for the whole batch); try He's initial "
-        "values or a smaller learning rate"
-        for layer, share in zip(layers, dead, strict=True)
-        if share > DEAD
+        f"{layer}: {fraction:.0%} of the units are dead (0 for the whole batch). Try He "
+        "initialization or a smaller learning rate"
+        for layer, fraction in zip(layers, dead, strict=True)
+        if fraction > DEAD
     ]
 
 
 def _saturated(layers: Sequence[str], saturated: np.ndarray[Any, Any]) -> list[str]:
     return [
-        f"{layer}: {share:.0%} of its values are saturated, where next to no gradient gets "
-        "through; try Xavier's initial values, Batch Norm or a smaller learning rate"
-        for layer, share in zip(layers, saturated, strict=True)
-        if share > SATURATED
+        f"{layer}: {fraction:.0%} of the outputs are saturated, where the gradient is nearly 0. "
+        "Try Xavier initialization, Batch Norm or a smaller learning rate"
+        for layer, fraction in zip(layers, saturated, strict=True)
+        if fraction > SATURATED
     ]
 
 
 def _gradients(layers: Sequence[str], stds: np.ndarray[Any, Any]) -> list[str]:
-    """How the gradient changes from the last layer to the first."""
-    there = np.flatnonzero(~np.isnan(stds))
-    if there.size < 2 or stds[there[-1]] == 0:
+    """Compare the gradients of the first and the last layer."""
+    known = np.flatnonzero(~np.isnan(stds))
+    if known.size < 2 or stds[known[-1]] == 0:
         return []
-    first, last = there[0], there[-1]
+    first, last = known[0], known[-1]
     ratio = stds[first] / stds[last]
-    change = f"its gradient is {ratio:.1g} times that of {layers[last]}"
+    change = f"the gradient is {ratio:.1g} times that of {layers[last]}"
     if ratio < LOST:
         return [
-            f"{layers[first]}: {change}: it vanishes on its way back; try initial values that "
-            "suit the activation ('he' for ReLU, 'xavier' for tanh), ReLU in place of sigmoid, or "
-            "Batch Norm"
+            f"{layers[first]}: {change}, so it vanishes. Try initial weights that suit the "
+            "activation ('he' for ReLU, 'xavier' for tanh), ReLU instead of sigmoid, or Batch Norm"
         ]
     if not ratio <= 1 / LOST:
         return [
-            f"{layers[first]}: {change}: it explodes on its way back; try smaller initial "
-            "values, clipping or Batch Norm"
+            f"{layers[first]}: {change}, so it explodes. Try smaller initial weights, gradient "
+            "clipping or Batch Norm"
         ]
     return []
 
 
 def _updates(layers: Sequence[str], ratios: np.ndarray[Any, Any]) -> list[str]:
     return [
-        f"{layer}: one update changes its weights by {ratio:.0%} of their size, where about 0.1% "
-        "is usual; try a smaller learning rate, or clipping"
+        f"{layer}: one update changes the weights by {ratio:.0%} of their norm; about 0.1% is "
+        "usual. Try a smaller learning rate or gradient clipping"
         for layer, ratio in zip(layers, ratios, strict=True)
-        if LARGE_UPDATE < ratio < np.inf  # of weights that were all 0, it says nothing
+        if LARGE_UPDATE
+        < ratio
+        < np.inf  # infinite if all weights were 0, as in a zero initialization
     ]

@@ -1,4 +1,4 @@
-"""The same training in two ways, step by step, up to where they first differ."""
+"""Step-by-step comparison of the same training on two devices, dtypes or engines."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from dlskills.optimizers import engine, make_optimizer
 
 @dataclass(frozen=True)
 class Way:
-    """How a training is computed.
+    """How training is computed.
 
     Attributes
     ----------
     device : str, default "cpu"
     dtype : str, default "float32"
     engine : str, optional
-        Of updates; the one that suits the arrays if not given.
+        Engine of the updates; by default chosen by the arrays.
     """
 
     device: str = "cpu"
@@ -42,21 +42,23 @@ class Way:
 
 @dataclass(frozen=True)
 class Difference:
-    """The distance between two tensors that should be the same.
+    """The difference of two tensors that should be equal.
 
     Attributes
     ----------
     step : int
-        Of training, from 1.
+        Training step, counted from 1.
     tensor : str
+        Name of the tensor.
     ulp : float
-        The largest difference of two elements, in units in the last place of `largest` and of the
-        coarser of both dtypes. (Of each element's own they would be large wherever a sum comes
-        out near 0.) Infinite where an element is not finite and the other is not the same: NaN is
-        the same as NaN, and infinity as infinity of its sign.
+        The largest elementwise difference, in units in the last place of `largest` in the less
+        precise of the two dtypes. (Relative to each element itself, it would be large wherever a
+        sum cancels to nearly 0.) Infinite if an element is not finite in one tensor and different
+        in the other; NaN equals NaN, and infinity equals infinity of the same sign.
     largest : float
-        The largest absolute value of the tensor that is finite; for a gradient or a parameter, of
-        all of them at this step: a bias before Batch Norm has a gradient of pure rounding.
+        The largest finite absolute value of the tensor. For gradients and for parameters, the
+        largest of all of them at this step, since the gradient of a bias before Batch Norm
+        consists of rounding errors only.
     """
 
     step: int
@@ -66,23 +68,24 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"step {self.step}, {self.tensor}: {self.ulp:.3g} ulp of a largest value of "
+            f"step {self.step}, {self.tensor}: {self.ulp:.3g} ulp of the largest value, "
             f"{self.largest:.3g}"
         )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out.
+    """The result of a comparison.
 
     Attributes
     ----------
     first : Difference or None
-        The first one above the tolerance; there the comparison ended. None if there is none.
+        The first difference above the tolerance, where the comparison ended; None if there is
+        none.
     largest : Difference
-        The largest one.
+        The largest difference.
     steps : int
-        Compared.
+        Number of steps compared.
     """
 
     first: Difference | None
@@ -104,30 +107,30 @@ def compare(
     subset: str = "sample",
     on_step: Callable[[], None] = lambda: None,
 ) -> Comparison:
-    """Train the tutorial's 5-layer network in two ways, and compare every tensor of every step.
+    """Train the tutorial's 5-layer network in two ways and compare every tensor of every step.
 
-    Both start from the same weights, see the same batches of 100 digits, and draw the same masks.
-    Compared are, in the order in which they are computed: the output of each layer, the loss, the
-    gradients, the parameters after the update.
+    Both runs use the same initial weights, batches of 100 digits, and Dropout masks. The tensors
+    are compared in the order of computation: the output of each layer, the loss, the gradients,
+    and the parameters after the update.
 
     Parameters
     ----------
     left, right : Way
     steps : int, default 50
     tolerance : float, default 1024
-        In ulp. Rounding alone grows from step to step: in float32, sums in another order make
-        some dozens of ulp in 50 steps, and more with Batch Norm or an adaptive optimizer.
+        In ulp. Rounding errors accumulate: in float32, a different order of summation causes
+        dozens of ulp in 50 steps, and more with Batch Norm or an adaptive optimizer.
     optimizer : str, default "SGD"
     use_batchnorm : bool, default False
     dropout_ratio : float, default 0
     activation : str, default "relu"
-        ReLU turns rounding into a real difference when a unit's input lies so close to 0 that the
-        two trainings see different signs. A smooth one, such as ``"tanh"``, does not.
+        ReLU turns rounding into a large difference when an input is so close to 0 that its sign
+        differs between the runs. A smooth activation, such as ``"tanh"``, does not.
     seed : int, default 0
     subset : str, default "sample"
-        Of MNIST.
+        Part of MNIST.
     on_step : callable, optional
-        Called after each step, to show progress.
+        Called after each step, for example to show progress.
 
     Returns
     -------
@@ -166,7 +169,7 @@ def _training(
     t: np.ndarray[Any, Any],
     batches: np.ndarray[Any, Any],
 ) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
-    """All tensors of each step, on the host."""
+    """Yield all tensors of each step as host arrays."""
     asarray = network.backend.asarray
     seen: dict[str, Array] = {}
     for i, layer in enumerate(network.layers):
@@ -196,7 +199,7 @@ def _watched(layer: Layer, name: str, seen: dict[str, Array]) -> Callable[..., A
 
 
 def _scales(*sides: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
-    """For each tensor, the value in whose last places it is compared."""
+    """Return for each tensor the value whose ulp is the unit of its differences."""
     own = {name: max(_largest(side[name]) for side in sides) for name in sides[0]}
     together: dict[str, float] = {}
     for name, value in own.items():
@@ -211,7 +214,7 @@ def _kind(name: str) -> str:
 
 
 def _largest(values: np.ndarray[Any, Any]) -> float:
-    """Of all values that are finite."""
+    """Return the largest finite absolute value."""
     return float(np.max(np.abs(values[np.isfinite(values)]), initial=0))
 
 

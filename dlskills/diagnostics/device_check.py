@@ -1,4 +1,4 @@
-"""Does a device really work? Driver, runtime, compiler, memory, and a kernel that is run."""
+"""Check of a device: driver, runtime, compiler, memory, and a kernel that runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 from dlskills.arrays import cuda
 from dlskills.arrays.backend import Backend, get_backend, to_host
 from dlskills.arrays.cuda import DeviceError
+from dlskills.installation import install_command
 from dlskills.optimizers import Adam, engine
 
 
 def check_device(device: str) -> Iterator[tuple[str, str]]:
-    """Examine a device step by step.
+    """Check a device step by step.
 
     Parameters
     ----------
@@ -24,12 +25,12 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
     Yields
     ------
     what, found : str
-        What was examined, and what is there.
+        The item checked, and the finding.
 
     Raises
     ------
     DeviceError
-        At the first step that fails: what is wrong, and what to do.
+        A check failed; the message says what is wrong and what to do.
     """
     backend = get_backend(device)
     yield "device", str(backend)
@@ -39,12 +40,11 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
             found = check(backend)
         except DeviceError:
             raise
-        except Exception as error:  # whatever a broken installation comes up with
+        except Exception as error:  # a broken installation can raise anything
             problem = " ".join(str(error).split()) or type(error).__name__
             extra = "gpu-rocm" if backend.name == "cupy" and cuda.platform() == "ROCm" else "gpu"
-            raise DeviceError(
-                f"{what} on {device!r} fails: {problem}; {remedy.format(extra=extra)}"
-            ) from error
+            todo = remedy.format(command=install_command(extra))
+            raise DeviceError(f"{what} on {device!r} failed: {problem}; {todo}") from error
         yield what, found
 
 
@@ -56,10 +56,10 @@ def _runtime(backend: Backend) -> str:
     import cupy
 
     driver, runtime = cuda.versions()
-    if runtime[0] > driver[0]:  # minor releases of CUDA are compatible, major ones are not
+    if runtime[0] > driver[0]:  # only minor releases of CUDA are compatible
         raise DeviceError(
-            f"the driver knows {cuda.platform()} {_text(driver)}, and this CuPy needs "
-            f"{_text(runtime)}; update the driver, or install the CuPy for an older release"
+            f"the driver must support {cuda.platform()} {_text(runtime)}, which this CuPy needs, "
+            f"got {_text(driver)}. Update the driver, or install CuPy for an older release"
         )
     return f"{cuda.platform()} {_text(runtime)}, CuPy {cupy.__version__}"
 
@@ -72,7 +72,8 @@ def _memory(backend: Backend) -> str:
     free, total = backend.device.mem_info
     if free < 64 << 20:
         raise DeviceError(
-            f"only {free >> 20} MiB of the device's {total >> 20} MiB are free; end other programs "
+            f"at least 64 MiB of device memory must be free, got {free >> 20} of {total >> 20} "
+            "MiB. Close other programs "
             f"that use it ({'rocm-smi' if cuda.platform() == 'ROCm' else 'nvidia-smi'} lists them)"
         )
     return f"{free >> 20:,} of {total >> 20:,} MiB free"
@@ -84,14 +85,14 @@ def _compiler(backend: Backend) -> str:
     twice = cupy.ElementwiseKernel("T x", "T y", "y = 2 * x", "dlskills_check")
     with backend.active():
         _expect(to_host(twice(backend.asarray(np.arange(4.0)))), [0, 2, 4, 6])
-    return "compiles and runs a kernel"
+    return "compiled and ran a kernel"
 
 
 def _matrices(backend: Backend) -> str:
     with backend.active():
         a = backend.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
         _expect(to_host(a @ a.T), [[5, 14], [14, 50]])
-    return "multiplies matrices"
+    return "multiplied matrices"
 
 
 def _updates(backend: Backend) -> str:
@@ -101,7 +102,7 @@ def _updates(backend: Backend) -> str:
     with engine("plain"):
         Adam(0.1).update(expected, {"w": np.ones(5000, np.float32)})
     _expect(to_host(params["w"]), expected["w"])
-    return "an update of Adam gives what the formula says"
+    return "an update of Adam agrees with the formula"
 
 
 def _expect(found: Any, expected: Any) -> None:
@@ -113,16 +114,16 @@ Check = Callable[[Backend], str]
 
 _CUDA: dict[str, tuple[Check, str]] = {
     "driver": (_driver, "install the vendor's driver"),
-    "runtime": (_runtime, 'install CuPy with its libraries: pip install "dlskills[{extra}]"'),
+    "runtime": (_runtime, "install CuPy with its libraries: {command}"),
     "memory": (_memory, "restart the programs that use the device"),
     "compiler": (
         _compiler,
-        'install its compiler and headers with CuPy: pip install "dlskills[{extra}]"',
+        "install its compiler and headers with CuPy: {command}",
     ),
 }
 _ANY: dict[str, tuple[Check, str]] = {
     "matrix products": (
-        _matrices, 'install CuPy with its libraries: pip install "dlskills[{extra}]"',
+        _matrices, "install CuPy with its libraries: {command}",
     ),
     "updates": (_updates, "report this with the output of dlskills info"),
 }  # fmt: skip

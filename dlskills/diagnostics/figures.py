@@ -1,4 +1,4 @@
-"""The figures of a monitor: histograms of activations, and curves over the steps."""
+"""Figures of a monitor: histograms of activations, and curves over training steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RANGES: dict[type, tuple[float, float]] = {Sigmoid: (0, 1), Tanh: (-1, 1)}
 
 
 def _shown(monitor: Monitor) -> list[int]:
-    """The layers whose output is looked at: the activation functions, if there are any."""
+    """Return the layers to plot: the activation functions, or all layers if there are none."""
     kinds = tuple(ACTIVATIONS.values())
     layers = monitor.network.layers
     return [i for i, layer in enumerate(layers) if isinstance(layer, kinds)] or [
@@ -29,14 +29,14 @@ def _shown(monitor: Monitor) -> list[int]:
 
 @styled
 def histograms(monitor: Monitor) -> Figure:
-    """A row for the first observation and one for the last, a column for each activation."""
+    """Plot histograms: a row each for the first and the last observation, a column per layer."""
     shown, steps = _shown(monitor), list(monitor.samples)
     size = (max(2.0 * len(shown) + 0.6, 5), 2.2 * len(steps) + 0.5)
     figure, axes = new_figure(len(steps), len(shown), size=size, squeeze=False)
     for row, step, color in zip(axes, steps, COLORS, strict=False):
         for panel, i in zip(row, shown, strict=True):
             _histogram(panel, monitor, step, i, color)
-        row[0].set_ylabel(f"step {step}\nshare of values", fontsize=10)
+        row[0].set_ylabel(f"step {step}\nfraction of values", fontsize=10)
     for panel, i in zip(axes[-1], shown, strict=True):
         panel.set_xlabel(plain(monitor.layers[i]), fontsize=10)
     figure.suptitle("Activations of each layer")
@@ -48,12 +48,12 @@ def _histogram(panel: Axes, monitor: Monitor, step: int, i: int, color: str) -> 
     finite = values[np.isfinite(values)]
     zeros = float(np.mean(finite == 0)) if finite.size else 0.0
     title = f"std {np.std(finite):.2g}" if finite.size else "not finite"
-    if zeros > 0.02:  # ReLU: one bar that would hide all others
+    if zeros > 0.02:  # ReLU: the bar at 0 would dwarf all others
         finite, title = finite[finite != 0], f"{title}, {zeros:.0%} are 0"
     window = _RANGES.get(type(monitor.network.layers[i]))
     weights = np.full(finite.shape, 1 / values.size)
     panel.hist(finite, bins=30, range=window, weights=weights, color=color)
-    panel.set_ylim(bottom=0)  # also where there is no bar
+    panel.set_ylim(bottom=0)  # even without bars
     panel.set_title(title, fontsize=9)
     panel.tick_params(labelsize=9)
     panel.locator_params(axis="both", nbins=3)
@@ -62,22 +62,24 @@ def _histogram(panel: Axes, monitor: Monitor, step: int, i: int, color: str) -> 
 
 @styled
 def curves(monitor: Monitor) -> Figure:
-    """Spread of activations and gradients, dead or saturated units, and updates."""
+    """Plot the spread of activations and gradients, dead or saturated units, and update sizes."""
     figure, axes = new_figure(2, 2, size=(12, 7), sharex=True)
     (activations, gradients), (shares, updates) = axes
     shown = _shown(monitor)
     _panel(activations, monitor, "activation_std", shown, "standard deviation", log=True)
     activations.set_title("Activations")
     _panel(gradients, monitor, "gradient_std", shown, "standard deviation", log=True)
-    gradients.set_title("Gradients by the activations")
+    gradients.set_title("Gradients with respect to activations")
     dead, saturated = monitor.history("dead"), monitor.history("saturated")
     _draw(shares, monitor, np.where(np.isnan(dead), saturated, dead), shown)
-    shares.set(title="Dead units (ReLU), saturated values (others)", ylabel="share")
+    shares.set(title="Dead units (ReLU) or saturated outputs (others)", ylabel="fraction")
     shares.set_ylim(-0.02, 1.02)
     shares.yaxis.set_major_formatter("{x:.0%}")
     everything = range(len(monitor.layers))
-    _panel(updates, monitor, "update_ratio", everything, "update / weights", log=True)
-    updates.set_title("Size of an update over that of the weights")
+    _panel(
+        updates, monitor, "update_ratio", everything, "norm of update / norm of weights", log=True
+    )
+    updates.set_title("Update-to-weight ratio")
     for panel in axes[1]:
         panel.set_xlabel("step")
     return figure
@@ -98,4 +100,6 @@ def _draw(panel: Axes, monitor: Monitor, history: np.ndarray[Any, Any], shown: A
         return
     values = {monitor.layers[i]: history[:, i] for i in with_numbers}
     plot_curves(panel, monitor.steps, values)
-    panel.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))  # inside, it would hide some
+    panel.legend(
+        fontsize=9, loc="upper left", bbox_to_anchor=(1, 1)
+    )  # inside, it would cover curves

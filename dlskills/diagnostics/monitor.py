@@ -1,4 +1,4 @@
-"""Looks into a network at intervals of its training, and leaves no trace there."""
+"""Periodic measurements inside a network during training, without side effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.arrays.backend import Array, namespace, to_host
-from dlskills.checks import check_count
+from dlskills.checks import check_choice, check_count
 from dlskills.diagnostics import advice, figures
 from dlskills.layers import Layer, ReLU, Sigmoid, Tanh
 from dlskills.networks.sequential import Sequential
@@ -22,53 +22,54 @@ if TYPE_CHECKING:
 MEASURES = {
     "activation_mean": "mean of a layer's output",
     "activation_std": "standard deviation of a layer's output",
-    "gradient_mean": "mean of the loss's gradient by a layer's output",
+    "gradient_mean": "mean of the gradient of the loss with respect to a layer's output",
     "gradient_std": "standard deviation of that gradient",
-    "dead": "share of a ReLU layer's units that are 0 for the whole batch, of 8 samples or more",
-    "saturated": "share of a sigmoid's or tanh's outputs where its slope is below a tenth of its "
-    "largest",
-    "update_ratio": "size of an update of a layer's weights over the size of the weights",
+    "dead": "fraction of a ReLU layer's units that are 0 for a whole batch of at least 8 samples",
+    "saturated": "fraction of a sigmoid's or tanh's outputs where the slope is below a tenth of "
+    "its maximum",
+    "update_ratio": "norm of an update of a layer's weights divided by the norm of the weights",
 }
-"""What is measured of each layer, in words."""
+"""The measures of each layer, with descriptions."""
 
 FEW = 8
-"""Samples from which on a unit that is 0 for all of them is called dead: of one, half are."""
+"""Minimum batch size for dead-unit detection: for one sample, half of the units are 0."""
 
 SAMPLE = 4000
-"""Values of a layer's output that are kept for its histogram, about."""
+"""Approximate number of output values kept per layer for its histogram."""
 
-# How far out a tenth of the largest slope is: y (1 - y) = 0.025, and 1 - y**2 = 0.1.
+# Outputs where the slope is a tenth of its maximum: y (1 - y) = 0.025, and 1 - y**2 = 0.1.
 _SIGMOID_TAIL = (1 - math.sqrt(0.9)) / 2
 _TANH_HEAD = math.sqrt(0.9)
 
 
 class Monitor:
-    """Records how activations, gradients and updates of each layer develop.
+    """Records activations, gradients and updates of each layer during training.
 
-    Give it to a :class:`~dlskills.Trainer` as ``monitor=``, or call :meth:`observe` after each
-    update of a loop of your own. Where an observation is due, after update 1, 1 + `every`,
-    1 + 2 `every` and so on, a copy of the network, made for it, takes one pass forwards and
-    backwards over the batch, and its numbers come to the host in one transfer, for which a GPU is
-    waited for. The parameters as they were before an update to be observed are kept, which takes
-    their memory once more; each `every`-th call copies them. All other calls only count. The
-    network itself is not touched: training goes on bit by bit as without a monitor, with the same
-    Dropout masks and the same running averages of Batch Norm. Networks that compute in half
-    precision do so here, too, but are measured in single precision.
+    Pass it to a :class:`~dlskills.Trainer` as ``monitor=``, or call :meth:`observe` after each
+    update in your own training loop. The monitor observes update 1, 1 + `every`, 1 + 2 `every`
+    and so on; all other calls only count.
+
+    Each observation runs one forward and backward pass of a copy of the network over the batch,
+    and moves the results to the host in a single transfer, which synchronizes a GPU. The monitor
+    also keeps a copy of the parameters from before the observed update, in as much memory as the
+    parameters, refreshed in every `every`-th call. The network itself is not changed: training
+    stays bit-identical, with the same Dropout masks and running averages of Batch Norm. A network
+    that computes in half precision does so here too, but is measured in float32.
 
     Parameters
     ----------
     network : Sequential
     every : int, default 50
-        Updates from one observation to the next.
+        Number of updates between observations.
 
     Attributes
     ----------
     layers : list of str
-        What the layers are called, such as ``"layer 2 (ReLU)"``; the first is layer 1.
+        Names of the layers, such as ``"layer 2 (ReLU)"``; the first is layer 1.
     steps : list of int
-        The updates after which the network was observed.
+        The observed updates.
     samples : dict of int to list of numpy.ndarray
-        For the first and the last of `steps`, for each layer some of the numbers that it gave.
+        For the first and the last of `steps`, a sample of the outputs of each layer.
 
     Examples
     --------
@@ -101,53 +102,70 @@ class Monitor:
         self._before = network.params.copy()
 
     def observe(self, x: Array, t: Array) -> None:
-        """Count an update; where an observation is due, look at the network with this batch.
+        """Count an update, and observe the network if an observation is due.
 
         Parameters
         ----------
         x, t : array
-            The batch that the update was made with, on the network's device.
+            Inputs and targets of the update's batch, on the network's device.
         """
         self._count += 1
-        place = self._count % self.every
-        if place == 1 or self.every == 1:
-            self._look(x, t)
-        if place == 0:  # the next update is to be measured
+        position = self._count % self.every
+        if position == 1 or self.every == 1:
+            self._measure_now(x, t)
+        if position == 0:  # the next update will be observed
             with self.network.backend.active():
                 self._before.flat[...] = self.network.params.flat
 
     def history(self, measure: str) -> np.ndarray[Any, Any]:
-        """How one of :data:`MEASURES` went.
+        """Return the values of one measure in all observations.
 
         Parameters
         ----------
         measure : str
+            One of :data:`MEASURES`.
 
         Returns
         -------
         numpy.ndarray, shape (observations, layers)
-            NaN where a layer has no such number.
+            float64; NaN where the measure does not apply to a layer.
+
+        Raises
+        ------
+        ValueError
+            The measure is unknown.
         """
-        places = list(MEASURES)
-        if measure not in places:
-            raise ValueError(f"measure {measure!r} is not known; there are: {', '.join(places)}")
-        rows = np.asarray(self._rows).reshape((len(self._rows), len(self.layers), len(places)))
-        return rows[:, :, places.index(measure)]
+        names = list(MEASURES)
+        measure = check_choice("measure", measure, names)
+        rows = np.asarray(self._rows).reshape((len(self._rows), len(self.layers), len(names)))
+        return rows[:, :, names.index(measure)]
 
     def warnings(self) -> list[str]:
-        """What was wrong when last observed, and what to try; empty for a healthy network."""
+        """Return the problems in the last observation, with advice; empty for a healthy network."""
         last = {measure: self.history(measure)[-1:] for measure in MEASURES}
         return advice.warnings(self.layers, last) if self.steps else []
 
     def plot(self) -> dict[str, Figure]:
-        """``"histograms"`` of activations, first and last, and ``"curves"`` over the steps."""
+        """Plot the observations.
+
+        Returns
+        -------
+        dict of str to matplotlib.figure.Figure
+            ``"histograms"`` of the activations in the first and the last observation, and
+            ``"curves"`` of the measures over the steps.
+
+        Raises
+        ------
+        ValueError
+            Nothing has been observed yet.
+        """
         if not self.steps:
-            raise ValueError("nothing was observed yet; call observe(x, t) after an update")
+            raise ValueError("nothing has been observed yet. Call observe(x, t) after an update")
         return {"histograms": figures.histograms(self), "curves": figures.curves(self)}
 
-    def _look(self, x: Array, t: Array) -> None:
+    def _measure_now(self, x: Array, t: Array) -> None:
         backend = self.network.backend
-        with backend.active(), np.errstate(all="ignore"):  # what diverges shall be told of
+        with backend.active(), np.errstate(all="ignore"):  # divergence is reported by warnings()
             numbers, samples = _measure(self.network, self._before, x, t)
             xp = backend.xp
             values = to_host(xp.concat([xp.stack(numbers), *samples]))
@@ -161,24 +179,24 @@ class Monitor:
 
 
 def _measure(network: Sequential, before: Any, x: Array, t: Array) -> tuple[list[Array], ...]:
-    """The measures of each layer, one layer after the other, and samples of their outputs."""
-    # a copy makes the pass: no mask is drawn and no running average moved in the network itself
+    """Return the measures of all layers, layer by layer, and samples of their outputs."""
+    # The pass runs on a copy: the network must neither draw masks nor update running averages.
     twin = copy.deepcopy(network)
     xp, cast, dtype = network.backend.xp, network._cast, network.params.dtype
-    twin._refresh()  # its copy in half precision is of the last pass, which was before the update
-    # float16 has no room for a sum over a batch, nor for the square of 256
+    twin._refresh()  # its half-precision copy of the parameters is from before the update
+    # In float16, the sum over a batch and the square of 256 overflow.
     wide = xp.result_type(dtype, xp.float32)
     x = network._input(x)
-    none = xp.sum(cast(x, wide)) * math.nan  # a NaN that is where the others are
+    none = xp.sum(cast(x, wide)) * math.nan  # NaN on the device of the other measures
     rows: list[dict[str, Array]] = [dict.fromkeys(MEASURES, none) for _ in network.layers]
     samples = []
     for layer, row in zip(twin.layers, rows, strict=True):
         x = layer.forward(x, True)
         y = cast(x, wide)
         row["activation_mean"], row["activation_std"] = xp.mean(y), xp.std(y)
-        for kind, (measure, share) in _SHARES.items():
+        for kind, (measure, fraction) in _FRACTIONS.items():
             if isinstance(layer, kind):
-                row[measure] = share(y, xp)
+                row[measure] = fraction(y, xp)
         samples.append(_sample(y))
     twin.loss_layer.forward(cast(x, dtype), t)
     scale = network.loss_scale
@@ -199,7 +217,7 @@ def _measure(network: Sequential, before: Any, x: Array, t: Array) -> tuple[list
 
 
 def _update_ratio(weights: list[tuple[Array, Array]]) -> Array:
-    """The norm of the change over the norm of what was changed, from arrays after and before."""
+    """Return the norm of the change divided by the norm before it, given pairs (after, before)."""
     xp = namespace(weights[0][0])
     change = sum(xp.sum((after - before) ** 2) for after, before in weights)
     size = sum(xp.sum(before**2) for _, before in weights)
@@ -209,24 +227,24 @@ def _update_ratio(weights: list[tuple[Array, Array]]) -> Array:
 def _dead(y: Array, xp: ModuleType) -> Array:
     if y.shape[0] < FEW:
         return xp.sum(y) * math.nan
-    return _share(xp.all(y <= 0, axis=0), y, xp)
+    return _fraction(xp.all(y <= 0, axis=0), y, xp)
 
 
 def _sigmoid_saturated(y: Array, xp: ModuleType) -> Array:
-    return _share(xp.abs(y - 0.5) > 0.5 - _SIGMOID_TAIL, y, xp)
+    return _fraction(xp.abs(y - 0.5) > 0.5 - _SIGMOID_TAIL, y, xp)
 
 
 def _tanh_saturated(y: Array, xp: ModuleType) -> Array:
-    return _share(xp.abs(y) > _TANH_HEAD, y, xp)
+    return _fraction(xp.abs(y) > _TANH_HEAD, y, xp)
 
 
-def _share(which: Array, y: Array, xp: ModuleType) -> Array:
-    """The share of what is true; NaN where a number is, which no comparison notices."""
-    share = xp.mean(xp.astype(which, y.dtype))
-    return xp.where(xp.any(xp.isnan(y)), math.nan, share)
+def _fraction(which: Array, y: Array, xp: ModuleType) -> Array:
+    """Return the fraction of true elements; NaN if `y` has a NaN, which comparisons would hide."""
+    fraction = xp.mean(xp.astype(which, y.dtype))
+    return xp.where(xp.any(xp.isnan(y)), math.nan, fraction)
 
 
-_SHARES: dict[type[Layer], tuple[str, Callable[[Array, ModuleType], Array]]] = {
+_FRACTIONS: dict[type[Layer], tuple[str, Callable[[Array, ModuleType], Array]]] = {
     ReLU: ("dead", _dead),
     Sigmoid: ("saturated", _sigmoid_saturated),
     Tanh: ("saturated", _tanh_saturated),
@@ -234,10 +252,10 @@ _SHARES: dict[type[Layer], tuple[str, Callable[[Array, ModuleType], Array]]] = {
 
 
 def _sample(y: Array) -> Array:
-    """Every so-manieth number, of all units alike."""
+    """Return every n-th value, with n chosen so that all units are sampled evenly."""
     size = math.prod(y.shape)
     step = max(-(-size // SAMPLE), 1)
     units = size // max(y.shape[0], 1)
-    while step > 1 and math.gcd(step, units) > 1:  # else the same few units each time
+    while step > 1 and math.gcd(step, units) > 1:  # otherwise only some units would be sampled
         step += 1
     return namespace(y).reshape(y, (-1,))[::step]

@@ -210,12 +210,11 @@ def parse_activations(value: Any) -> list[Any]:
 
 def activation_name(choice: Any) -> str:
     """Return the name by which networks take an activation, a user's own among them."""
-    if isinstance(choice, str) and not _FILE.match(choice):
+    found = _FILE.match(choice) if isinstance(choice, str) else None
+    if isinstance(choice, str) and found is None:
         return check_choice("activation", choice, ACTIVATIONS)
     kind, name = choice, getattr(choice, "__name__", repr(choice))
-    if isinstance(choice, str):
-        found = _FILE.match(choice)
-        assert found is not None
+    if found is not None:
         kind, name = load_name(found[1], found[2], "an activation"), found[2]
     if not (isinstance(kind, type) and issubclass(kind, Layer)):
         raise TypeError(f"an activation must be a class derived from Layer, got {kind!r}")

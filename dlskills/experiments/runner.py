@@ -25,9 +25,10 @@ from dlskills.experiments.claims import Verdict, judge
 from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
 from dlskills.experiments.loading import load_experiments
 from dlskills.experiments.settings import Numbers, Settings
-from dlskills.files import write_file
+from dlskills.files import FileFormatError, write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine
 from dlskills.processes import one_thread, processes
+from dlskills.strict_json import read_json
 from dlskills.training.progress import Progress
 
 
@@ -402,10 +403,13 @@ def _read(folder: Path | None, job: _Job) -> Record | None:
     if folder is None:
         return None
     try:
-        kept = json.loads(_cache_path(folder, job).read_text(encoding="utf-8"))
-        return dataclasses.replace(job.record, seconds=kept["seconds"], numbers=kept["numbers"])
-    except (OSError, ValueError, KeyError, TypeError):  # missing or cut short: run it again
+        kept = read_json(_cache_path(folder, job), finite=False)
+    except (OSError, FileFormatError):  # missing or cut short: run it again
         return None
+    match kept:
+        case {"seconds": int() | float() as seconds, "numbers": dict() as numbers}:
+            return dataclasses.replace(job.record, seconds=seconds, numbers=numbers)
+    return None
 
 
 def _write(folder: Path | None, job: _Job, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""Formulas: stated once, run by engines that make one pass over memory of them."""
+"""Formulas, written once and run by engines that fuse each into one pass over memory."""
 
 from dlskills.formulas.engines import ENGINES, EngineMissingError, engine, engine_for, forced_engine
 from dlskills.formulas.formula import along, elementwise

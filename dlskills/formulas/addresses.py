@@ -1,4 +1,4 @@
-"""The addresses of NumPy arrays, read without the 2 microseconds of ``array.ctypes``."""
+"""Addresses of NumPy arrays, read without the 2-microsecond overhead of ``array.ctypes``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from dlskills.arrays.backend import Array
 
-# An array's C structure, which is part of NumPy's binary interface, begins with Python's head of
-# all objects and the pointer to the data. In CPython an object's id is its address.
-_HEAD = object.__basicsize__
+# An array's C structure, which is part of NumPy's ABI, begins with CPython's object header and the
+# pointer to the data. In CPython an object's id is its address.
+_HEADER = object.__basicsize__
 
 
 def addresses_of(arrays: Iterable[Array]) -> list[int]:
-    """The address of each array's first element."""
+    """Return the address of each array's first element."""
     if not _structure_is_known():
         return [array.ctypes.data for array in arrays]
     read = ctypes.c_void_p.from_address
-    return [read(id(array) + _HEAD).value or 0 for array in arrays]
+    return [read(id(array) + _HEADER).value or 0 for array in arrays]
 
 
 @functools.cache
@@ -30,6 +30,6 @@ def _structure_is_known() -> bool:
         return False
     arrays = [np.zeros(3), np.zeros((4, 5), "float32")[1:, ::2]]
     return all(
-        ctypes.c_void_p.from_address(id(array) + _HEAD).value == array.ctypes.data
+        ctypes.c_void_p.from_address(id(array) + _HEADER).value == array.ctypes.data
         for array in arrays
     )

@@ -1,4 +1,4 @@
-"""Compiled loops kept on disk, found again by all that they are made of."""
+"""On-disk cache of compiled loops, keyed by everything that they depend on."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from dlskills.formulas import vector_math
 
 
 def compiled(text: str, names: Mapping[str, Any], key: object) -> Callable[..., None]:
-    """The function `kernel` of a text, compiled at its first call with each kind of arguments.
+    """Return the function `kernel` that a source text defines, compiled by Numba.
+
+    It is compiled at the first call with each combination of argument types.
 
     Parameters
     ----------
     text : str
         Python source.
     names : mapping of str to object
-        The globals that it reads.
+        The globals that the source reads.
     key : object
-        Written out, it tells apart all globals but the functions of
+        Object whose string form identifies all globals except the functions of
         :mod:`dlskills.formulas.vector_math`.
 
     Returns
@@ -39,43 +41,43 @@ def compiled(text: str, names: Mapping[str, Any], key: object) -> Callable[..., 
     digest = _digest(text, key)
     file = _file(text, digest)
     code = compile(text, str(file or "<dlskills kernel>"), "exec")
-    # code that Numba keeps on disk names the module that it belongs to
+    # Numba's cached code refers to the module of the function
     made = {"__name__": __name__, **names}
-    exec(code, made)
+    exec(code, made)  # noqa: S102 - text that this package wrote
     function = made["kernel"]
-    function.__name__ = function.__qualname__ = f"kernel_{digest}"  # Numba's name in machine code
+    function.__name__ = function.__qualname__ = f"kernel_{digest}"  # names the machine code
     kernel = numba.njit(**vector_math.OPTIONS)(function)
     if file is not None:
         try:
             kernel._cache = _Cache(kernel.py_func)
-        except Exception as error:  # Numba finds no folder that it may write to
+        except Exception as error:  # Numba finds no writable folder
             _warn(error)
     return kernel  # type: ignore[no-any-return]
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache, whose faults cost no more than the time to compile again."""
+    """Numba's cache, with errors turned into warnings: the kernel is then compiled again."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # a file that is damaged may raise anything
+        except Exception as error:  # a damaged file may raise any exception
             _warn(error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except Exception as error:  # damaged, full, or not to be written to
+        except Exception as error:  # the folder is damaged, full or read-only
             _warn(error)
 
 
-@functools.cache  # once
+@functools.cache  # warns once per problem
 def _warn_of(problem: str) -> None:
     warnings.warn(
-        f"compiled formulas can't be kept on disk ({problem}), and are compiled anew by each "
-        "process; delete the folder dlskills/kernels in the cache, or set NUMBA_CACHE_DIR to a "
-        "folder that can be written to",
+        f"compiled formulas can't be cached on disk ({problem}), so each process compiles them "
+        "again. Delete the folder dlskills/kernels in the cache, or set NUMBA_CACHE_DIR to a "
+        "writable folder",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -86,7 +88,7 @@ def _warn(error: Exception) -> None:
 
 
 def _digest(text: str, key: object) -> str:
-    """What tells kernels apart: their text, and whatever else compiled code depends on."""
+    """Return a hash of a kernel's text and everything else that its compiled code depends on."""
     parts = (
         text, key, sorted(vector_math.OPTIONS.items()), _FUNCTIONS_TEXT,
         numba.__version__, np.__version__, sys.version,
@@ -95,12 +97,12 @@ def _digest(text: str, key: object) -> str:
 
 
 def _file(text: str, digest: str) -> Path | None:
-    """A file with a kernel's source, beside which Numba keeps compiled code; None if impossible."""
+    """Return a file with the kernel's source, next to which Numba caches code; None on failure."""
     try:
         file = folder() / f"kernel_{digest}.py"
         if not file.exists():
             write_file(file, text)
-    except (OSError, RuntimeError) as error:  # the latter of Path.home(), where there is none
+    except (OSError, RuntimeError) as error:  # Path.home() raises RuntimeError if there is none
         _warn(error)
         return None
     return file
@@ -110,7 +112,7 @@ _FUNCTIONS_TEXT = Path(vector_math.__file__).read_text(encoding="utf-8")
 
 
 def folder() -> Path:
-    """The folder of the cache: in NUMBA_CACHE_DIR, XDG_CACHE_HOME, or ~/.cache."""
+    """Return the cache folder, inside NUMBA_CACHE_DIR, XDG_CACHE_HOME or ~/.cache."""
     configured = os.environ.get("NUMBA_CACHE_DIR")
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(configured or cache) / "dlskills" / "kernels"

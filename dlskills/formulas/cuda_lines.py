@@ -4,14 +4,14 @@ The kernels work on contiguous arrays, in one of five forms:
 
 ===========  ===================================================================================
 ``flat``     no lines: all threads of the grid share one loop over all elements
-``rows``     neighbours in memory are on one line, which is short: up to a warp per line
-``block``    neighbours in memory are on one line: one block per line
-``columns``  neighbours in memory are on different lines: 32 lines per block
+``rows``     neighbors in memory are on one line, which is short: up to a warp per line
+``block``    neighbors in memory are on one line: one block per line
+``columns``  neighbors in memory are on different lines: 32 lines per block
 ``masked``   elementwise, with random masks: each thread computes one block of random bits
 ===========  ===================================================================================
 
 Sums over everything are deterministic: each block stores a partial sum, and the last block to
-finish adds them up in a fixed order. It also computes the values that follow from these sums.
+finish adds them up in a fixed order. It also computes the values that depend on these sums.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FLAT_BLOCKS = 1024  # maximum; about 8 per multiprocessor of a large GPU
 
 
 def form_of(layout: Layout, trace: Trace) -> str:
-    """The form of the kernel that suits a problem."""
+    """Return the best kernel form for a problem."""
     if layout.dims == "B" and not trace.reductions:
         return "flat"
     if layout.dims == "AL":
@@ -48,7 +48,7 @@ def form_of(layout: Layout, trace: Trace) -> str:
 
 
 def geometry(form: str, layout: Layout) -> tuple[int, tuple[int, int]]:
-    """The number of blocks, and the threads of a block in two dimensions."""
+    """Return the number of blocks and the 2-D shape of a block in threads."""
     a, lines, b = (layout.sizes[dim] for dim in "ALB")
     if form == "flat":
         return min(-(-b // 1024), FLAT_BLOCKS), (256, 1)
@@ -59,7 +59,7 @@ def geometry(form: str, layout: Layout) -> tuple[int, tuple[int, int]]:
         return -(-lines // (128 // x)), (x, 128 // x)
     if form == "columns":
         return -(-lines // 32), (32, min(_power_of_two(-(-a // 4)), THREADS // 32))
-    # about four elements for each thread, and whole warps
+    # about four elements per thread, and whole warps
     if "A" not in layout.dims:
         return lines, (min(max(_power_of_two(-(-b // 4)), 32), THREADS), 1)
     rows = _power_of_two(-(-a // 4))
@@ -68,7 +68,7 @@ def geometry(form: str, layout: Layout) -> tuple[int, tuple[int, int]]:
 
 
 def _power_of_two(number: int) -> int:
-    """The smallest power of two that is at least `number`."""
+    """Return the smallest power of two that is at least `number`."""
     return 1 << (number - 1).bit_length()
 
 
@@ -112,22 +112,22 @@ template <class Op> __device__ T across_columns(T v, T* shared) {
 _THREAD = "(Index)blockIdx.x * blockDim.x + threadIdx.x"
 
 # For each form: the position of a thread, and how threads combine their shares of a line.
-_PLACES = {
+_POSITIONS = {
     "flat": [],
     "rows": [
         "const Index line = (Index)blockIdx.x * blockDim.y + threadIdx.y;",
-        "const bool there = line < lines, leader = there && threadIdx.x == 0;",
+        "const bool valid = line < lines, leader = valid && threadIdx.x == 0;",
     ],
     "columns": [
         "const Index line = (Index)blockIdx.x * 32 + threadIdx.x;",
-        "const bool there = line < lines, leader = there && threadIdx.y == 0;",
+        "const bool valid = line < lines, leader = valid && threadIdx.y == 0;",
     ],
     "block": [
         "const Index line = blockIdx.x;",
-        "const bool there = true, leader = threadIdx.x == 0 && threadIdx.y == 0;",
+        "const bool valid = true, leader = threadIdx.x == 0 && threadIdx.y == 0;",
     ],
 }
-_JOINED = {
+_COMBINED = {
     "rows": "across_warp<{op}>({name}, blockDim.x)",
     "columns": "across_columns<{op}>({name}, shared)",
     "block": "across_block<{op}>({name}, shared)",
@@ -137,10 +137,10 @@ _INDICES = {"A": "a", "L": "line", "B": "b"}
 
 
 def kernel_source(trace: Trace, form: str, types: Types, name: str) -> str:
-    """The text of a kernel.
+    """Return the source of a kernel.
 
-    Its arguments are the operands, the arrays of results, the sizes of A, L and B, and, if there
-    are sums over everything, an array for the blocks' partial sums and a counter that is zero.
+    The kernel's arguments are the operands, the result arrays, the sizes of A, L and B, and, if
+    there are sums over everything, an array for the blocks' partial sums and a zeroed counter.
     """
     made = (_Masked if form == "masked" else _Lines)(trace, form, types)
     made.write(name)
@@ -155,7 +155,7 @@ class _Kernel(Writer):
         self.form = form
 
     def head(self, name: str) -> None:
-        """Write the kernel's arguments, and the values that all elements share."""
+        """Write the kernel's signature and the values that all elements share."""
         restrict = "" if self.types.may_alias else "__restrict__ "
         arguments = []
         for i, dtype in enumerate(self.types.operands):
@@ -171,14 +171,14 @@ class _Kernel(Writer):
         arguments += ["const Index size_a", "const Index lines", "const Index size_b"]
         if self.trace.totals:
             arguments += ["T* partial", "unsigned int* arrived"]
-        # With 1 block per multiprocessor as the minimum, ptxas does not spill to fit more.
+        # A minimum of 1 block per multiprocessor keeps ptxas from spilling to fit more.
         bounds = f"__launch_bounds__({THREADS}, 1)"
         self.put(0, f'extern "C" __global__ void {bounds} {name}({", ".join(arguments)}) {{')
         for value in self.trace.of_level("number"):
             self.define(1, value, self.load(value))
 
     def load(self, value: Value) -> str:
-        """The operand of a value."""
+        """Return the expression for an operand, or "" for other values."""
         if value.op != "load":
             return ""
         position = value.args[0]
@@ -188,7 +188,7 @@ class _Kernel(Writer):
 
     @staticmethod
     def at(dims: str) -> str:
-        """The index of an element of an array that varies in these dimensions."""
+        """Return the index expression into an array that varies in these dimensions."""
         text = ""
         for dim in dims:
             text = f"({text}) * {_SIZES[dim]} + {_INDICES[dim]}" if text else _INDICES[dim]
@@ -196,7 +196,7 @@ class _Kernel(Writer):
 
 
 class _Lines(_Kernel):
-    """Lines, with as many passes over each as the formula's reductions need."""
+    """Kernel over lines, with as many passes over each line as its reductions need."""
 
     def write(self, name: str) -> None:
         trace, put = self.trace, self.put
@@ -209,20 +209,20 @@ class _Lines(_Kernel):
         put(0, _ALL)
         self.head(name)
         put(1, f"__shared__ T shared[{THREADS}];")
-        put(1, *_PLACES[self.form])
+        put(1, *_POSITIONS[self.form])
         put(1, *(f"T {total.name}_part = T(0);" for total in trace.totals))
         for number in range(trace.passes):
-            self.between(number)
-            self.a_pass(number)
+            self.write_line_values(number)
+            self.write_pass(number)
         if trace.totals:
             self.finish()
         put(0, "}")
 
-    def between(self, number: int) -> None:
-        """Write the values of a line that are known before a pass."""
+    def write_line_values(self, number: int) -> None:
+        """Write the per-line values that are known before a pass."""
         trace, put = self.trace, self.put
         for value in trace.of_level("line", number):
-            self.define(1, value, f"there ? {self.load(value)} : T(0)")
+            self.define(1, value, f"valid ? {self.load(value)} : T(0)")
         for i, value in enumerate(trace.results):
             if value.level == "line" and value.passes == number:
                 put(1, f"if (leader) out{i}[line] = {self.stored(i, value)};")
@@ -231,7 +231,7 @@ class _Lines(_Kernel):
             if value.level == "line" and value.passes == number:
                 put(1, f"if (leader) {total.name}_part += {self.name(value)};")
 
-    def a_pass(self, number: int) -> None:
+    def write_pass(self, number: int) -> None:
         trace, put = self.trace, self.put
         reductions, totals, results = trace.ends(number)
         if not (reductions or totals or results):
@@ -250,14 +250,14 @@ class _Lines(_Kernel):
             put(2, f"out{i}[{self.at(trace.dims)}] = {self.stored(i, value)};")
         put(1, "}")
         for value in reductions:
-            joined = _JOINED[self.form].format(op=_functor(value.op), name=value.name)
-            put(1, f"{value.name} = {joined};")
+            combined = _COMBINED[self.form].format(op=_functor(value.op), name=value.name)
+            put(1, f"{value.name} = {combined};")
 
     def added(self, op: str, name: str, value: Value) -> str:
         return f"{name} = {_functor(op)}::of({name}, T({self.name(value)}));"
 
     def loops(self) -> list[str]:
-        """The heads of the loops over a thread's share of a line; the last one opens a block."""
+        """Return the loop headers over a thread's share of a line; the last one opens a block."""
         if self.form == "flat":
             step = "(Index)gridDim.x * blockDim.x"
             return [f"for (Index b = {_THREAD}; b < size_b; b += {step}) {{"]
@@ -267,10 +267,10 @@ class _Lines(_Kernel):
                 i, size = _INDICES[dim], _SIZES[dim]
                 step = f"{i} += blockDim.{axis}"
                 heads.append(f"for (Index {i} = threadIdx.{axis}; {i} < {size}; {step})")
-        return ["if (there)", *heads[:-1], heads[-1] + " {"]
+        return ["if (valid)", *heads[:-1], heads[-1] + " {"]
 
     def finish(self) -> None:
-        """Write the sums over everything, and the values that follow from them."""
+        """Write the sums over everything and the values that depend on them."""
         put, totals = self.put, self.trace.totals
         put(1, "__shared__ bool last;")
         put(1, "const int thread = threadIdx.y * blockDim.x + threadIdx.x;")
@@ -308,7 +308,7 @@ def _functor(op: str) -> str:
 
 
 class _Masked(_Kernel):
-    """Eight elements per thread, from one block of random bits."""
+    """Kernel in which each thread computes eight elements from one block of random bits."""
 
     def write(self, name: str) -> None:
         trace, put = self.trace, self.put
@@ -318,7 +318,7 @@ class _Masked(_Kernel):
         put(1, f"const Index block = {_THREAD};")
         masks = [i for i, dtype in enumerate(self.types.operands) if dtype == MASK]
         put(1, *(f"const Philox bits{i}(in{i}, block);" for i in masks))
-        # unrolled, as words that are indexed by a variable would be in local memory
+        # unrolled, because words indexed by a variable would be in local memory
         put(1, "#pragma unroll", f"for (int j = 0; j < {philox.WORDS}; ++j) {{")
         put(2, f"const Index b = {philox.WORDS} * block + j;", "if (b >= size_b) break;")
         for value in trace.inner(0):

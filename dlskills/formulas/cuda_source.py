@@ -22,10 +22,10 @@ CTYPES = {
     "uint16": "unsigned short", "int32": "int", "uint32": "unsigned int", "int64": "long long",
     "uint64": "unsigned long long", "float16": "float16", "float32": "float", "float64": "double",
 }  # fmt: skip
-"""C++ types by the names of dtypes."""
+"""C++ types by dtype name."""
 
 NUMBER, MASK = "number", "mask"
-"""Placeholders for the dtype of operands that are not arrays."""
+"""Placeholders for the dtypes of operands that are not arrays."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Types:
 
 
 def computed_in(dtype: Any) -> Any:
-    """The dtype of the arithmetic, given the first operand's dtype."""
+    """Return the dtype of the arithmetic, given the first operand's dtype."""
     return np.dtype("float32") if dtype == np.float16 else dtype
 
 
 def name_of(function: object) -> str:
-    """A kernel's name, valid in C++."""
+    """Return a valid C++ name for a formula's kernel."""
     words = re.sub(r"\W", "_", getattr(function, "__name__", "formula"), flags=re.ASCII)
     return f"dlskills_{words.strip('_') or 'formula'}"
 
@@ -68,9 +68,9 @@ def name_of(function: object) -> str:
 
 
 def elementwise_source(trace: Trace, types: Types) -> tuple[str, str, str, str]:
-    """The inputs, the outputs, the body and the preamble of a CuPy ElementwiseKernel.
+    """Return the inputs, outputs, body and preamble of a CuPy ElementwiseKernel.
 
-    The body reads all operands before it writes any result, as they may share memory.
+    The body reads all operands before it writes any result, since they may share memory.
     """
     inputs = [
         f"{types.computed if dtype == NUMBER else dtype} in{i}"
@@ -88,7 +88,7 @@ def elementwise_source(trace: Trace, types: Types) -> tuple[str, str, str, str]:
 
 
 def type_lines(types: Types) -> list[str]:
-    """The definitions that every kernel begins with."""
+    """Return the definitions that every kernel begins with."""
     half = "float16" in (*types.operands, *types.results)
     return [
         *(["#include <cupy/float16.cuh>"] if half else []),
@@ -98,7 +98,7 @@ def type_lines(types: Types) -> list[str]:
 
 
 class Writer:
-    """Lines of C++ that define a trace's values."""
+    """Writer of C++ lines that define a trace's values."""
 
     def __init__(self, trace: Trace, types: Types) -> None:
         self.trace, self.types = trace, types
@@ -121,16 +121,16 @@ class Writer:
         self.put(indent, f"const {kind} {value.name} = {text};")
 
     def name(self, value: Value) -> str:
-        """A value as an expression reads it."""
+        """Return the expression that reads a value."""
         return literal(value.args[0]) if value.op == "number" else value.name
 
     def stored(self, result: int, value: Value) -> str:
-        """A value as it is written to a result's array."""
+        """Return the expression that converts a value to the dtype of a result."""
         return f"({CTYPES[self.types.results[result]]}){self.name(value)}"
 
 
 def literal(number: float) -> str:
-    """A number in C++ (NVRTC has no headers that define INFINITY and NAN)."""
+    """Return a number as a C++ literal (NVRTC lacks the headers that define INFINITY and NAN)."""
     if math.isnan(number):
         return "T(0.0 / 0.0)"
     if math.isinf(number):
@@ -145,12 +145,12 @@ CHUNK = 4096
 
 
 def update_source(trace: Trace, types: Types, groups: int, numbers: int, name: str) -> str:
-    """The text of a kernel for an update rule, over a table of arrays.
+    """Return the source of a kernel that applies an update rule to a table of arrays.
 
-    Each block has a row of the table: the addresses of its chunk of parameter, gradient and
-    slots, the chunk's size, and its group. The other arguments are the number of the first group,
+    Each block reads one row of the table: the addresses of its chunk of parameter, gradient and
+    slots, the chunk's size, and its group. The other arguments are the index of the first group,
     the coefficients of all groups by value, and, if the last coefficient is on the device, a
-    pointer to it; all groups share that one.
+    pointer to it; all groups share that coefficient.
     """
     writer = Writer(trace, types)
     put = writer.put

@@ -1,13 +1,13 @@
-"""Formulas: written once over a namespace `xp`, as a textbook states them, and run by any engine.
+"""Formulas: functions of a namespace `xp`, written as in a textbook and run by any engine.
 
 There are three kinds:
 
 ``elementwise``
-    One element at a time; operands broadcast, results are new arrays.
+    Computes each element on its own. Operands broadcast, and results are new arrays.
 ``along``
-    With reductions along one axis; several results; sums over everything.
+    Uses reductions along one axis and sums over everything, and may return several results.
 :class:`Rule`
-    An optimizer's update: elementwise, in place. Optimizers make them of their `rule`.
+    An optimizer's update, elementwise and in place. Optimizers create it from their `rule`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from dlskills.formulas import engines
 from dlskills.formulas.trace import NotElementwiseError, Trace, UnsuitedFormulaError
 
 Function: TypeAlias = Callable[[ModuleType], Callable[..., Any]]
-"""Given a namespace, a function of arrays and numbers."""
+"""A function that takes a namespace and returns a function of arrays and numbers."""
 
 Update: TypeAlias = Callable[..., Any]
-"""``update(param, grad, *slots, *coefficients)`` gives param, or (param, *slots)."""
+"""``update(param, grad, *slots, *coefficients)``, which returns param or (param, *slots)."""
 
 
-_REMEMBERED = 256  # calls of a formula; each is some kilobytes
+_REMEMBERED = 256  # prepared calls per formula, at some kilobytes each
 
 
 class Formula:
-    """A formula, and what engines remember of it.
+    """A formula, and the calls that engines have prepared for it.
 
     Attributes
     ----------
     function : callable
-        ``function(xp)`` gives a function of operands.
+        ``function(xp)`` returns a function of operands.
     has_axis : bool
         Whether that function takes the keyword `axis`.
     memory : dict
-        What an engine has prepared for calls like those before; keys begin with its name.
+        Prepared calls and kernels; each key begins with the engine's name.
     unsuited : set
-        The names of engines that can't run it, with the dtypes that they can't run it for.
+        Pairs of an engine's name and a dtype for which that engine can't run the formula.
     """
 
     has_axis = False
@@ -62,22 +62,22 @@ class Formula:
     def call(
         self, xp: ModuleType, operands: Sequence[Any], axis: tuple[int, ...] | None
     ) -> tuple[Any, ...]:
-        """The results of the function itself, called with whole arrays."""
+        """Return the results of the function itself, called with whole arrays."""
         function = self._in_namespace.get(xp)
         if function is None:
             function = self._in_namespace[xp] = self.function(xp)
         options = {"axis": axis} if self.has_axis else {}
-        with np.errstate(all="ignore"):  # no other engine, and no other library, warns
+        with np.errstate(all="ignore"):  # as other engines and libraries do not warn, either
             given = function(*operands, **options)
         return given if isinstance(given, tuple) else (given,)
 
     def trace(self, kinds: tuple[str, ...], dims: str) -> Trace:
-        """The graph of the formula, for operands of these kinds; made once.
+        """Return the formula's graph for operands of these kinds, cached.
 
         Raises
         ------
         UnsuitedFormulaError
-            It does what symbols can't.
+            The formula uses an operation that can't be traced.
         """
         found = self._traces.get((kinds, dims))
         if found is None:
@@ -85,18 +85,18 @@ class Formula:
         return found
 
     def remember(self, key: Any, prepared: Any) -> Any:
-        """Keep what an engine has prepared, and forget the oldest where shapes vary without end."""
+        """Store a prepared call, and drop the oldest once there are too many."""
         if len(self.memory) >= _REMEMBERED:
             self.memory.pop(next(iter(self.memory)), None)
         self.memory[key] = prepared
         return prepared
 
     def check_results(self, results: Sequence[Any], count: int) -> None:
-        """Refuse another number of results than there are arrays to write them to."""
+        """Raise an error unless there is one output array per result."""
         if len(results) != count:
             raise ValueError(
-                f"{self.__name__} has {len(results)} results, got {count} arrays in out; give one "
-                "for each, or None for a new array"
+                f"{self.__name__} has {len(results)} results, got {count} arrays in out. Give one "
+                "array per result, or None for a new array"
             )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Formula:
@@ -104,24 +104,24 @@ class Formula:
 
 
 class elementwise(Formula):
-    """A formula of single elements.
+    """Decorator for elementwise formulas.
 
     Parameters
     ----------
     function : callable
-        ``function(xp)`` gives a function that computes with its arguments by operators and
-        functions of the Array API, one element at a time.
+        ``function(xp)`` returns a function that combines its arguments elementwise, with operators
+        and functions of the Array API.
 
     Notes
     -----
-    Call it with arrays and numbers, an array first. The first array sets the dtype of the
-    computation and of the results. Half precision is computed in float32. Other operands are
-    cast to that dtype; ``xp.astype(condition, x.dtype)`` makes numbers of a comparison. The
+    Call the formula with arrays and numbers, an array first. The first array sets the dtype of the
+    computation and of the results; half precision is computed in float32. Other operands are cast
+    to that dtype. Use ``xp.astype(condition, x.dtype)`` to convert a comparison to numbers. The
     function must not change its arguments in place.
 
-    On CuPy the formula is one kernel; on NumPy, with Numba installed, one compiled loop. Where it
-    can't be (it uses a function that the Array API lacks, say) it is called with whole arrays,
-    with a warning.
+    The formula runs as one kernel on CuPy, and as one compiled loop on NumPy if Numba is installed.
+    If it can't be compiled (for example, because it uses a function outside of the Array API), it
+    is called with whole arrays, with a warning.
 
     Examples
     --------
@@ -135,15 +135,15 @@ class elementwise(Formula):
     """
 
     def __call__(self, *operands: Any, out: Sequence[Array | None] | None = None) -> Any:
-        """The formula's results.
+        """Return the formula's results.
 
         Parameters
         ----------
         *operands : array or number
-            The first is an array.
+            The first operand must be an array.
         out : sequence of array or None, optional
-            For each result the array that it is written to; None for a new one. It may be an
-            operand, but must not overlap one otherwise.
+            For each result, the array to write it to, or None for a new one. Such an array may be
+            an operand but must not partially overlap one.
 
         Returns
         -------
@@ -154,20 +154,20 @@ class elementwise(Formula):
 
 
 class along(Formula):
-    """A formula with reductions along an axis.
+    """Decorator for formulas with reductions along an axis.
 
     Parameters
     ----------
     function : callable
-        ``function(xp)`` gives a function with a keyword argument `axis`. In it ``xp.sum``,
-        ``xp.mean``, ``xp.var``, ``xp.max`` and ``xp.min`` take ``axis=axis, keepdims=True``;
-        ``xp.sum(y)`` and ``xp.mean(y)`` without an axis are over everything, and may be combined
-        with numbers only.
+        ``function(xp)`` returns a function with a keyword argument `axis`. Inside it, ``xp.sum``,
+        ``xp.mean``, ``xp.var``, ``xp.max`` and ``xp.min`` take ``axis=axis, keepdims=True``.
+        ``xp.sum(y)`` and ``xp.mean(y)`` without an axis reduce over everything; their results may
+        only be combined with numbers.
 
     Notes
     -----
-    As for :class:`elementwise`; between the reductions, nothing is stored in memory. Results that
-    differ from line to line have 1 in place of the reduced axes, as in NumPy with keepdims.
+    See :class:`elementwise` for dtypes and engines. Nothing is stored in memory between the
+    reductions. Per-line results keep the reduced axes with size 1, as NumPy's keepdims does.
 
     Examples
     --------
@@ -192,17 +192,17 @@ class along(Formula):
         axis: int | tuple[int, ...],
         out: Sequence[Array | None] | None = None,
     ) -> Any:
-        """The formula's results.
+        """Return the formula's results.
 
         Parameters
         ----------
         *operands : array or number
-            The first is an array of the full shape; others broadcast to it.
+            The first operand must be an array of the full shape; others broadcast to it.
         axis : int or tuple of int
-            What reductions are along.
+            The axis or axes of the reductions.
         out : sequence of array or None, optional
-            For each result the array that it is written to, of as many elements; None for a new
-            one. It may be an operand, but must not overlap one otherwise.
+            For each result, an array with as many elements to write it to, or None for a new one.
+            Such an array may be an operand but must not partially overlap one.
 
         Returns
         -------
@@ -216,7 +216,7 @@ class along(Formula):
 class Rule(Formula):
     """The formula of an optimizer's update.
 
-    ``update(param, grad, *slots, *numbers)`` gives the new values of param and slots.
+    ``update(param, grad, *slots, *numbers)`` returns the new values of param and slots.
     """
 
     def __init__(self, function: Function) -> None:
@@ -232,14 +232,14 @@ class Rule(Formula):
     def check_results(self, results: Sequence[Any], count: int) -> None:
         if len(results) != count:
             raise TypeError(
-                f"a rule's update must return (param, *slots), {count} in all, in this order; got "
-                f"{f'{len(results)} of them' if results else 'nothing'}"
+                f"a rule's update must return (param, *slots), {count} in all and in this order, "
+                f"got {len(results) or 'nothing'}"
             )
 
     def check_elementwise(self, arrays: int, numbers: int) -> None:
-        """Refuse a rule that looks at other elements than its own.
+        """Raise an error if the rule combines different elements of an array.
 
-        Engines run it over the parameters in parts of their own, or over all of them as one.
+        Engines may split parameters or join them, so such a rule would give different results.
 
         Raises
         ------
@@ -251,22 +251,22 @@ class Rule(Formula):
             self.trace(("B",) * arrays + ("",) * numbers, "B")
         except NotElementwiseError as error:
             raise NotElementwiseError(
-                f"an update rule is computed for each element by itself, over all parameters at "
-                f"once: {error}. A norm of each parameter can't be part of a rule"
+                f"an update rule must be elementwise, since it runs over all parameters at once: "
+                f"{error}. A norm per parameter can't be part of a rule"
             ) from None
-        except UnsuitedFormulaError:  # functions that symbols lack; the engine 'plain' may do
+        except UnsuitedFormulaError:  # can't be traced, but may still run on the engine 'plain'
             pass
         self._is_elementwise.add((arrays, numbers))
 
 
 @functools.cache
 def rule_of(function: Function) -> Rule:
-    """The :class:`Rule` of an optimizer's `rule`, made once."""
+    """Return the :class:`Rule` for an optimizer's `rule`, cached."""
     return Rule(function)
 
 
 def _plain(operands: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Numbers of NumPy's as Python's, which have no dtype of their own; the first is an array."""
+    """Return operands with NumPy scalars, except the first, as Python numbers without a dtype."""
     for operand in operands:
         if isinstance(operand, np.generic):
             others = (o.item() if isinstance(o, np.generic) else o for o in operands[1:])

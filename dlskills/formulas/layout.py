@@ -1,11 +1,11 @@
-"""How the arrays of a formula lie beside each other: lines, and what lies along them.
+"""Memory layout of a formula's operands, in terms of lines that reductions run along.
 
-Every problem is brought to three dimensions, in the order in which they lie in memory:
+Every problem is reduced to at most three dimensions, in memory order:
 
 ===  ===========================================================
-A    what lies along a line, and outside of the lines
-L    the lines: what reductions leave
-B    what lies along a line, and inside
+A    reduced axes outside of the lines
+L    axes that are not reduced: one index per line
+B    reduced axes inside of the lines
 ===  ===========================================================
 
 Batch Norm of (N, C) is "AL" (A = N, L = C), of (N, C, H, W) "ALB" (B = H W); softmax of (N, C) is
@@ -27,25 +27,25 @@ Shape = tuple[int, ...]
 
 
 def broadcast_shape(operands: Sequence[Any]) -> Shape:
-    """The broadcast shape of operands; numbers have none."""
+    """Return the broadcast shape of the operands that are arrays."""
     shapes = [tuple(o.shape) for o in operands if hasattr(o, "shape")]
     return shapes[0] if len(set(shapes)) == 1 else np.broadcast_shapes(*shapes)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A formula's operands as parts of one problem.
+    """The dimensions of a problem and of each operand.
 
     Attributes
     ----------
     shape : tuple of int
-        All operands broadcast.
+        The broadcast shape of all operands.
     reduced : tuple of int
-        The shape of a reduction, with 1 for each reduced axis.
+        The shape of a reduction's result, with 1 for each reduced axis.
     dims : str
-        The dimensions that the problem has, of "ALB".
+        The dimensions of the problem, a subsequence of "ALB".
     sizes : dict of str to int
-        The size of each of A, L and B, 1 for those that it does not have.
+        The sizes of A, L and B, 1 for a missing dimension.
     kinds : tuple of str
         The dimensions in which each operand varies.
     """
@@ -57,12 +57,12 @@ class Layout:
     kinds: tuple[str, ...]
 
     def shape_of(self, kind: str) -> Shape:
-        """The shape of an operand of a kind, with one dimension for each letter."""
+        """Return the shape of an operand of a kind, with one dimension per letter."""
         return tuple(self.sizes[dim] for dim in kind)
 
     @property
     def length(self) -> int:
-        """The number of elements of a line."""
+        """The number of elements in a line."""
         return self.sizes["A"] * self.sizes["B"]
 
     @property
@@ -74,20 +74,25 @@ class Layout:
         return hash((self.shape, self.reduced, self.kinds))
 
 
-# Whether the dimensions that don't merge are reduced, and the letters that they get.
+# For each merged dimension whether it is reduced, and the letters of these dimensions.
 _PATTERNS = {(True,): "B", (False, True): "LB", (True, False): "AL", (True, False, True): "ALB"}
 
 
 @functools.lru_cache(1024)
 def layout_of(shapes: tuple[Shape | None, ...], axis: Shape | None) -> Layout | None:
-    """The layout of operands; None where three dimensions don't do, or nothing is to be done.
+    """Return the layout of operands.
 
     Parameters
     ----------
     shapes : tuple of tuple of int, or None
-        None for a number.
+        The shapes of the operands; None for a number.
     axis : tuple of int, or None
-        The axes of reductions, as positions in the broadcast shape.
+        The axes of the reductions, as positions in the broadcast shape.
+
+    Returns
+    -------
+    Layout or None
+        None if the problem needs more than three dimensions or has no elements.
     """
     shape = np.broadcast_shapes(*(s for s in shapes if s is not None))
     padded = [(1,) * (len(shape) - len(s)) + s for s in shapes if s is not None]
@@ -103,7 +108,7 @@ def layout_of(shapes: tuple[Shape | None, ...], axis: Shape | None) -> Layout | 
             groups[-1] = (*groups[-1][:2], groups[-1][2] * size)
         else:
             groups.append((d in axes, varies, size))
-    if axis is None:  # any dimension may be taken for a line
+    if axis is None:  # any dimension may serve as a line
         dims = ["B", "B", "LB", "ALB"][len(groups)] if len(groups) <= 3 else None
     else:
         dims = _PATTERNS.get(tuple(group[0] for group in groups))

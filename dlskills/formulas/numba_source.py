@@ -1,17 +1,17 @@
 """Python source of loops over a formula's elements, for Numba to compile.
 
-There are four forms of loops:
+The loops take one of four forms:
 
 ===========  ===================================================================================
 ``flat``     no lines: one loop over all elements
-``rows``     neighbours in memory are of one line: line by line
-``columns``  neighbours are of different lines: tiles of lines that stay in the cache, row by row
-``short``    neighbours are of one line, which is short: many lines at once
+``rows``     neighbors in memory are on one line: line by line
+``columns``  neighbors are on different lines: tiles of lines that stay in the cache, row by row
+``short``    neighbors are on one line, which is short: many lines at once
 ===========  ===================================================================================
 
-A kernel takes the operands, the arrays of results, the sizes along a line, the range of lines (or
-elements) that is its share, and an array for its part of the sums over everything. What follows
-from these sums is a function of its own, `finish`, in plain Python.
+A kernel takes the operands, the result arrays, the sizes along a line, its share of the lines (or
+elements) as a range, and an array for its partial sums over everything. The values that depend on
+these sums are computed by a separate function, `finish`, in plain Python.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from dlskills.formulas.layout import Layout
 from dlskills.formulas.operators import OPERATORS, REDUCTIONS
 from dlskills.formulas.trace import Trace, Value
 
-SHORT = 64  # elements of a line: below that, many lines at once are quicker
-PART = 4096  # elements of a line that are added up in the working precision
-TILE_BYTES = 1 << 18  # of one array: what all passes over a tile should find in the cache
+SHORT = 64  # elements per line, below which processing many lines at once is faster
+PART = 4096  # elements of a line that are summed in the working precision
+TILE_BYTES = 1 << 18  # of one array, so that a tile stays in the cache during all passes
 
 
 def form_of(layout: Layout, trace: Trace) -> str:
-    """The form of the loops that suits a problem."""
+    """Return the best form of the loops for a problem."""
     if layout.dims == "B" and not trace.reductions:
         return "flat"
     if layout.dims == "AL":
@@ -41,27 +41,27 @@ def form_of(layout: Layout, trace: Trace) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """A kernel's text, and the numbers that it names."""
+    """A kernel's source text and the values of its named constants."""
 
     text: str
     constants: dict[str, float]
 
 
 def kernel_source(trace: Trace, layout: Layout, form: str) -> Source:
-    """The text of a function `kernel`."""
+    """Return the source of a function `kernel`."""
     made = {"flat": _Flat, "rows": _Rows}.get(form, _Tiles)(trace, layout, form)
     made.write()
     return Source("\n".join(made.lines) + "\n", made.constants)
 
 
 class _Writer:
-    """What all forms have in common."""
+    """Base class of the writers, one per form."""
 
     def __init__(self, trace: Trace, layout: Layout, form: str) -> None:
         self.trace, self.layout, self.form = trace, layout, form
         self.lines: list[str] = []
         self.constants: dict[str, float] = {}
-        # by their positions: `in` and `index` of lists compare, which makes another value
+        # dicts, because `in` and `index` of a list call ==, which adds a value to the trace
         self.kept = {value: i for i, value in enumerate(trace.worth_keeping)}
         self.sums = {total: i for i, total in enumerate(trace.totals)}
 
@@ -81,7 +81,7 @@ class _Writer:
         raise NotImplementedError
 
     def begin(self) -> None:
-        """The head, and what is the same for all elements."""
+        """Write the signature and the values that all elements share."""
         arguments = [f"in{value.args[0]}" for value in self.trace.loads]
         arguments += [f"out{i}" for i, r in enumerate(self.trace.results) if not r.whole]
         self.put(
@@ -97,27 +97,27 @@ class _Writer:
                 self.put(1, f"{value.name} = {self.expression(value)}")
 
     def expression(self, value: Value, name: Callable[[Value], str] | None = None) -> str:
-        """An operation; `name` writes its operands, by default as they are called."""
+        """Return an operation's expression; `name` gives the names of its operands."""
         return OPERATORS[value.op].loop.format(*map(name or self.name, value.args))
 
     def name(self, value: Value) -> str:
-        """A value as an expression reads it."""
+        """Return the expression that reads a value."""
         return self.constant(value.args[0]) if value.op == "number" else value.name
 
     def start(self, reduction: Value) -> str:
         return self.constant(REDUCTIONS[reduction.op][1])
 
-    # The innermost loop of a pass, over lines or along one.
+    # The innermost loop of a pass runs over lines or along one.
 
     at = "i"  # its index
-    varying = "L"  # what is read in it differs in this dimension
+    varying = "L"  # its dimension
 
     def element(self, value: Value) -> str:
-        """A value as the innermost loop reads it."""
+        """Return the expression that reads a value in the innermost loop."""
         return self.name(value)
 
     def accumulator(self, value: Value) -> str:
-        """Where the innermost loop adds up a reduction, or a sum over everything."""
+        """Return the variable in which the innermost loop accumulates a reduction or total."""
         return value.name
 
     def body(self, number: int, indent: int) -> None:
@@ -141,17 +141,19 @@ class _Writer:
         put(indent, *(f"out{i}_[{at}] = {self.element(value)}" for i, value in results))
 
     def joined(self, reduction: Value) -> str:
-        """The line that takes an element into a reduction."""
+        """Return the statement that adds an element to a reduction."""
         part = self.accumulator(reduction)
         return f"{part} = {_join(reduction, part, self.element(reduction.args[0]))}"
 
 
 def _join(reduction: Value, one: str, other: str) -> str:
-    """Two results of a reduction as one."""
+    """Return the expression that combines two results of a reduction."""
     return OPERATORS[REDUCTIONS[reduction.op][0]].loop.format(one, other)
 
 
 class _Flat(_Writer):
+    """Writer of one loop over all elements."""
+
     def write(self) -> None:
         trace, put = self.trace, self.put
         self.begin()
@@ -171,7 +173,7 @@ class _Flat(_Writer):
 
 
 class _Rows(_Writer):
-    """Line by line, with the sums of a line in registers."""
+    """Writer of loops that go line by line, with a line's sums in registers."""
 
     at, varying = "j", "B"
 
@@ -182,11 +184,11 @@ class _Rows(_Writer):
         put(1, *(f"sums[{i}] = 0.0" for i in range(len(trace.totals))))
         put(1, "for line in range(begin, end):")
         for number in range(trace.passes):
-            self.between(number)
-            self.a_pass(number)
+            self.write_line_values(number)
+            self.write_pass(number)
 
-    def between(self, number: int) -> None:
-        """The values of a line that are known before a pass."""
+    def write_line_values(self, number: int) -> None:
+        """Write the per-line values that are known before a pass."""
         trace, put = self.trace, self.put
         for value in trace.of_level("line", number):
             load = f"T(in{value.args[0]}[line])" if value.op == "load" else self.expression(value)
@@ -199,7 +201,7 @@ class _Rows(_Writer):
             if value.level == "line" and value.passes == number:
                 put(2, f"sums[{i}] += {self.name(value)}")
 
-    def a_pass(self, number: int) -> None:
+    def write_pass(self, number: int) -> None:
         trace, put = self.trace, self.put
         reductions, totals, results = trace.ends(number)
         if not (reductions or totals or results):
@@ -232,12 +234,12 @@ class _Rows(_Writer):
                 put(indent + 1, f"{value.name} = {_join(value, value.name, f'{value.name}_part')}")
         for total in totals:
             put(indent + 1, f"sums[{self.sums[total]}] += {total.name}_part")
-        # sums of parts are in double precision, as a sum of very many numbers loses digits
+        # the partial sums are added in double precision, since long sums lose digits
         put(2, *(f"{v.name} = T({v.name}_sum)" for v in reductions if v.op == "sum"))
 
     @staticmethod
     def row(dims: str) -> str:
-        """An index for all but the innermost dimension."""
+        """Return the index for all but the innermost dimension."""
         names = {"A": "a", "L": "line"}
         outer = [names[dim] for dim in dims if dim != "B"]
         return f"[{', '.join(outer)}]" if outer else ""
@@ -253,7 +255,7 @@ class _Rows(_Writer):
 
 
 class _Tiles(_Writer):
-    """Many lines at once, with their values in rows of a small table."""
+    """Writer of loops over many lines at once, with per-line values in rows of a small table."""
 
     def write(self) -> None:
         trace, put = self.trace, self.put
@@ -275,18 +277,18 @@ class _Tiles(_Writer):
             if value.level == "line":
                 put(2, f"out{i}_ = out{i}[start:start + width]")
         for number in range(trace.passes):
-            self.between(number)
-            self.a_pass(number)
+            self.write_line_values(number)
+            self.write_pass(number)
 
     def outlives(self, value: Value) -> bool:
-        """Whether a value of a line is read outside of the loop that computes it."""
+        """Return whether a per-line value is read outside of the loop that computes it."""
         readers = [v for v in self.trace.values if any(arg is value for arg in v.args)]
         return any(
             v.level == "inner" or (v.passes > value.passes and v.op not in REDUCTIONS)
             for v in readers
         )
 
-    def between(self, number: int) -> None:
+    def write_line_values(self, number: int) -> None:
         trace = self.trace
         values = trace.of_level("line", number)
         lines = []
@@ -320,7 +322,7 @@ class _Tiles(_Writer):
             self.put(3, *lines)
         self.put(2, *(f"sums[{i}] += {total.name}" for i, total in totals))
 
-    def a_pass(self, number: int) -> None:
+    def write_pass(self, number: int) -> None:
         trace, put = self.trace, self.put
         reductions, totals, results = trace.ends(number)
         if not (reductions or totals or results):
@@ -352,7 +354,7 @@ class _Tiles(_Writer):
 
 
 def finish_source(trace: Trace) -> str:
-    """The text of `finish`: the results that follow from sums over everything, from float64."""
+    """Return the source of `finish`, which computes results from float64 sums over everything."""
     loads = [value for value in trace.loads if value.level == "number"]
     lines = [f"def finish(sums, size, length, {', '.join(f'in{v.args[0]}' for v in loads)}):"]
     sums = {total: i for i, total in enumerate(trace.totals)}
@@ -373,10 +375,10 @@ def finish_source(trace: Trace) -> str:
 
 
 def update_source(trace: Trace) -> Source:
-    """The text of a kernel for an update rule, over a table of arrays.
+    """Return the source of a kernel that applies an update rule to a table of arrays.
 
-    It takes, for each part of an array, the addresses of parameter, gradient and slots, its number
-    of elements, and which row of coefficients is its own.
+    For each part of an array, the kernel takes the addresses of parameter, gradient and slots, the
+    number of elements, and the index of its row of coefficients.
     """
     writer = _Writer(trace, Layout((), (), "B", {}, ()), "flat")
     put = writer.put

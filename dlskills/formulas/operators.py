@@ -1,4 +1,4 @@
-"""The operations that a formula may use: one table for all engines."""
+"""The operations that a formula may use, in one table for all engines."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Operator:
-    """An operation on numbers, in the languages that engines write.
+    """A scalar operation in the languages that engines generate.
 
     Attributes
     ----------
     loop : str
-        A Python expression for Numba's loops; ``{0}``, ``{1}``, ... are the operands.
+        Python expression for Numba's loops, with operands ``{0}``, ``{1}``, ...
     cuda : str
-        A C++ expression. ``T`` is the type that a kernel computes in.
+        C++ expression. ``T`` is the type that the kernel computes in.
     is_condition : bool
-        Whether the result is true or false rather than a number.
+        Whether the result is a bool rather than a number.
     is_costly : bool
-        Whether keeping a result in the cache is quicker than computing it again.
+        Whether reading a stored result is faster than computing it again.
     """
 
     loop: str
@@ -38,7 +38,7 @@ def _both(form: str, *, is_condition: bool = False) -> Operator:
 
 
 def _function(name: str, cuda: str = "", operands: int = 1) -> Operator:
-    """A function that the loops know by its name in the Array API."""
+    """Return an operator that the loops call by its Array API name."""
     arguments = ", ".join(f"{{{i}}}" for i in range(operands))
     loop = f"{name}({arguments})"
     return Operator(loop, cuda or loop, is_costly=name in _COSTLY)
@@ -49,8 +49,8 @@ _COSTLY = {
     "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "hypot", "logaddexp",
 }  # fmt: skip
 
-# NaN passes through all of them, as through NumPy's functions of these names. NVIDIA's compiler
-# at run time has no headers that define INFINITY.
+# All of them propagate NaN, like the NumPy functions of these names. NVRTC has no headers that
+# define INFINITY.
 OPERATORS: dict[str, Operator] = {
     "add": _both("({0} + {1})"),
     "subtract": _both("({0} - {1})"),
@@ -83,7 +83,7 @@ OPERATORS: dict[str, Operator] = {
     "hypot": _function("hypot", operands=2),
     "atan2": _function("atan2", operands=2),
     "pow": _function("pow", operands=2),
-    # the larger one, and what the other adds; of two infinities the difference is NaN
+    # max(a, b) + log1p(exp(-|a - b|)), except for equal operands, since inf - inf is NaN
     "logaddexp": _function(
         "logaddexp",
         "({0} == {1} ? {0} + T(0.6931471805599453) : "
@@ -105,9 +105,9 @@ METHODS = {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
     "ne": "not_equal", "and": "logical_and", "or": "logical_or", "xor": "logical_xor",
 }  # fmt: skip
-"""Python's operators with two operands, by the names of their methods without underscores."""
+"""Operators by the names of Python's binary methods, without underscores."""
 
 REDUCTIONS = {"sum": ("add", 0.0), "max": ("maximum", -math.inf), "min": ("minimum", math.inf)}
-"""For each reduction, the operator that joins two results, and its neutral element."""
+"""For each reduction, the operator that combines two results, and its identity element."""
 
 CONSTANTS = {"e": math.e, "inf": math.inf, "nan": math.nan, "pi": math.pi}

@@ -1,4 +1,4 @@
-"""Arrays at addresses, for loops over a table of arrays that Numba compiles."""
+"""Arrays from memory addresses, for Numba loops over a table of arrays."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TYPES: Any = types
 
 @functools.cache
 def array_at(dtype: Any) -> Callable[[int, int], Any]:
-    """A function of an address and a size that gives the array there, for compiled code only."""
+    """Return a function, for compiled code, that turns an address and a size into an array."""
     kind = numba.from_dtype(dtype)
 
     @intrinsic  # type: ignore[untyped-decorator]
     def pointer(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            there = context.get_value_type(signature.return_type)
-            return builder.inttoptr(arguments[0], there)
+            pointer_type = context.get_value_type(signature.return_type)
+            return builder.inttoptr(arguments[0], pointer_type)
 
         return _TYPES.CPointer(kind)(_TYPES.int64), generate
 

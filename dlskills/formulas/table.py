@@ -1,4 +1,4 @@
-"""What an update goes over: rows of arrays, each with its coefficients."""
+"""Tables of arrays that one update rule runs over, with coefficients per row."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ Rows: TypeAlias = Sequence[Sequence[Array]]
 class Table:
     """Arrays that one rule updates in one pass.
 
-    No row may write to memory that another row reads or writes: an engine updates rows in any
-    order, or at the same time.
+    No row may write to memory that another row reads or writes: an engine may update rows in any
+    order, or concurrently.
 
     Parameters
     ----------
     rows : sequence of sequence of array, or callable
-        ``[param, grad, *slots]``: of one shape within a row, all of one device; all parameters
-        are of one dtype, and so are all gradients and all slots. A function that returns the rows
-        keeps the table from holding their arrays.
+        Rows ``[param, grad, *slots]``. The arrays in a row have the same shape, and all arrays are
+        on one device. All parameters have one dtype, as do all gradients and all slots. If `rows`
+        is a function that returns the rows, the table does not keep their arrays alive.
     groups : sequence of int, optional
-        The index in `numbers` of each row's coefficients, by default 0.
+        For each row, the index of its coefficients in `numbers`; by default 0.
 
     Attributes
     ----------
     rule : Rule
     numbers : sequence of tuple
-        The coefficients of each group. They may be set anew for each step, as `rule` may.
+        The coefficients of each group. Like `rule`, they may be replaced before each step.
     arrays : int
-        The number of arrays of a row.
+        The number of arrays in a row.
     dtype : dtype
-        That of the parameters.
+        The dtype of the parameters.
     size : int
-        The number of elements of all parameters.
+        The total number of elements of the parameters.
     memory : dict
-        What engines have prepared for these rows, by their names.
+        Data that engines have prepared for these rows, by engine name.
     chosen : tuple, or None
-        The name of the engine that was forced, and the engine chosen then.
+        The name of the engine that was forced (or None) and the engine that was chosen then.
     """
 
     rule: Rule
@@ -64,14 +64,14 @@ class Table:
 
     @property
     def rows(self) -> Rows:
-        """The arrays, as they are now."""
+        """The current arrays."""
         return self._rows() if callable(self._rows) else self._rows
 
     def renew_gradients(self) -> None:
-        """Tell the engines that gradients are other arrays now, alike in shape and dtype.
+        """Tell the engines that the gradients are now other arrays of the same shape and dtype.
 
-        What an engine has prepared may have a method ``renew_gradients(rows)`` that returns
-        whether it can be used on; else it is prepared anew.
+        An engine's prepared data may have a method ``renew_gradients(rows)``, which returns whether
+        it remains valid. Otherwise it is dropped and prepared again.
         """
         if not self.memory:
             return

@@ -1,8 +1,8 @@
 """Threads that share the work of one formula.
 
-Numba's own parallel loops are not used: its OpenMP threads spin beside those of NumPy's BLAS and
-end the process after a fork, and its own layer dies of two launches at once. A kernel runs without
-Python's global lock, so plain threads do.
+Numba's parallel loops are not used: its OpenMP threads compete with those of NumPy's BLAS and abort
+the process after a fork, and its workqueue layer crashes on two concurrent launches. Kernels
+release the GIL, so Python threads are enough.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-# Fewer elements are done by one thread before others have woken up.
+# One thread finishes fewer elements than this before other threads have woken up.
 SHARE_FROM = 1_000_000
 SHARE = 250_000
 LINE = 64  # elements: whole cache lines in any precision
 
 
 def shares(total: int, elements: int) -> list[tuple[int, int]]:
-    """The parts, (begin, end), in which so many lines (or rows, or elements) are worked on.
+    """Split lines (or rows, or elements) into shares for threads.
 
-    Near the threshold there are as many as threads, as each hand-over costs. With more work there
-    is a multiple of that, so that a thread which is done sooner takes the next.
+    Near the threshold there is one share per thread, since each hand-over has a cost. Larger work
+    is split into a multiple of that, so that a thread that finishes early takes another share.
 
     Parameters
     ----------
     total : int
-        What is to be shared.
+        The number of lines to share.
     elements : int
-        The number of elements of all of them.
+        The total number of elements in these lines.
+
+    Returns
+    -------
+    list of (int, int)
+        The begin and end of each share.
     """
     if elements < SHARE_FROM:
         return [(0, total)]
@@ -44,14 +49,14 @@ def shares(total: int, elements: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Cuts:
-    """Rows cut into parts, and runs of parts that are a thread's share.
+    """Rows cut into parts, and runs of parts that form a thread's share.
 
     Attributes
     ----------
     rows, begins, sizes : list of int
-        For each part its row, its first element there, and its number of elements.
+        For each part, its row, its first element in that row, and its number of elements.
     runs : list of (int, int)
-        For each share its first part, and the one behind its last.
+        For each share, its first part and the end (exclusive) of its parts.
     """
 
     rows: list[int]
@@ -61,7 +66,7 @@ class Cuts:
 
 
 def cuts(sizes: Sequence[int]) -> Cuts:
-    """Cut rows of so many elements into shares of about one size."""
+    """Cut rows of the given sizes into shares of about equal size."""
     total = sum(sizes)
     made = Cuts([], [], [], [])
     if not total:
@@ -71,7 +76,7 @@ def cuts(sizes: Sequence[int]) -> Cuts:
     for row, size in enumerate(sizes):
         begin = 0
         while begin < size:
-            # at whole cache lines, so that no two threads write to the same one
+            # at cache-line boundaries, so that no two threads write to the same line
             wanted = -(-(stops[share] - done) // LINE) * LINE
             end = min(size, begin + max(wanted, LINE))
             made.rows.append(row)
@@ -89,17 +94,17 @@ def cuts(sizes: Sequence[int]) -> Cuts:
 
 
 def in_threads(work: Callable[[int], None], count: int) -> None:
-    """Call ``work(0)`` to ``work(count - 1)``, in as many threads as Numba is told to use.
+    """Call ``work(0)`` to ``work(count - 1)`` in up to ``numba.get_num_threads()`` threads.
 
-    That is ``numba.get_num_threads()``: NUMBA_NUM_THREADS, or all cores, unless
-    ``numba.set_num_threads()`` asked for fewer. This thread is one of them.
+    That number is NUMBA_NUM_THREADS, or the number of cores, unless ``numba.set_num_threads()`` has
+    lowered it. The calling thread is one of them.
     """
     if count == 1:
         work(0)
         return
     import numba
 
-    waiting = iter(range(count))  # shared: each thread takes the next when it is free
+    waiting = iter(range(count))  # shared by all threads
 
     def take() -> None:
         for i in waiting:
@@ -108,14 +113,14 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
     helpers = min(numba.get_num_threads(), count) - 1
     futures: list[Future[None]] = []
     try:
-        for _ in range(helpers):  # one by one, so that those that did start are waited for
+        for _ in range(helpers):  # not a comprehension: if one fails, wait for those that started
             futures.append(_pool().submit(take))  # noqa: PERF401
-    except RuntimeError:  # the interpreter is shutting down, and starts no threads any more
+    except RuntimeError:  # the interpreter is shutting down and can't start threads
         pass
     try:
         take()
     finally:
-        wait(futures)  # after an error too, so that nothing writes to arrays any more
+        wait(futures)  # also after an error, so that no thread still writes to the arrays
     for future in futures:
         future.result()
 
@@ -127,5 +132,5 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, "dlskills")
 
 
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child makes its own
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child starts its own
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,18 +1,18 @@
-"""A formula as a graph of values, each computed once.
+"""Tracing: a formula as a graph of values, each computed once.
 
-A formula is called once with symbols in place of arrays; what it computes with them is noted. For
-formulas with reductions each value is of one of four levels:
+The formula is called once with symbols in place of arrays, which record the operations. Each value
+has one of four levels:
 
 =========  ==============================================================================
-number     one for all elements: arguments that are numbers, and what follows from them
-line       one for each line: per-line operands, and reductions along the line
-inner      one for each element of a line
-whole      a sum over everything, known after all lines
+number     one value for all elements: number arguments, and values computed from them
+line       one value per line: per-line operands, and reductions along the line
+inner      one value per element of a line
+whole      a sum over everything, known after all lines, or a value computed from one
 =========  ==============================================================================
 
-A reduction turns inner values into one of a line, and ends a *pass* over it: what follows from it
-belongs to the next pass. In which dimensions a value varies is a string of the letters of
-:mod:`dlskills.formulas.layout`: "L" for lines, "A" and "B" for what lies along a line.
+A reduction turns inner values into a per-line value and ends a *pass* over the line; values that
+depend on it belong to the next pass. The dimensions in which a value varies are a string of the
+letters of :mod:`dlskills.formulas.layout`: "L" across lines, "A" and "B" along a line.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from typing import Any
 from dlskills.formulas.operators import CONSTANTS, METHODS, OPERATORS, REDUCTIONS
 
 AXIS: Any = object()
-"""What a formula is given as its `axis` while it is traced."""
+"""Placeholder for the argument `axis` while a formula is traced."""
 
 
 class UnsuitedFormulaError(TypeError):
-    """An engine can't run a formula; the message says what in it is in the way."""
+    """An engine can't run a formula; the message gives the reason."""
 
 
 class NotElementwiseError(UnsuitedFormulaError):
-    """An elementwise formula, or a rule, looks at other elements than its own."""
+    """An elementwise formula or an update rule combines different elements of an array."""
 
 
 class Value:
-    """A value of a formula: an operand, a number, or an operation on other values.
+    """A value in a formula: an operand, a number, or an operation on other values.
 
     Attributes
     ----------
     name : str
-        Unlike that of all other values of the trace.
+        A name that is unique within the trace.
     op : str
         ``"load"``, ``"number"``, ``"length"``, ``"size"``, an operator, a reduction, or
         ``"total"``.
     args : tuple
-        The operator's values; for ``"load"`` the operand's position, for ``"number"`` the number.
+        The operands; for ``"load"`` the operand's position, for ``"number"`` the number.
     dims : str
-        The dimensions in which it varies.
+        The dimensions in which the value varies.
     passes : int
-        The number of passes over a line after which it can be computed.
+        The number of passes over a line after which the value can be computed.
     whole : bool
-        Whether it is known only after all lines.
+        Whether the value is known only after all lines.
     """
 
     dtype = "T"
@@ -75,7 +75,7 @@ class Value:
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is true or false, not a number."""
+        """Whether the value is a bool rather than a number."""
         if self.op == "where":
             return all(value.is_condition for value in self.args[1:])
         return self.op in OPERATORS and OPERATORS[self.op].is_condition
@@ -94,7 +94,7 @@ class Value:
 
     def __bool__(self) -> bool:
         raise UnsuitedFormulaError(
-            "a formula can't branch on an element's value: use xp.where(condition, a, b)"
+            "a formula can't branch on an element's value. Use xp.where(condition, a, b)"
         )
 
     __hash__ = object.__hash__
@@ -106,33 +106,34 @@ for _method, _op in METHODS.items():
 
 
 _ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "square", "pow"}
-_POWERS = {0.5: "sqrt", 2: "square"}  # as NumPy computes them
+_POWERS = {0.5: "sqrt", 2: "square"}  # NumPy computes these powers the same way
 
 
 class Trace:
-    """What a formula computes.
+    """The graph of a formula.
 
     Parameters
     ----------
     formula : callable
-        ``formula(xp)`` gives the function of operands.
+        ``formula(xp)`` returns the function of operands.
     kinds : sequence of str
-        For each operand the dimensions in which it varies, "" for a number.
+        For each operand, the dimensions in which it varies; "" for a number.
     dims : str
-        Those of the whole problem.
+        The dimensions of the problem.
     has_axis : bool
-        Whether the function takes `axis`, and may reduce along it.
+        Whether the function takes `axis` and may reduce along it.
 
     Attributes
     ----------
     values : list of Value
-        In an order in which they can be computed.
+        All values, in an order in which they can be computed.
     results : list of Value
+        The values that the formula returns.
 
     Raises
     ------
     UnsuitedFormulaError
-        The formula does what symbols can't.
+        The formula uses an operation that can't be traced.
     """
 
     def __init__(
@@ -151,8 +152,8 @@ class Trace:
             self.results = [self._result(value) for value in _as_tuple(given)]
         except UnsuitedFormulaError:
             raise
-        except Exception as error:  # whatever comes of an operation that symbols lack
-            raise UnsuitedFormulaError(f"no kernel can be made of the formula: {error}") from error
+        except Exception as error:  # an operation that symbols lack may raise any exception
+            raise UnsuitedFormulaError(f"the formula can't be compiled: {error}") from error
 
     def _new(
         self, op: str, args: tuple[Any, ...], dims: str, passes: int = 0, whole: bool = False
@@ -164,21 +165,25 @@ class Trace:
         return self._known[key]
 
     def value(self, operand: Any) -> Value:
-        """An operand as a value: itself, or a number."""
+        """Return an operand as a value of the graph."""
         if isinstance(operand, Value):
             return operand
         if isinstance(operand, int | float):
             return self._new("number", (float(operand),), "")
-        raise UnsuitedFormulaError(f"a formula computes with arrays and numbers, got {operand!r}")
+        raise UnsuitedFormulaError(
+            f"a formula can only compute with arrays and numbers, got {operand!r}"
+        )
 
     def make(self, op: str, *operands: Any) -> Value:
-        """The value of an operation."""
+        """Return the value of an operation, adding it to the graph if needed."""
         if op == "pow" and isinstance(operands[1], int | float) and operands[1] in _POWERS:
             op, operands = _POWERS[operands[1]], operands[:1]
         if op.startswith("logical"):
             for operand in operands:
                 if not (isinstance(operand, bool) or getattr(operand, "is_condition", False)):
-                    raise UnsuitedFormulaError("only conditions, such as x > 0, can be combined")
+                    raise UnsuitedFormulaError(
+                        f"xp.{op} takes conditions, such as x > 0, got a value that is not one"
+                    )
         if len(operands) != OPERATORS[op].operands:
             raise UnsuitedFormulaError(
                 f"xp.{op} takes {OPERATORS[op].operands} operands, got {len(operands)}"
@@ -186,57 +191,57 @@ class Trace:
         args = tuple(map(self.value, operands))
         if op in _ARITHMETIC and all(arg.is_condition for arg in args):
             raise UnsuitedFormulaError(
-                "conditions are combined by &, | and ~; make numbers of them by "
-                "xp.astype(condition, x.dtype)"
+                f"xp.{op} takes numbers, got conditions. Combine them with &, | and ~, or convert "
+                "them with xp.astype(condition, x.dtype)"
             )
         whole = any(arg.whole for arg in args)
         if whole and any(arg.dims for arg in args):
             raise UnsuitedFormulaError(
-                "a sum over everything is known after all elements, and can be combined with "
-                "numbers only"
+                "a sum over everything is only known after all elements, and can only be combined "
+                "with numbers"
             )
         dims = "".join(d for d in self.dims if any(d in arg.dims for arg in args))
         return self._new(op, args, dims, max(arg.passes for arg in args), whole)
 
     def reduce(self, op: str, x: Any, axis: Any = None, keepdims: bool = False) -> Value:
-        """The reduction of a value along the axis, or its sum over everything."""
+        """Return the reduction of a value along the axis, or its sum over everything."""
         self._check_reduces(op)
         x = self.value(x)
         if axis is None and op == "sum" and not x.whole:
             if x.level != "line" and x.dims != self.dims:
-                raise UnsuitedFormulaError("only values of all elements, or lines, can be added up")
+                raise UnsuitedFormulaError(
+                    "xp.sum without an axis takes values that vary per element or per line"
+                )
             return self._new("total", (x,), "", x.passes, whole=True)
         if axis is not AXIS or not keepdims:
             raise UnsuitedFormulaError(
-                f"xp.{op} in a formula takes axis=axis and keepdims=True (a sum, or mean, may also "
-                "be over everything, without them)"
+                f"xp.{op} in a formula takes axis=axis and keepdims=True (xp.sum and xp.mean "
+                "without them reduce over everything)"
             )
         if x.whole or x.dims != self.dims:
-            raise UnsuitedFormulaError(
-                f"xp.{op} takes a value that differs from element to element"
-            )
+            raise UnsuitedFormulaError(f"xp.{op} takes a value that varies per element")
         return self._new(op, (x,), x.dims.strip("AB"), x.passes + 1)
 
     def _check_reduces(self, name: str) -> None:
         if not self.has_axis:
             raise NotElementwiseError(
-                f"a formula of single elements can't use xp.{name}, which looks at all of them "
-                "(@along is for reductions)"
+                f"an elementwise formula can't use xp.{name}, which combines elements. Use @along "
+                "for reductions"
             )
 
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Value:
-        """The mean along the axis, or over everything."""
+        """Return the mean along the axis or over everything."""
         self._check_reduces("mean")
         if axis is None and self.value(x).level == "line":
             raise UnsuitedFormulaError(
-                "xp.mean without an axis is of values that differ from element to element; divide "
-                "xp.sum of those of lines by their number"
+                "xp.mean without an axis takes values that vary per element. For per-line values, "
+                "divide their xp.sum by the number of lines"
             )
         count = self._new("size" if axis is None else "length", (), "")
         return self.make("divide", self.reduce("sum", x, axis, keepdims), count)
 
     def var(self, x: Any, axis: Any, keepdims: bool = False) -> Value:
-        """The variance along the axis, from two passes."""
+        """Return the variance along the axis, computed in two passes."""
         self._check_reduces("var")
         centred = x - self.mean(x, axis, keepdims)
         return self.mean(centred * centred, axis, keepdims)
@@ -246,16 +251,15 @@ class Trace:
         of_line = self.has_axis and value.level == "line"
         if not value.whole and value.dims != self.dims and not of_line:
             raise UnsuitedFormulaError(
-                "a formula's results differ from element to element, or from line to line, or are "
-                "sums over everything"
+                "a formula's results must vary per element or per line, or be sums over everything"
             )
         return value
 
-    # What engines ask for.
+    # Queries by engines
 
     @functools.cached_property
     def loads(self) -> list[Value]:
-        """The operands, in their order."""
+        """The operands, in order."""
         return [value for value in self.values if value.op == "load"]
 
     @functools.cached_property
@@ -270,13 +274,13 @@ class Trace:
 
     @functools.cached_property
     def passes(self) -> int:
-        """How often a line is gone through."""
+        """The number of passes over each line."""
         ends = [total.args[0] for total in self.totals] + [r.args[0] for r in self.reductions]
         ends += [result for result in self.results if not result.whole]
         return max((value.passes for value in ends), default=0) + 1
 
     def of_level(self, level: str, passes: int | None = None) -> list[Value]:
-        """The operations, not reductions, of a level (and known after so many passes)."""
+        """Return the values of a level, except reductions, that are known after some passes."""
         return [
             value
             for value in self.values
@@ -287,7 +291,7 @@ class Trace:
         ]
 
     def ends(self, passes: int) -> tuple[list[Value], list[Value], list[tuple[int, Value]]]:
-        """What pass number `passes` is for: reductions, totals, and results, of inner values."""
+        """Return the reductions, totals and results that pass number `passes` produces."""
 
         def here(value: Value) -> bool:
             return value.level == "inner" and value.passes == passes
@@ -299,7 +303,7 @@ class Trace:
         )
 
     def inner(self, passes: int, kept: Iterable[Value] = ()) -> list[Value]:
-        """The inner values that a pass computes, in order; `kept` ones are of earlier passes."""
+        """Return the inner values of a pass, in order, given those `kept` from earlier passes."""
         kept = set(kept)
         reductions, totals, results = self.ends(passes)
         stack = [value.args[0] for value in reductions + totals] + [value for _, value in results]
@@ -331,13 +335,13 @@ def _as_tuple(given: Any) -> tuple[Any, ...]:
 
 
 class _Namespace:
-    """Stands for `xp` while a formula is traced."""
+    """The namespace `xp` of a formula that is being traced."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self.__dict__ |= CONSTANTS
         for op in OPERATORS:
-            if op != "astype":  # which has a method below
+            if op != "astype":  # defined as a method below
                 setattr(self, op, functools.partial(trace.make, op))
         for op in REDUCTIONS:
             setattr(self, op, functools.partial(trace.reduce, op))
@@ -345,7 +349,7 @@ class _Namespace:
 
     def astype(self, x: Any, dtype: Any, *, copy: bool = True) -> Value:
         if dtype != Value.dtype:
-            raise UnsuitedFormulaError(f"a formula computes in the dtype x.dtype, not in {dtype!r}")
+            raise UnsuitedFormulaError(f"xp.astype in a formula takes x.dtype, got {dtype!r}")
         return self._trace.make("astype", x)
 
     def std(self, x: Any, axis: Any, keepdims: bool = False) -> Value:
@@ -365,9 +369,9 @@ class _Namespace:
     def __getattr__(self, name: str) -> Any:
         if name in _OF_SEVERAL_ELEMENTS and not self._trace.has_axis:
             raise NotElementwiseError(
-                f"a formula of single elements can't use xp.{name}, which looks at all of them"
+                f"an elementwise formula can't use xp.{name}, which combines elements"
             )
-        raise UnsuitedFormulaError(f"no kernel can be made of a formula with xp.{name}")
+        raise UnsuitedFormulaError(f"a formula with xp.{name} can't be compiled")
 
 
 _OF_SEVERAL_ELEMENTS = {

@@ -1,7 +1,7 @@
 """Mathematical functions for Numba that LLVM can vectorize.
 
-Numba compiles ``math.exp``, ``log`` and ``tanh`` to library calls, one per element. Here they are
-plain arithmetic without branches, so that a loop over contiguous arrays becomes SIMD code, several
+Numba compiles ``math.exp``, ``log`` and ``tanh`` to one library call per element. The versions here
+are branch-free arithmetic, so a loop over contiguous arrays becomes SIMD code and runs several
 times as fast. :func:`functions` returns them with all other functions that a formula may use.
 """
 
@@ -30,9 +30,9 @@ rounding in ``exp``, nor ``nnan``.
 
 
 class _Constants(NamedTuple):
-    """Constants of exp, log and tanh in one dtype."""
+    """Constants of exp, log and tanh for one dtype."""
 
-    word: type[np.unsignedinteger[Any]]  # of the same size
+    word: type[np.unsignedinteger[Any]]  # the unsigned integer type of the same size
     ln2: tuple[float, float]  # a high part whose product with any exponent is exact, and the rest
     exp_range: tuple[float, float]  # exp(x) is 0 below and infinite above
     tanh_limit: float  # tanh(x) rounds to 1 above
@@ -104,7 +104,7 @@ def functions(dtype: DTypeLike) -> dict[str, Function]:
 
 @functools.cache
 def _exp_log_tanh(dtype: np.dtype[Any]) -> dict[str, Function]:
-    """Make the functions whose constants depend on the dtype."""
+    """Return the functions whose constants depend on the dtype."""
     number, limits, constants = dtype.type, np.finfo(dtype), _CONSTANTS[dtype]
     zero, one, two, half = map(number, (0, 1, 2, 0.5))
     infinity, nan = map(number, (np.inf, np.nan))
@@ -114,8 +114,8 @@ def _exp_log_tanh(dtype: np.dtype[Any]) -> dict[str, Function]:
     tanh_limit = number(constants.tanh_limit)
     exp_terms, log_terms = (tuple(map(number, c)) for c in (constants.exp, constants.log))
 
-    # Exponents are moved in and out of numbers by integer arithmetic on their bits. Adding `magic`
-    # to a number rounds it to an integer, which the lowest bits of the sum then hold.
+    # Integer arithmetic on the bits of a number reads and writes its exponent. Adding `magic` to a
+    # number rounds it to an integer, which is then in the lowest bits of the sum.
     word, digits = constants.word, limits.nmant
     shift, bias, twice_bias = word(digits), word(limits.maxexp - 1), word(2 * limits.maxexp - 2)
     magic = number(1.5 * 2.0**digits)
@@ -186,7 +186,7 @@ def _compiled(function: Function) -> Function:
 
 
 def _extremum(name: str) -> Function:
-    """Make a function of LLVM's intrinsic maximum or minimum, whose reductions it vectorizes."""
+    """Return LLVM's intrinsic maximum or minimum, whose reductions LLVM can vectorize."""
 
     def typed(context: Any, a: Any, b: Any) -> Any:
         if a != b or not isinstance(a, types.Float):

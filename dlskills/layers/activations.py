@@ -1,4 +1,4 @@
-"""Activation functions as layers: each is a formula, and that of its derivative."""
+"""Activation functions as layers, each defined by a formula and its derivative."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dlskills.formulas import along, elementwise
 from dlskills.formulas.formula import Function
 from dlskills.layers.base import Layer, saved
 
-# Numbers are made of comparisons by a product: NumPy's where() takes seven times as long.
+# Formulas multiply by a cast comparison, since NumPy's where() takes seven times as long.
 
 
 class Activation(Layer):
-    """A function of single elements.
+    """Base class for elementwise activation functions.
 
-    A subclass states two formulas, and perhaps the numbers that they take, and whether backward
-    needs the output or the input:
+    A subclass defines two formulas, :meth:`function` and :meth:`derivative`. It may also define the
+    numbers that they take, and whether backward needs the output or the input:
 
     >>> class Softplus(Activation):
     ...     keeps = "input"
@@ -36,23 +36,23 @@ class Activation(Layer):
     Attributes
     ----------
     keeps : str
-        What `derivative` takes: ``"output"`` (the default) or ``"input"``.
+        The array that `derivative` takes: ``"output"`` (the default) or ``"input"``.
     """
 
     keeps: ClassVar[str] = "output"
 
     @staticmethod
     def function(xp: ModuleType) -> Callable[..., Array]:
-        """The function: ``y(x, *numbers)``."""
+        """Return the function ``y(x, *numbers)``."""
         raise NotImplementedError("an activation must define function(xp)")
 
     @staticmethod
     def derivative(xp: ModuleType) -> Callable[..., Array]:
-        """The gradient by the input: ``dx(dout, kept, *numbers)``."""
+        """Return the gradient with respect to the input, ``dx(dout, kept, *numbers)``."""
         raise NotImplementedError("an activation must define derivative(xp)")
 
     def numbers(self) -> tuple[float, ...]:
-        """The numbers that both formulas take after their arrays."""
+        """Return the numbers that both formulas take after their arrays."""
         return ()
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
@@ -62,20 +62,23 @@ class Activation(Layer):
 
     def backward(self, dout: Array) -> Array:
         kept = saved(self)
-        if isinstance(kept, tuple):  # a network ran forward, and joined it with the bias
+        if isinstance(kept, tuple):  # the forward pass was fused with the bias
             kept = kept[0] + kept[1]
         return self._formulas["dx"](dout, kept, *self.numbers())
 
-    # For a network that joins an activation with the bias before it.
+    # With these methods, a network fuses an activation with the bias of the layer before it.
 
     def forward_biased(self, x: Array, bias: Array) -> Array:
-        """The output for ``x + bias``, in one pass."""
+        """Return the output for ``x + bias``, computed in one pass."""
         y = self._formulas["y, biased"](x, bias, *self.numbers())
         self._saved = y if self.keeps == "output" else (x, bias)
         return y
 
     def backward_biased(self, dout: Array, bias: Array, dbias: Array) -> Array:
-        """The gradient by x after :meth:`forward_biased`; that by the bias goes into `dbias`."""
+        """Return the gradient with respect to x after :meth:`forward_biased`.
+
+        The gradient with respect to the bias is written into `dbias`.
+        """
         kept = saved(self)
         operands = dout, kept[0] if self.keeps == "input" else kept, bias, *self.numbers()
         formula = self._formulas["dx, biased"]
@@ -121,7 +124,7 @@ def _biased_derivative(derivative: Function, keeps: str) -> Function:
 
 
 class ReLU(Activation):
-    """The rectified linear unit, max(x, 0); its derivative at 0 is taken as 0."""
+    """The rectified linear unit, max(x, 0), with derivative 0 at x = 0."""
 
     @staticmethod
     def function(xp: ModuleType) -> Callable[..., Array]:
@@ -129,12 +132,12 @@ class ReLU(Activation):
 
     @staticmethod
     def derivative(xp: ModuleType) -> Callable[..., Array]:
-        # where `dout` is not finite, it is NaN at units that are off: a fault upstream shows
+        # NaN where `dout` is not finite, also at inactive units, so faults upstream stay visible
         return lambda dout, y: dout * xp.astype(y > 0, dout.dtype)
 
 
 class LeakyReLU(Activation):
-    """x where x > 0, else `slope` times x.
+    """The leaky rectified linear unit: x where x > 0, else `slope` times x.
 
     Maas, Hannun & Ng (2013), "Rectifier nonlinearities improve neural network acoustic models".
 
@@ -164,7 +167,7 @@ class LeakyReLU(Activation):
 
 
 class Sigmoid(Activation):
-    """The logistic function 1 / (1 + exp(-x)), without overflow for any x."""
+    """The logistic function 1 / (1 + exp(-x)), computed without overflow for any x."""
 
     @staticmethod
     def function(xp: ModuleType) -> Callable[..., Array]:
@@ -192,11 +195,11 @@ class Tanh(Activation):
 
 
 class GELU(Activation):
-    r"""The Gaussian error linear unit, in the form with tanh.
+    r"""The Gaussian error linear unit, in its tanh approximation.
 
     :math:`\frac{x}{2} (1 + \tanh(\sqrt{2/\pi}\,(x + 0.044715\, x^3)))`: Hendrycks & Gimpel
-    (2016), "Gaussian error linear units", section 2. The exact form needs erf, which the Array
-    API standard lacks; the two differ by less than 5e-4.
+    (2016), "Gaussian error linear units", section 2. The exact form needs erf, which is missing
+    from the Array API standard; the two forms differ by less than 5e-4.
     """
 
     keeps = "input"
@@ -209,7 +212,7 @@ class GELU(Activation):
     def derivative(xp: ModuleType) -> Callable[..., Array]:
         def dx(dout: Array, x: Array) -> Array:
             tanh = xp.tanh(_STEEPNESS * (x + 0.044715 * x * x * x))
-            # x times tanh', which is 0 far out, before x is squared: that may be infinite
+            # multiplying by tanh', which vanishes for large |x|, before x**2 could overflow
             steep = _STEEPNESS * x * (1 - tanh * tanh)
             return dout * 0.5 * (1 + tanh + steep + 3 * 0.044715 * (steep * x) * x)
 

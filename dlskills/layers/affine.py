@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from dlskills.arrays.backend import Array, namespace
 from dlskills.arrays.operations import matmul_into, sum_into
@@ -14,17 +15,18 @@ from dlskills.layers.base import Declared, Layer, saved
 class Affine(Layer):
     r"""A fully connected layer, :math:`y = x W + b`.
 
-    Backward: :math:`\partial L/\partial x = \partial L/\partial y\, W^T`,
+    Its gradients are :math:`\partial L/\partial x = \partial L/\partial y\, W^T`,
     :math:`\partial L/\partial W = x^T\, \partial L/\partial y`, and
-    :math:`\partial L/\partial b` sums :math:`\partial L/\partial y` over the samples.
+    :math:`\partial L/\partial b`, the sum of :math:`\partial L/\partial y` over the samples.
 
     Parameters
     ----------
     input_size, output_size : int
-        W has shape (input_size, output_size), b (output_size,). An input of any rank
-        (N, ...) is flattened to (N, input_size).
+        W has shape (input_size, output_size) and b has shape (output_size,). An input of any
+        shape (N, ...) is flattened to (N, input_size).
     weight_init_std : float, str or Initializer, default "relu"
-        See :func:`~dlskills.initializers.weight_initializer`; "relu" is He's. Biases start at 0.
+        See :func:`~dlskills.initializers.weight_initializer`; "relu" is He initialization. Biases
+        start at 0.
     """
 
     @known_keywords(
@@ -59,7 +61,8 @@ class Affine(Layer):
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         if math.prod(input_shape) != self.input_size:
             raise ValueError(
-                f"{self!r} takes {self.input_size} numbers a sample, got {input_shape}"
+                f"{self!r} takes {self.input_size} values per sample, got samples of shape "
+                f"{input_shape}"
             )
         return (self.output_size,)
 
@@ -73,10 +76,10 @@ class Affine(Layer):
         sum_into(self.grads["b"], dout, axis=0)
         return dx
 
-    # Without the bias, for a network that joins it with the activation behind.
+    # With these methods, a network fuses the bias with the next activation.
 
     def product(self, x: Array) -> Array:
-        """The output without the bias."""
+        """Return the output without the bias."""
         shape = x.shape
         if x.ndim != 2:
             x = namespace(x).reshape(x, (x.shape[0], self.input_size))
@@ -84,13 +87,20 @@ class Affine(Layer):
         return x @ self.params["W"]
 
     def backward_product(self, dout: Array) -> Array:
-        """As `backward`, without the gradient of the bias."""
+        """Like `backward`, but without the gradient of the bias."""
         x, shape = saved(self)
         matmul_into(self.grads["W"], x.T, dout)
         if self.propagates:
             dx = dout @ self.params["W"].T
             return dx if len(shape) == 2 else namespace(dx).reshape(dx, shape)
         return None
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "input_size": self.input_size,
+            "output_size": self.output_size,
+            "weight_init_std": self.weight_init,
+        }
 
     def __repr__(self) -> str:
         return f"Affine({self.input_size}, {self.output_size}, {self.weight_init})"

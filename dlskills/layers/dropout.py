@@ -14,31 +14,32 @@ from dlskills.layers.base import Layer, saved
 
 
 class Dropout(Layer):
-    """Sets units to 0 at random while training.
+    """Dropout: sets randomly chosen units to 0 during training.
 
     Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), "Dropout: a simple way to
     prevent neural networks from overfitting". Each forward pass in training draws a new mask,
-    which is 0 with probability `dropout_ratio`. The two forms agree in expectation:
+    whose elements are 0 with probability `dropout_ratio`. The two forms agree in expectation:
 
     ====================  ===================================  =======================
-    ..                    training                             test
+    ..                    training                             inference
     ====================  ===================================  =======================
-    the page's            ``x * mask``                         ``x * (1 - ratio)``
+    tutorial              ``x * mask``                         ``x * (1 - ratio)``
     ``inverted=True``     ``x * mask / (1 - ratio)``           ``x``
     ====================  ===================================  =======================
 
-    (The page's text has the output multiplied by the *drop* ratio in a test; its code, and this
-    one, multiply by the ratio that is kept.) They do not train alike: the page's form shrinks
-    signal and gradient in every layer, and with them the effect of He's initial values.
+    (The tutorial's text multiplies the output by the *drop* ratio at inference; its code and this
+    class multiply by the keep ratio.) The two forms do not train alike: the tutorial's form shrinks
+    the signal and the gradient in every layer, which counteracts He initialization.
 
     Parameters
     ----------
     dropout_ratio : float, default 0.5
-        The share of units that is dropped, ``0 <= dropout_ratio < 1``.
+        Fraction of units to drop, ``0 <= dropout_ratio < 1``.
     inverted : bool, default False
-        Whether to scale while training, as most libraries do, in place of in a test.
+        Whether to scale during training, as most libraries do, instead of at inference.
     seed : int, optional
-        Of the masks; a fresh one if not given. A network with a seed sets its own.
+        Seed of the masks. By default, the network's seed is used, or a fresh one outside of a
+        network.
     """
 
     @known_keywords({"p": "dropout_ratio=...", "rate": "dropout_ratio=..."})
@@ -52,7 +53,7 @@ class Dropout(Layer):
 
     @property
     def dropout_ratio(self) -> float:
-        """The share of units that is dropped; it may be set, for the next pass."""
+        """Fraction of units to drop. It can be changed between passes."""
         return self._dropout_ratio
 
     @dropout_ratio.setter
@@ -77,10 +78,15 @@ class Dropout(Layer):
         return dout * factor if mask is None else _masked(dout, mask, factor)
 
     def get_state(self) -> dict[str, Any]:
-        return {"masks": self._masks.state}
+        return self._masks.position
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        self._masks.state = state["masks"]
+        self._masks.position = state
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "dropout_ratio": self.dropout_ratio, "inverted": self.inverted, "seed": self._seed
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Dropout({self.dropout_ratio:g}{', inverted=True' if self.inverted else ''})"

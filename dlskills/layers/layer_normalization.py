@@ -1,4 +1,4 @@
-"""Normalization of each sample by itself: LayerNorm and RMSNorm."""
+"""Per-sample normalization: LayerNorm and RMSNorm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlskills.layers.normalization import mean_and_variance
 
 
 class _SampleNormalization(Layer):
-    """Normalization over the last axis of an input (N, ..., size), whatever its rank."""
+    """Normalization over the last axis of an input of shape (N, ..., size)."""
 
     def __init__(self, size: int, epsilon: float = 1e-6) -> None:
         self.size = check_count("size", size)
@@ -23,8 +23,8 @@ class _SampleNormalization(Layer):
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         if input_shape[-1:] != (self.size,):
             raise ValueError(
-                f"{self!r} takes samples whose last axis has {self.size} features, got "
-                f"{input_shape}"
+                f"{self!r} takes samples whose last axis has {self.size} features, got samples of "
+                f"shape {input_shape}"
             )
         return input_shape
 
@@ -36,17 +36,18 @@ class _SampleNormalization(Layer):
 
 
 class LayerNormalization(_SampleNormalization):
-    r"""Layer Normalization: the features of each sample to mean 0 and variance 1, then scaled.
+    r"""Layer Normalization: normalizes the features of each sample, then scales and shifts them.
 
     :math:`y = \gamma\, (x - \mu) / \sqrt{\sigma^2 + \varepsilon} + \beta`, with the mean and the
-    variance over a sample's features: Ba, Kiros & Hinton (2016), "Layer normalization". It needs
-    no batch, and behaves alike in training and at inference.
+    variance over a sample's features: Ba, Kiros & Hinton (2016), "Layer normalization". It does
+    not depend on the batch and behaves the same in training and at inference.
 
     Parameters
     ----------
     size : int
-        The number of features: the length of the last axis of an input (N, ..., size).
+        Number of features, the length of the last axis of an input of shape (N, ..., size).
     epsilon : float, default 1e-6
+        Added to the variance.
     """
 
     def declare(self) -> dict[str, Declared]:
@@ -99,7 +100,7 @@ def _layer_norm_dx(xp: ModuleType) -> Callable[..., Array]:
 
 @along
 def _layer_norm_sums(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """The gradients by gamma and beta: sums over the samples."""
+    """The gradients with respect to gamma and beta, which are sums over the samples."""
 
     def dgamma_and_dbeta(
         dout: Array, x: Array, mean: Array, var: Array, epsilon: float, axis: int
@@ -114,7 +115,7 @@ def _layer_norm_sums(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
 
 
 class RMSNormalization(_SampleNormalization):
-    r"""RMS Normalization: each sample divided by the root mean square of its features.
+    r"""RMS Normalization: divides each sample by the root mean square of its features.
 
     :math:`y = \gamma\, x / \sqrt{\overline{x^2} + \varepsilon}`: Zhang & Sennrich (2019), "Root
     mean square layer normalization", equation 4.
@@ -122,8 +123,9 @@ class RMSNormalization(_SampleNormalization):
     Parameters
     ----------
     size : int
-        The number of features: the length of the last axis of an input (N, ..., size).
+        Number of features, the length of the last axis of an input of shape (N, ..., size).
     epsilon : float, default 1e-6
+        Added to the mean square.
     """
 
     def declare(self) -> dict[str, Declared]:
@@ -167,7 +169,7 @@ def _rms_norm_dx(xp: ModuleType) -> Callable[..., Array]:
 
 @along
 def _rms_norm_sum(xp: ModuleType) -> Callable[..., Array]:
-    """The gradient by gamma: a sum over the samples."""
+    """The gradient with respect to gamma, which is a sum over the samples."""
     return lambda dout, x, square, epsilon, axis: xp.sum(
         dout * x / xp.sqrt(square + epsilon), axis=axis, keepdims=True
     )

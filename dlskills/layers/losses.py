@@ -1,4 +1,4 @@
-"""Losses: the last step of a network while training, from its output to one number."""
+"""Loss functions, which reduce a network's output and its targets to one number."""
 
 from __future__ import annotations
 
@@ -13,32 +13,42 @@ from dlskills.arrays.backend import Array, device_of, is_dtype, namespace
 from dlskills.checks import check_number
 from dlskills.formulas import along
 from dlskills.layers.activations import Sigmoid
-from dlskills.layers.base import saved
+from dlskills.layers.base import saved, settings_of
 
 
 class Loss:
-    """A mean over samples of how far outputs are from targets.
+    """Base class for losses, which are means over samples.
 
-    A loss of one's own writes `forward` and `backward`.
+    A subclass implements :meth:`forward` and :meth:`backward`.
     """
 
     _saved: Any = None
 
     def forward(self, x: Array, t: Array) -> Array:
-        """The loss, a 0-d array on the device of `x`: reading its value waits for the device."""
+        """Return the loss, a 0-d array on the device of `x`.
+
+        Reading its value on the host waits for the device.
+
+        Parameters
+        ----------
+        x : array, shape (N, ...)
+            Outputs of the network.
+        t : array
+            Targets.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward(x, t)")
 
     def backward(self, dout: float = 1.0) -> Array:
-        """The gradient by `x` of the last `forward`, times `dout`."""
+        """Return `dout` times the gradient with respect to the `x` of the last `forward`."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
     def correct(self, y: Array, t: Array) -> Array:
-        """Which samples are classified correctly: those whose highest score is their label's.
+        """Return which samples are classified correctly, by the class with the highest score.
 
         Parameters
         ----------
         y : array, shape (N, C)
-            Scores. A sample with a score that is NaN is wrong, whatever its label.
+            Scores. A sample with a NaN among its scores counts as wrong.
         t : array, shape (N,) of integers, or one-hot (N, C)
 
         Returns
@@ -52,8 +62,12 @@ class Loss:
                 t = xp.astype(t, xp.int8)
             t = xp.argmax(t, axis=1)
         best, highest = xp.argmax(y, axis=1), xp.max(y, axis=1)
-        # argmax of scores that are NaN is 0, which is no answer
+        # argmax returns the position of a NaN, which is not a prediction
         return (best == xp.astype(t, best.dtype)) & ~xp.isnan(highest)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that make such a loss; see :meth:`Layer.settings`."""
+        return settings_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -65,10 +79,13 @@ class Loss:
 
 
 class _WithGradient(Loss):
-    """A loss whose forward pass gives its gradient, too."""
+    """A loss whose forward pass also computes its gradient."""
 
     def _keep(self, x: Array, loss: Array, gradient: Array) -> Array:
-        """The loss, which is computed in single precision, in half precision if `x` is."""
+        """Save the gradient and return the loss in the dtype of `x`.
+
+        For an `x` in half precision, the loss is computed in single precision.
+        """
         self._saved = gradient
         if loss.dtype == x.dtype:
             return loss
@@ -81,20 +98,20 @@ class _WithGradient(Loss):
 
 
 class SoftmaxWithLoss(_WithGradient):
-    r"""Softmax and cross entropy in one.
+    r"""Softmax with cross-entropy loss.
 
-    :math:`L = \frac{1}{N} \sum_n (\log \sum_j e^{x_{nj}} - x_{n t_n})`. Computed from the
-    scores, without the detour over probabilities, so that no score overflows. Its gradient is
-    :math:`(\mathrm{softmax}(x) - \text{one-hot}(t)) / N`. For rows of targets :math:`t` of any
-    sum, :math:`L = \frac{1}{N} \sum_{nj} t_{nj} (\log \sum_k e^{x_{nk}} - x_{nj})`: a row of zeros
-    leaves its sample out, a row times a weight counts as often.
+    :math:`L = \frac{1}{N} \sum_n (\log \sum_j e^{x_{nj}} - x_{n t_n})`, computed directly from the
+    scores so that no score overflows. Its gradient is
+    :math:`(\mathrm{softmax}(x) - \text{one-hot}(t)) / N`. For target rows :math:`t` with any sum,
+    :math:`L = \frac{1}{N} \sum_{nj} t_{nj} (\log \sum_k e^{x_{nk}} - x_{nj})`: a row of zeros
+    excludes its sample, and a row multiplied by a weight gives its sample that weight.
 
     Parameters
     ----------
     epsilon : float, default 0.0
-        Added to the probabilities in the logarithm. The book adds 1e-7, by which no loss is above
-        16.1, and keeps the gradient of a loss without it. Here the gradient is that of the loss
-        itself: it fades where a probability is not much larger than epsilon.
+        Added to the probabilities inside the logarithm. The book adds 1e-7, which limits the loss
+        to 16.1, but uses the gradient of the loss without it. Here the gradient is that of the loss
+        itself, which vanishes where a probability is not much larger than epsilon.
     """
 
     epsilon = 0.0
@@ -104,34 +121,34 @@ class SoftmaxWithLoss(_WithGradient):
         self.epsilon = check_number("epsilon", epsilon, at_least=0)
 
     def forward(self, x: Array, t: Array) -> Array:
-        """The mean cross entropy.
+        """Return the mean cross entropy.
 
         Parameters
         ----------
         x : array, shape (N, C)
             Scores, before softmax.
         t : array, shape (N,) of integers, or (N, C)
-            Labels below C; or one-hot, probabilities, or any targets of at least 0.
+            Labels from 0 to C - 1; or one-hot rows, probabilities, or any nonnegative targets.
 
         Returns
         -------
         array, shape ()
-            NaN where a label is not from 0 to C - 1. (A network on NumPy refuses it; elsewhere a
-            look at it would wait for the device.)
+            NaN if a label is not from 0 to C - 1. (A network on NumPy raises an error instead; on
+            other backends such a check would wait for the device.)
 
         Raises
         ------
         ValueError
-            The shapes don't fit; there is only one score; targets (on NumPy) are negative, NaN, or
-            integers other than 0 and 1.
+            The shapes don't match; there is only one class; or targets (on NumPy) are negative,
+            NaN, or integers other than 0 and 1.
         """
         check_targets(t, x)
         check_target_rows("t", t)
         if x.shape[1] == 1:
             raise ValueError(
-                "SoftmaxWithLoss needs scores for at least 2 classes, got one, whose softmax is "
-                "always 1. Give the network 2 outputs, or take BinaryCrossEntropy() for one score, "
-                "MeanSquaredError() for a number"
+                "SoftmaxWithLoss needs scores for at least 2 classes, got 1, whose softmax is "
+                "always 1. Give the network 2 outputs, or use BinaryCrossEntropy() for one score "
+                "or MeanSquaredError() for regression"
             )
         share = 1 / x.shape[0]
         numbers = (share, self.epsilon) if self.epsilon else (share,)
@@ -150,7 +167,7 @@ class SoftmaxWithLoss(_WithGradient):
         return f"SoftmaxWithLoss({f'epsilon={self.epsilon:g}' if self.epsilon else ''})"
 
     def _classes_of(self, x: Array) -> Array:
-        """The numbers of all classes, kept for the next batch."""
+        """Return the class indices 0 to C - 1, cached for the next batch."""
         here, known = device_of(x), self._classes
         if known is None or known[0] != here or known[1].shape[0] != x.shape[1]:
             xp = namespace(x)
@@ -160,14 +177,14 @@ class SoftmaxWithLoss(_WithGradient):
 
 @along
 def _cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """The mean cross entropy, and its gradient by the scores."""
+    """The mean cross entropy and its gradient with respect to the scores."""
 
     def loss_and_gradient(x: Array, t: Array, share: float, axis: int) -> tuple[Array, Array]:
         shifted = x - xp.max(x, axis=axis, keepdims=True)
         e = xp.exp(shifted)
         total = xp.sum(e, axis=axis, keepdims=True)
         t = xp.astype(t, x.dtype, copy=False)
-        # chosen, as a score of -inf times a target of 0 is NaN
+        # where(), because a score of -inf times a target of 0 is NaN
         loss = xp.sum(xp.where(t != 0, xp.log(total) - shifted, 0.0) * t) * share
         weight = xp.sum(t, axis=axis, keepdims=True)
         return loss, e * (weight * share / total) - t * share
@@ -177,7 +194,7 @@ def _cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
 
 @along
 def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """The same of probabilities p + epsilon."""
+    """The mean cross entropy of probabilities p + epsilon, and its gradient."""
 
     def loss_and_gradient(
         x: Array, t: Array, share: float, epsilon: float, axis: int
@@ -185,7 +202,7 @@ def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
         e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
         p = e / xp.sum(e, axis=axis, keepdims=True)
         t = xp.astype(t, x.dtype, copy=False) * share
-        slope = t * p / (p + epsilon)  # what the loss loses by p, times p
+        slope = t * p / (p + epsilon)  # minus the derivative of the loss by p, times p
         return (
             -xp.sum(t * xp.log(p + epsilon)),
             p * xp.sum(slope, axis=axis, keepdims=True) - slope,
@@ -195,7 +212,7 @@ def _capped(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
 
 
 def _of_labels(formula: along) -> along:
-    """A formula of targets, for integer labels in their place."""
+    """Return the formula for integer labels, given the one for rows of targets."""
 
     def of_labels(xp: ModuleType) -> Callable[..., Any]:
         of_targets = formula.function(xp)
@@ -203,7 +220,7 @@ def _of_labels(formula: along) -> along:
         def results(
             x: Array, labels: Array, classes: Array, end: int, *numbers: float, axis: int
         ) -> Any:
-            # what is no class matches none, and would add nothing to the loss
+            # a label out of range matches no class and would otherwise add nothing to the loss
             t = xp.astype(labels == classes, x.dtype)
             t = xp.where((labels >= 0) & (labels < end), t, math.nan)
             return of_targets(x, t, *numbers, axis=axis)
@@ -219,50 +236,50 @@ _capped_of_labels = _of_labels(_capped)
 
 
 class BinaryCrossEntropy(_WithGradient):
-    r"""Sigmoid and cross entropy in one, for a network with one score per sample.
+    r"""Sigmoid with binary cross-entropy loss, for a network with one score per sample.
 
     :math:`L = -\frac{1}{N} \sum_n (t_n \log \sigma(x_n) + (1 - t_n) \log(1 - \sigma(x_n)))`,
-    computed from the scores, so that no score overflows. Its gradient is
-    :math:`(\sigma(x) - t) / N`. A score above 0 stands for class 1.
+    computed directly from the scores so that no score overflows. Its gradient is
+    :math:`(\sigma(x) - t) / N`. A score above 0 predicts class 1.
     """
 
     def forward(self, x: Array, t: Array) -> Array:
-        """The mean cross entropy.
+        """Return the mean cross entropy.
 
         Parameters
         ----------
         x : array, shape (N,) or (N, 1)
             Scores, before the sigmoid.
         t : array, shape (N,) or (N, 1)
-            0 or 1 for each sample, or the probability of 1.
+            0 or 1 for each sample, or the probability of class 1.
 
         Raises
         ------
         ValueError
-            The shapes don't fit, or a target (on NumPy) is not from 0 to 1.
+            The shapes don't match, or a target (on NumPy) is not from 0 to 1.
         """
-        t = _one_for_each(x, t)
+        t = _targets_like(x, t)
         if isinstance(t, np.ndarray) and t.size and not (t.min() >= 0 and t.max() <= 1):
             raise ValueError(
-                f"t must hold numbers from 0 to 1, got numbers from {t.min()} to {t.max()}"
+                f"t must hold values from 0 to 1, got values from {t.min()} to {t.max()}"
             )
         share = 1 / x.shape[0]
         return self._keep(x, *_binary_cross_entropy(x, t, share, axis=tuple(range(x.ndim))))
 
     def correct(self, y: Array, t: Array) -> Array:
-        """Which samples are classified correctly: a score above 0 is class 1."""
+        """Return which samples are classified correctly; a score above 0 predicts class 1."""
         xp = namespace(y)
-        t = xp.reshape(_one_for_each(y, t), (-1,))
+        t = xp.reshape(_targets_like(y, t), (-1,))
         y = xp.reshape(y, (-1,))
         return ((y > 0) == (xp.astype(t, y.dtype) > 0.5)) & ~xp.isnan(y)
 
 
-def _one_for_each(x: Array, t: Array) -> Array:
-    """Targets in the shape of the scores, one for each sample."""
+def _targets_like(x: Array, t: Array) -> Array:
+    """Return the targets, one per sample, in the shape of the scores."""
     if x.ndim > 2 or (x.ndim == 2 and x.shape[1] != 1):
         raise ValueError(
-            f"BinaryCrossEntropy takes one score for each sample, got scores of shape "
-            f"{tuple(x.shape)}; take SoftmaxWithLoss() for a score for each class"
+            f"BinaryCrossEntropy takes one score per sample, got scores of shape "
+            f"{tuple(x.shape)}. Use SoftmaxWithLoss() for one score per class"
         )
     if t.shape[0] != x.shape[0] or math.prod(t.shape) != x.shape[0]:
         raise ValueError(
@@ -274,7 +291,7 @@ def _one_for_each(x: Array, t: Array) -> Array:
 
 @along
 def _binary_cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """The mean cross entropy, and its gradient by the scores."""
+    """The mean cross entropy and its gradient with respect to the scores."""
     sigmoid = Sigmoid.function(xp)
 
     def loss_and_gradient(
@@ -284,7 +301,7 @@ def _binary_cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
         small = xp.exp(-xp.abs(x))  # at most 1, where exp(-x) would overflow for large -x
         rest = xp.log1p(small)
         if_one, if_zero = xp.maximum(-x, 0.0) + rest, xp.maximum(x, 0.0) + rest
-        # chosen, as an infinite loss times 0 is NaN
+        # where(), because an infinite loss times 0 is NaN
         losses = t * xp.where(t != 0, if_one, 0.0) + (1 - t) * xp.where(t != 1, if_zero, 0.0)
         return xp.sum(losses) * share, (sigmoid(x) - t) * share
 
@@ -292,15 +309,15 @@ def _binary_cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
 
 
 class MeanSquaredError(_WithGradient):
-    """The mean of (x - t)**2 over all elements."""
+    """Mean squared error: the mean of (x - t)**2 over all elements."""
 
     def forward(self, x: Array, t: Array) -> Array:
-        """The mean squared error.
+        """Return the mean squared error.
 
         Parameters
         ----------
-        x, t : array, of one shape
-            Outputs and targets.
+        x, t : array
+            Outputs and targets, of the same shape.
 
         Raises
         ------
@@ -309,7 +326,8 @@ class MeanSquaredError(_WithGradient):
         """
         if tuple(x.shape) != tuple(t.shape):
             raise ValueError(
-                f"targets must have the outputs' shape {tuple(x.shape)}, got {tuple(t.shape)}"
+                f"targets must have the shape of the outputs, {tuple(x.shape)}, got "
+                f"{tuple(t.shape)}"
             )
         count, axes = math.prod(x.shape), tuple(range(x.ndim))
         return self._keep(x, *_squared_error(x, t, count, axis=axes))
@@ -317,7 +335,7 @@ class MeanSquaredError(_WithGradient):
 
 @along
 def _squared_error(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """The mean squared error, and its gradient by the outputs."""
+    """The mean squared error and its gradient with respect to the outputs."""
 
     def loss_and_gradient(
         x: Array, t: Array, count: int, axis: tuple[int, ...]
@@ -329,7 +347,7 @@ def _squared_error(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
 
 
 def check_targets(t: Array, scores: Array) -> None:
-    """Refuse what is neither a label for each row of scores nor as many probabilities."""
+    """Raise an error unless targets are one label per row of scores, or have the scores' shape."""
     xp = namespace(scores)
     if t.ndim == scores.ndim and tuple(t.shape) == tuple(scores.shape):
         return
@@ -342,40 +360,42 @@ def check_targets(t: Array, scores: Array) -> None:
 
 
 def check_target_rows(name: str, t: Array) -> None:
-    """Refuse rows of targets that are negative or NaN, or integers that are not 0 or 1.
+    """Raise an error if target rows hold negative values, NaN, or integers other than 0 and 1.
 
     Parameters
     ----------
     name : str
-        What the error calls them.
+        Name of the targets in the error message.
     t : array
-        Only NumPy's are looked at: a look at values elsewhere waits for the device.
+        Only NumPy arrays are checked: reading values elsewhere waits for the device.
 
     Raises
     ------
     ValueError
+        A target is negative, NaN, or an integer other than 0 and 1.
     """
     if not isinstance(t, np.ndarray) or t.ndim < 2 or not t.size:
         return
     if t.dtype.kind in "iu" and t.max() > 1:
         raise ValueError(
-            f"{name} must be one-hot, integers 0 and 1 in a column for each class, got {t.max()}; "
-            f"give labels as an array of shape ({t.shape[0]},), other weights as floats"
+            f"{name} with integers in 2-D must be one-hot (0 or 1, one column per class), got "
+            f"{t.max()}. Pass labels as an array of shape ({t.shape[0]},), other weights as floats"
         )
-    if not t.min() >= 0:  # NaN is not, either
-        raise ValueError(f"{name} must hold targets of at least 0, got {t.min()}")
+    if not t.min() >= 0:  # written so that NaN fails, too
+        raise ValueError(f"{name} must be at least 0, got {t.min()}")
 
 
 def check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:
-    """Refuse integer labels out of range, which would count as no class.
+    """Raise an error if integer labels are out of range.
 
     Parameters
     ----------
     name : str
-        What the error calls them.
+        Name of the labels in the error message.
     labels : numpy.ndarray
-        On the host: a look at values elsewhere waits for the device.
+        On the host: reading values elsewhere waits for the device.
     classes : int
+        Number of classes.
 
     Raises
     ------
@@ -384,6 +404,6 @@ def check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:
     """
     if labels.ndim == 1 and labels.size and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
-            f"{name} must hold labels from 0 to {classes - 1}, as the network has {classes} "
-            f"outputs, got labels from {labels.min()} to {labels.max()}"
+            f"{name} must hold labels from 0 to {classes - 1} (the network has {classes} outputs), "
+            f"got labels from {labels.min()} to {labels.max()}"
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
-from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype
+from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype, to_host
 from dlskills.checks import check_count, check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
@@ -15,40 +15,42 @@ from dlskills.layers.base import Declared, Layer, saved
 
 
 class BatchNormalization(Layer):
-    r"""Batch Normalization: each feature to mean 0 and variance 1 over the batch, then scaled.
+    r"""Batch Normalization: normalizes each feature over the batch, then scales and shifts it.
 
     :math:`y = \gamma \hat x + \beta` with
     :math:`\hat x = (x - \mu) / \sqrt{\sigma^2 + \varepsilon}`: Ioffe & Szegedy (2015), "Batch
-    normalization", algorithm 1. In a test, :math:`\mu` and :math:`\sigma^2` are running averages
-    of those seen while training.
+    normalization", algorithm 1. In training, :math:`\mu` and :math:`\sigma^2` are the batch's mean
+    and variance; at inference, they are running averages over the training batches.
 
     Parameters
     ----------
     size : int
-        The number of features D of an input (N, D), or of channels C of an input (N, C, H, W),
-        whose statistics are over N, H and W. With C * H * W each element of a sample has
-        statistics of its own, as in the book.
+        Number of features D for an input of shape (N, D), or of channels C for an input of shape
+        (N, C, H, W), whose statistics are over N, H and W. With size C * H * W, each element of a
+        sample has its own statistics, as in the book.
     momentum : float, default 0.9
-        The weight of the *old* value in the running averages, as in the book (PyTorch's momentum
-        is 1 minus this).
+        Weight of the *old* value in the running averages, as in the book. (PyTorch's momentum is 1
+        minus this.)
     epsilon : float, default 1e-6
-        The page writes 10e-7.
+        Added to the variance. The tutorial writes it as 10e-7.
     debias : bool, default True
-        Whether the running averages are true weighted means from the first batch on: the weight
-        of batch t is (1 - momentum) / (1 - momentum**t). With False the first batch is averaged
-        with 0, as in the book, and they are far too small for the first dozens of batches.
+        Whether to correct the running averages for starting at 0: batch t gets the weight
+        (1 - momentum) / (1 - momentum**t), so the averages are weighted means from the first batch
+        on. If False, as in the book, they are far too small for the first few dozen batches.
     correction : int, default 0
-        Subtracted from the number of values in the running variance: 0 keeps the batch's own
-        (book, Keras); 1 gives the unbiased estimate (PyTorch). The forward pass always uses 0.
+        Subtracted from the number of values when the running variance is computed: 0 uses the
+        batch variance (book, Keras), 1 the unbiased estimate (PyTorch). The forward pass always
+        uses 0.
 
     Notes
     -----
-    One sample has no spread: normalized by its own statistics it would give `beta` whatever it
-    was, and gradients of 0. While training, a batch of one value a feature is therefore
-    normalized by the running averages, which it leaves as they are (0 and 1 before any batch).
+    A single value has no variance: normalized by its own statistics, it would always give `beta`
+    and gradients of 0. In training, a batch with one value per feature is therefore normalized by
+    the running averages (0 and 1 before the first batch), which it does not change.
 
-    In half precision a square of 256 is infinite, and one of 0.0002 is 0: there, the layer
-    computes in float32 between its input and its output, and the running averages are float32.
+    In half precision, the square of 256 overflows and the square of 0.0002 underflows. For half
+    precision inputs, the layer therefore computes in float32, keeps float32 running averages, and
+    rounds only its output.
     """
 
     @known_keywords({"num_features": "size=...", "eps": "epsilon=..."})
@@ -82,7 +84,7 @@ class BatchNormalization(Layer):
         dtype = sum_dtype(here.xp, dtype)
         if self.running_mean is None:
             self.running_mean = here.zeros((self.size,), dtype)
-            # for what is normalized before any batch, after which it is forgotten
+            # used only before the first batch
             self.running_var = here.asarray([1.0] * self.size, dtype)
         else:
             self.running_mean = here.asarray(self.running_mean, dtype)
@@ -92,35 +94,35 @@ class BatchNormalization(Layer):
         fits = self.size in (*input_shape[:1], math.prod(input_shape))
         if len(input_shape) not in (1, 3) or not fits:
             raise ValueError(
-                f"{self!r} takes samples of shape ({self.size},), or ({self.size}, H, W), or of "
-                f"{self.size} elements, got {input_shape}"
+                f"{self!r} takes samples of shape ({self.size},) or ({self.size}, H, W), or with "
+                f"{self.size} elements, got samples of shape {input_shape}"
             )
         return input_shape
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         shape = tuple(x.shape)
         self.output_shape(shape[1:])
-        x = self._by_feature(x)
+        x = self._flatten_elements(x)
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
         count = math.prod(x.shape) // self.size
-        gamma, beta = (self._spread(self.params[name], x) for name in ("gamma", "beta"))
+        gamma, beta = (self._broadcastable(self.params[name], x) for name in ("gamma", "beta"))
         own_statistics = train_flg and count > 1
         if own_statistics:
             rate, unbiased = self._next_rate(count)
-            running = (self._spread(a, x) for a in (self.running_mean, self.running_var))
+            running = (self._broadcastable(a, x) for a in (self.running_mean, self.running_var))
             y, mean, var, *averages = _normalize(
                 x, gamma, beta, *running, rate, unbiased, self.epsilon, axis=axes
             )
             xp = namespace(x)
             self.running_mean, self.running_var = (xp.reshape(a, (self.size,)) for a in averages)
         else:
-            mean, var = (self._spread(a, x) for a in (self.running_mean, self.running_var))
+            mean, var = (self._broadcastable(a, x) for a in (self.running_mean, self.running_var))
             y = _normalize_by(x, mean, var, gamma, beta, self.epsilon, axis=axes)
         self._saved = x, mean, var, own_statistics
         return y if y.ndim == len(shape) else namespace(y).reshape(y, shape)
 
     def _next_rate(self, count: int) -> tuple[float, float]:
-        """The new batch's weight in the running averages, and what makes its variance unbiased."""
+        """Return the batch's weight in the running averages and the factor of its variance."""
         if self.batches == 0:
             self.running_var = namespace(self.running_var).zeros_like(self.running_var)
         self.batches += 1
@@ -132,24 +134,24 @@ class BatchNormalization(Layer):
     def backward(self, dout: Array) -> Array:
         x, mean, var, own_statistics = saved(self)
         shape = tuple(dout.shape)
-        dout = self._by_feature(dout)
-        # the mean and the variance depend on x too, unless they are running averages
+        dout = self._flatten_elements(dout)
+        # the batch's mean and variance depend on x; running averages do not
         share = self.size / math.prod(dout.shape) if own_statistics else 0.0
         dx, _, _ = _gradients(
-            dout, x, mean, var, self._spread(self.params["gamma"], x), self.epsilon, share,
+            dout, x, mean, var, self._broadcastable(self.params["gamma"], x), self.epsilon, share,
             axis=(0,) if dout.ndim == 2 else (0, 2, 3),
             out=(None, self.grads["gamma"], self.grads["beta"]),
         )  # fmt: skip
         return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
 
-    def _by_feature(self, x: Array) -> Array:
-        """With statistics for each element, samples as rows of them."""
+    def _flatten_elements(self, x: Array) -> Array:
+        """Return the input with each sample flattened if every element has its own statistics."""
         if x.ndim == 2 or x.shape[1] == self.size:
             return x
         return namespace(x).reshape(x, (x.shape[0], self.size))
 
-    def _spread(self, feature: Array, like: Array) -> Array:
-        """A number a feature, in the shape that broadcasts over `like`."""
+    def _broadcastable(self, feature: Array, like: Array) -> Array:
+        """Return per-feature values in a shape that broadcasts against `like`."""
         if like.ndim == 2:
             return feature
         return namespace(feature).reshape(feature, (1, self.size, 1, 1))
@@ -160,9 +162,24 @@ class BatchNormalization(Layer):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         here, dtype = backend_of(self.running_mean), self.running_mean.dtype
-        self.batches = state["batches"]
-        self.running_mean = here.asarray(state["running_mean"], dtype)
-        self.running_var = here.asarray(state["running_var"], dtype)
+        batches = check_count("batches", state["batches"], at_least=0)
+        if batches >= 2**63:
+            raise ValueError(f"batches must be less than 2**63, got {batches}")
+        averages = [here.asarray(state[name], dtype) for name in ("running_mean", "running_var")]
+        for array in averages:
+            if tuple(array.shape) != (self.size,):
+                raise ValueError(
+                    f"{self!r} has averages of shape ({self.size},), got {array.shape}"
+                )
+        self.batches, (self.running_mean, self.running_var) = batches, averages
+
+    def __getstate__(self) -> dict[str, Any]:
+        # on the host, so that a network from a GPU opens without one; bind() moves them back
+        state = super().__getstate__()
+        for name in ("running_mean", "running_var"):
+            if state[name] is not None:
+                state[name] = to_host(state[name])
+        return state
 
     def __repr__(self) -> str:
         more = f", correction={self.correction}" if self.correction else ""
@@ -173,11 +190,11 @@ class BatchNormalization(Layer):
 
 
 def mean_and_variance(xp: ModuleType, x: Array, axis: Any) -> tuple[Array, Array]:
-    """The mean and the variance, corrected for the rounding of the mean, in two passes.
+    """Return the mean and the variance by the corrected two-pass algorithm.
 
-    A mean in single precision drifts by the rounding of its sum: for a feature that is 100.1 in
-    each of 10,000 samples, by more than the root of epsilon. Chan, Golub & LeVeque (1983),
-    "Algorithms for computing the sample variance", equation 1.7.
+    In single precision, the rounding error of the sum shifts the mean: for a feature that is 100.1
+    in each of 10,000 samples, by more than the square root of epsilon. Chan, Golub & LeVeque
+    (1983), "Algorithms for computing the sample variance", equation 1.7.
     """
     near = xp.mean(x, axis=axis, keepdims=True)
     rest = xp.mean(x - near, axis=axis, keepdims=True)
@@ -187,7 +204,7 @@ def mean_and_variance(xp: ModuleType, x: Array, axis: Any) -> tuple[Array, Array
 
 @along
 def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
-    """The output by the batch's statistics, these, and the new running averages."""
+    """The output, the batch's mean and variance, and the new running averages."""
 
     def output_and_statistics(
         x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array,
@@ -206,7 +223,7 @@ def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
 
 @along
 def _normalize_by(xp: ModuleType) -> Callable[..., Array]:
-    """The output by given statistics."""
+    """The output, normalized by a given mean and variance."""
     return lambda x, mean, var, gamma, beta, epsilon, axis: (
         (x - mean) * (gamma / xp.sqrt(var + epsilon)) + beta
     )
@@ -214,9 +231,10 @@ def _normalize_by(xp: ModuleType) -> Callable[..., Array]:
 
 @along
 def _gradients(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
-    """Those by x, gamma and beta: Ioffe & Szegedy (2015), section 3, simplified.
+    """The gradients with respect to x, gamma and beta.
 
-    `share` is 1 over the number of values that a statistic is of.
+    Simplified from Ioffe & Szegedy (2015), section 3. `share` is 1 over the number of values per
+    feature, or 0 for running averages.
     """
 
     def dx_dgamma_dbeta(

@@ -1,4 +1,4 @@
-"""Layers that a network runs together: one pass over memory where there would be two."""
+"""Affine layers fused with their activations: one pass over memory instead of two."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dlskills.layers import Activation, Affine, Layer
 
 
 class AffineActivation:
-    """An Affine layer and the activation behind it.
+    """An Affine layer and the activation after it.
 
-    The bias is added in the activation's pass, and its gradient is summed in that of the
-    activation's derivative. On engines that do not run a formula in one pass, which would gain
-    nothing, the layers run one after the other.
+    The activation's pass also adds the bias, and the pass of its derivative also sums the bias's
+    gradient. Engines that do not fuse a formula into one pass would gain nothing; there, the
+    layers run one after the other.
     """
 
     def __init__(self, affine: Affine, activation: Activation) -> None:
@@ -43,7 +43,7 @@ class AffineActivation:
 
 
 def _is_hooked(layer: Layer) -> bool:
-    """Whether a layer has methods of its own, such as a hook around forward."""
+    """Whether the instance has its own methods, such as a hook around forward."""
     own = vars(layer)
     return "forward" in own or "backward" in own
 
@@ -52,7 +52,7 @@ Step = Layer | AffineActivation
 
 
 def steps(layers: Sequence[Layer]) -> list[Step]:
-    """The layers, with those joined that can be."""
+    """Return the layers, with each Affine layer and its activation fused."""
     made: list[Step] = []
     for layer in layers:
         if made and _is(made[-1], Affine) and _is(layer, Activation):
@@ -63,7 +63,7 @@ def steps(layers: Sequence[Layer]) -> list[Step]:
 
 
 def _is(layer: Step, kind: type[Layer]) -> bool:
-    """Whether a layer is of a kind and passes are as this kind has them."""
+    """Whether a layer is of this kind and does not override its passes."""
     return isinstance(layer, kind) and all(
         getattr(type(layer), name) is getattr(kind, name) for name in ("forward", "backward")
     )

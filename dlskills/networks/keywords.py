@@ -1,4 +1,4 @@
-"""Keywords of other libraries' networks, and what to write here."""
+"""Keywords of other libraries' networks, and their equivalents here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tutorial's networks: fully connected layers, with Batch Norm and Dropout on demand."""
+"""The tutorial's networks: fully connected layers, with optional Batch Norm and Dropout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from dlskills.arrays.backend import Device, DType
-from dlskills.checks import check_choice, check_count, known_keywords
+from dlskills.checks import check_choice, check_count, check_number, known_keywords
 from dlskills.initializers import Initializer
 from dlskills.layers import ACTIVATIONS, Affine, BatchNormalization, Dropout, Layer, Loss
 from dlskills.networks.keywords import FOR_EXTENDED, FOR_MULTILAYER
@@ -15,7 +15,7 @@ from dlskills.networks.sequential import Sequential
 
 
 class MultiLayerNet(Sequential):
-    """Fully connected layers with an activation behind each but the last.
+    """Fully connected layers with an activation after each but the last.
 
     Parameters
     ----------
@@ -86,8 +86,17 @@ class MultiLayerNet(Sequential):
         return [*layers, Affine(size, self._output_size, self.weight_init_std)]
 
     def _between(self, size: int) -> list[Layer]:
-        """What stands behind each hidden Affine layer of this size."""
+        """Return the layers that follow a hidden Affine layer of this size."""
         return [ACTIVATIONS[self.activation]()]
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "input_size": self.input_size,
+            "hidden_size_list": self.hidden_size_list,
+            "output_size": self._output_size,
+            "activation": self.activation,
+            "weight_init_std": self.weight_init_std,
+        }
 
     def _settings(self) -> list[str]:
         sizes = [repr(self.input_size), repr(self.hidden_size_list), repr(self._output_size)]
@@ -101,7 +110,8 @@ class MultiLayerNet(Sequential):
 class MultiLayerNetExtend(MultiLayerNet):
     """:class:`MultiLayerNet` with Batch Normalization and Dropout.
 
-    Behind each hidden Affine layer stand Batch Norm, the activation, Dropout, as asked for.
+    Each hidden Affine layer is followed by Batch Norm (optional), the activation, and Dropout
+    (optional).
 
     Parameters
     ----------
@@ -109,12 +119,14 @@ class MultiLayerNetExtend(MultiLayerNet):
         As for :class:`MultiLayerNet`.
     use_dropout : bool, default False
     dropout_ratio : float, default 0.5
-        The share of units that is dropped. The page's spelling ``dropout_ration=`` is accepted.
+        The fraction of units that is dropped. The tutorial's spelling ``dropout_ration=`` is
+        accepted.
     use_batchnorm : bool, default False
     inverted_dropout : bool, default False
         See :class:`~dlskills.Dropout`.
     batchnorm_debias : bool, default True
-        With False, Batch Norm's running averages start at 0, as in the book; see
+        Whether Batch Norm's running averages are corrected for their start at 0, which the book
+        does not do; see
         :class:`~dlskills.BatchNormalization`.
     loss, seed, device, dtype, compute_dtype, loss_scale, xp
         See :class:`Sequential`.
@@ -145,7 +157,8 @@ class MultiLayerNetExtend(MultiLayerNet):
         xp: ModuleType | None = None,
     ) -> None:
         self.use_dropout = use_dropout
-        self.dropout_ratio = dropout_ratio if dropout_ration is None else dropout_ration
+        ratio = dropout_ratio if dropout_ration is None else dropout_ration
+        self.dropout_ratio = check_number("dropout_ratio", ratio, at_least=0, below=1)
         self.use_batchnorm = use_batchnorm
         self.inverted_dropout = inverted_dropout
         self.batchnorm_debias = batchnorm_debias
@@ -173,20 +186,31 @@ class MultiLayerNetExtend(MultiLayerNet):
             layers.append(Dropout(self.dropout_ratio, inverted=self.inverted_dropout))
         return layers
 
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {
+            "use_dropout": self.use_dropout,
+            "dropout_ratio": self.dropout_ratio,
+            "use_batchnorm": self.use_batchnorm,
+            "inverted_dropout": self.inverted_dropout,
+            "batchnorm_debias": self.batchnorm_debias,
+        }
+
     def _settings(self) -> list[str]:
         settings = super()._settings()
         extras = []
         if self.use_dropout:
             extras = ["use_dropout=True", f"dropout_ratio={self.dropout_ratio:g}"]
-            extras += ["inverted_dropout=True"] * self.inverted_dropout
+            if self.inverted_dropout:
+                extras.append("inverted_dropout=True")
         if self.use_batchnorm:
-            extras += ["use_batchnorm=True"]
-            extras += ["batchnorm_debias=False"] * (not self.batchnorm_debias)
+            extras.append("use_batchnorm=True")
+            if not self.batchnorm_debias:
+                extras.append("batchnorm_debias=False")
         return settings[:-1] + extras + settings[-1:]
 
 
 def _check_sizes(hidden_size_list: Any) -> list[int]:
-    """Return the sizes as a list of Python ints, refused unless they are a sequence."""
+    """Return the sizes as a list of Python ints; refuse anything but a sequence."""
     try:
         if isinstance(hidden_size_list, str):
             raise TypeError

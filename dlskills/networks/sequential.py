@@ -1,10 +1,11 @@
-"""A network: layers in a row, a loss behind them, all parameters in one buffer."""
+"""A network: a sequence of layers, a loss, and all parameters in one buffer."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from dlskills.arrays.backend import (
     DType,
     check_array,
     detached,
+    dtype_name,
     get_backend,
     with_all_operations,
 )
@@ -27,50 +29,51 @@ from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import check_initializer
 from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
-from dlskills.networks import joined, structure
+from dlskills.networks import joined, saving, state, structure
 from dlskills.networks.keywords import FOR_SEQUENTIAL
+from dlskills.networks.summary import Summary, summary
 from dlskills.networks.unwritten import UnwrittenGradients
 
-_ROWS = 1000  # of a batch in accuracy(): keeps what the layers compute in the cache
+_ROWS = 1000  # per batch in accuracy(), so that the layers' outputs stay in the cache
 
 
 class Sequential:
-    """Layers in a row.
+    """A network that runs its layers one after the other.
 
     Parameters
     ----------
     layers : sequence of Layer
-        In the order in which an input goes through them. A layer belongs to one network.
+        In the order in which they run. A layer belongs to one network.
     loss : Loss, optional
         Default :class:`~dlskills.SoftmaxWithLoss`.
     weight_decay_lambda : float, default 0
-        Adds half of lambda times the sum of squares of each weight ``W`` to the loss, and lambda
-        times ``W`` to its gradient. Biases, gamma and beta do not decay.
+        Adds ``lambda / 2 * sum(W**2)`` for each weight ``W`` to the loss, and ``lambda * W`` to
+        its gradient. Biases, gamma and beta do not decay.
     seed : int, optional
-        Of initial weights and Dropout masks. A fresh one is drawn if not given; either way it
-        stands in `seed`.
+        Determines the initial weights and the Dropout masks. By default a fresh one is drawn; it
+        is kept in the attribute `seed`.
     device, xp
         See :func:`dlskills.get_backend`.
     dtype : str or dtype, default "float32"
-        Of parameters and computation. ``"float64"`` for checks of gradients.
+        The dtype of parameters and computation. Use ``"float64"`` to check gradients.
     compute_dtype : str or dtype, optional
-        Of the layers' computation, if it is to be another, such as ``"float16"``: they work on a
-        copy of the parameters that each pass refreshes; parameters, gradients, the loss and the
-        outputs stay in `dtype` (Micikevicius et al., 2018, "Mixed precision training"). For GPUs:
-        NumPy has no fast half precision.
+        The dtype in which layers compute, by default `dtype`; ``"float16"`` gives mixed precision
+        (Micikevicius et al., 2018, "Mixed precision training"): each pass casts the parameters to
+        it; parameters, gradients, the loss and the outputs stay in `dtype`. It is meant for GPUs,
+        as half precision is slow in NumPy.
     loss_scale : float, optional
-        What gradients are multiplied with on their way through the layers, and divided by at its
-        end, as small ones would be 0 in float16. Default 1024 for ``"float16"``, else 1. It stays
-        as it is: if gradients come out infinite, give a smaller one.
+        A factor that backpropagation multiplies gradients by, and divides out at the end, because
+        small gradients underflow in float16. Default 1024 for ``"float16"``, else 1. It is never
+        adjusted: if gradients overflow, use a smaller one.
 
     Attributes
     ----------
     params : Parameters
-        All parameters: the first layer's ``W1``, ``b1``, ..., in the page's names.
+        All parameters, under the tutorial's names: ``W1``, ``b1``, ...
     grads : Parameters
         The gradients that the last call of :meth:`gradient` wrote.
     backend : Backend
-        Where the network lives.
+        The library and the device of the network's arrays.
     seed : int
 
     Examples
@@ -125,7 +128,7 @@ class Sequential:
         shapes = {name: wanted.shape for name, wanted in declared.items()}
         here = self.backend
         self._params = Parameters.from_shapes(shapes, dtype=dtype, device=here.device, xp=here.xp)
-        for name, wanted in declared.items():
+        for name, wanted in declared.items() if self._draws else ():
             initializer = check_initializer(f"the initializer of {name}", wanted.initializer)
             values = initializer(wanted.shape, stream(self.seed, "weights", name))
             self.params[name] = here.asarray(values, dtype)
@@ -141,6 +144,7 @@ class Sequential:
         for i, layer in enumerate(self.layers):
             layer.seed(self.seed, str(i))
 
+    _draws = True  # initial values; loading a network from a file skips this
     _working: Parameters | None = None
     _working_grads: Parameters | None = None
 
@@ -154,25 +158,25 @@ class Sequential:
         self._join()
 
     def _join(self) -> None:
-        """Join the layers that can be run together."""
+        """Fuse the layers that can run in one pass."""
         self._joined_of = list(self.layers)
         self._learning = joined.steps(self.layers[self._first :])
         self._steps = [*self.layers[: self._first], *self._learning]
 
     @property
     def output_shape(self) -> tuple[int, ...] | None:
-        """The shape of one sample's output as the layers declare it, None where they don't."""
+        """The shape of one sample's output; None if the layers do not declare it."""
         return self._shapes[-1]
 
     @property
     def output_size(self) -> int | None:
-        """The number of outputs of a sample, None where the layers don't say."""
+        """The number of outputs per sample; None if the layers do not declare it."""
         shape = self.output_shape
         return None if shape is None else math.prod(shape)
 
     @property
     def params(self) -> Parameters:
-        """All parameters. Setting it copies the values in: the layers hold views of this memory."""
+        """All parameters. Assigning to it copies the values into the network's own buffer."""
         return self._params
 
     @params.setter
@@ -185,14 +189,14 @@ class Sequential:
             self._params[name] = value
 
     def predict(self, x: Array, train_flg: bool = False) -> Array:
-        """The outputs (scores, before softmax) for inputs.
+        """Return the outputs (scores, before softmax) for inputs.
 
         Parameters
         ----------
         x : array, shape (N, ...)
-            N samples, on the network's device; cast to the dtype of its computation.
+            N samples, on the network's device; cast to `compute_dtype`.
         train_flg : bool, default False
-            Whether Dropout and Batch Norm act as in training.
+            Whether Dropout and Batch Norm behave as in training.
 
         Returns
         -------
@@ -208,14 +212,14 @@ class Sequential:
         x = self._input(x)
         with self.backend.active():
             self._refresh()
-            if self.layers != self._joined_of:  # another one was put in
+            if self.layers != self._joined_of:  # a layer was replaced
                 self._join()
             for step in self._steps:
                 x = step.forward(x, train_flg)
             return self._cast(x, self.params.dtype)
 
     def _refresh(self) -> None:
-        """Bring the copy of the parameters that layers compute with up to date, if there is one."""
+        """Cast the parameters to the dtype of the computation, if it differs."""
         if self._working is not None:
             self._working.flat = self.backend.xp.astype(self.params.flat, self.compute_dtype)
 
@@ -223,7 +227,7 @@ class Sequential:
         return array if array.dtype == dtype else self.backend.xp.astype(array, dtype)
 
     def loss(self, x: Array, t: Array, train_flg: bool = False) -> Array:
-        """The loss, weight decay included.
+        """Return the loss, weight decay included.
 
         Parameters
         ----------
@@ -235,7 +239,7 @@ class Sequential:
         Returns
         -------
         array, shape ()
-            On the device: printing it or ``float()`` waits for the device.
+            On the device: ``float(loss)`` or printing it waits for the device.
         """
         loss = self._data_loss(x, t, train_flg)
         if not self.weight_decay_lambda:
@@ -244,18 +248,18 @@ class Sequential:
             return loss + self.penalty()
 
     def _data_loss(self, x: Array, t: Array, train_flg: bool) -> Array:
-        """The loss without weight decay."""
+        """Return the loss without weight decay."""
         y = self.predict(x, train_flg)
         check_array("t", t, self.backend)
         if type(t) is np.ndarray and isinstance(self.loss_layer, SoftmaxWithLoss):
-            check_labels("t", t, y.shape[1])  # on a GPU, the look would wait for it
+            check_labels("t", t, y.shape[1])  # on a GPU, this would wait for it
         with self.backend.active():
             return self.loss_layer.forward(y, detached(t))
 
     def penalty(self) -> Array | float:
-        """The part of :meth:`loss` that weight decay adds: a 0-d array, or 0.0 without any.
+        """Return what weight decay adds to :meth:`loss`: a 0-d array, or 0.0 without decay.
 
-        Losses with different `weight_decay_lambda` can be compared without it only.
+        Compare losses with different `weight_decay_lambda` only after subtracting this term.
         """
         if not (self.weight_decay_lambda and self._weights):
             return 0.0
@@ -265,16 +269,16 @@ class Sequential:
 
     @functools.cached_property
     def _is_weight(self) -> Parameters:
-        """1 for each element that decays, 0 for all others."""
+        """1 for each element that decays, 0 for the rest."""
         marks = self.params.zeros_like()
         for name in self._weights:
             marks[name] = self.backend.xp.ones_like(marks[name])
         return marks
 
     def accuracy(self, x: Array, t: Array) -> float:
-        """The share of samples whose highest score is that of their label, in test mode.
+        """Return the fraction of samples whose highest score is their label's, at inference.
 
-        Scores that are NaN are wrong, whatever the label.
+        A sample with NaN scores counts as wrong.
 
         Parameters
         ----------
@@ -289,7 +293,7 @@ class Sequential:
         Raises
         ------
         ValueError
-            There is no sample, or `t` has not a label or a row of as many classes for each.
+            There are no samples, or `t` does not have one label, or one row, per sample.
         """
         check_array("x", x, self.backend)
         check_array("t", t, self.backend)
@@ -309,7 +313,7 @@ class Sequential:
         return float(int(right) / count)
 
     def gradient(self, x: Array, t: Array) -> Parameters:
-        """The gradient of the loss by every parameter, by backpropagation, in training mode.
+        """Return the gradient of the loss by every parameter, in training mode.
 
         Parameters
         ----------
@@ -319,13 +323,12 @@ class Sequential:
         Returns
         -------
         grads : Parameters
-            The network's own :attr:`grads`: the next call writes into the same buffer, so take a
-            ``copy()`` of what is to be kept.
+            The network's own :attr:`grads`. The next call overwrites them: keep a ``copy()``.
         """
         return self.loss_and_gradient(x, t)[1]
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Parameters]:
-        """The loss in training mode, and :meth:`gradient`, from one forward pass.
+        """Return the loss in training mode, and :meth:`gradient`, from one forward pass.
 
         Parameters
         ----------
@@ -355,11 +358,11 @@ class Sequential:
         return loss, self.grads
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
-        """The gradient by central differences, to check :meth:`gradient` by.
+        """Return the gradient by central differences, for checking :meth:`gradient`.
 
         Computed on a copy of the network in float64 (if the device has it), in training mode,
         with the Dropout masks of the next call of :meth:`gradient`. It takes two forward passes
-        for each parameter: use it on a few samples and a small network.
+        per parameter element: use few samples and a small network.
 
         Returns
         -------
@@ -372,13 +375,97 @@ class Sequential:
 
             def loss() -> Array:
                 for layer, state in zip(network.layers, states, strict=True):
-                    layer.set_state(state)  # the same masks each time
+                    layer.set_state(state)  # the same Dropout masks each time
                 return network.loss(x, t, train_flg=True)
 
             return gradients.numerical_gradient(loss, network.params)
 
+    def state_dict(self, *, on_host: bool = True) -> dict[str, Any]:
+        """Return all that training changes in the network, under flat names.
+
+        Parameters
+        ----------
+        on_host : bool, default True
+            Whether arrays are copied to NumPy, all parameters in one transfer. With False they
+            are copied on the network's device, without waiting for it.
+
+        Returns
+        -------
+        dict
+            The parameters by name; and, as ``layers.INDEX.NAME``, what each layer keeps from step
+            to step: running averages (arrays), and counts and positions of random streams (ints
+            and lists of ints). Training does not change the returned arrays.
+        """
+        with self.backend.active():
+            return state.state_of(self.params, self.layers, on_host)
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Load a state that :meth:`state_dict` returned for a network of the same shape.
+
+        All of it is loaded or, on an error, nothing. Dropout masks continue those of the saved
+        network, whatever this network's seed is.
+
+        Parameters
+        ----------
+        values : mapping
+            Arrays of any library and device; they are cast to the network's dtype.
+
+        Raises
+        ------
+        ValueError
+            The message names what is missing, unexpected, or of another shape.
+        """
+        with self.backend.active():
+            state.check_state(values, self.params, self.layers)
+            state.load(values, self.params, self.layers)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments beyond those of :class:`Sequential`, for saving."""
+        return {}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file, completely or not at all.
+
+        The file holds :meth:`state_dict` and the structure as JSON, from which
+        :func:`dlskills.load` rebuilds the network. To rebuild custom layers, losses and networks,
+        register their classes (:func:`dlskills.register`); without that, :meth:`load_state` loads
+        the values into an existing network.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Such as ``"net.safetensors"``. A missing folder is created.
+
+        Raises
+        ------
+        OSError
+            The file can't be written; an existing file is unchanged.
+        TypeError, ValueError
+            A layer's state or settings can't be written.
+        """
+        saving.save_network(self, path)
+
+    def load_state(self, path: str | os.PathLike[str]) -> None:
+        """Load the values from a file that :meth:`save` wrote for a network of the same shape.
+
+        All of it is loaded or, on an error, nothing.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileFormatError
+            The file is damaged, has another format or a newer version, or does not fit the
+            network.
+        OSError
+            The file can't be read.
+        """
+        saving.load_state(self, path)
+
     def _copy(self, dtype: DType) -> Sequential:
-        """The same network in another dtype."""
+        """Return a copy of the network in another dtype."""
         network = copy.deepcopy(self)
         xp = self.backend.xp
         network._params = Parameters(
@@ -391,10 +478,16 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         made_anew = ("_is_weight", "_joined_of", "_learning", "_steps", "_unwritten")
-        return {key: value for key, value in vars(self).items() if key not in made_anew}
+        kept = {key: value for key, value in vars(self).items() if key not in made_anew}
+        # by name, as its library may be missing where the network is unpickled
+        return kept | {"compute_dtype": dtype_name(self.compute_dtype)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        vars(self).update(kept)
+        self.backend = self._params.backend  # NumPy, if the device is missing here
+        self.compute_dtype = self._params.dtype
+        if self._working is not None:
+            self.compute_dtype = self._working.dtype
         self._bind()
 
     def _input(self, x: Array) -> Array:
@@ -409,7 +502,7 @@ class Sequential:
         Parameters
         ----------
         name : str
-            What the error calls them.
+            The name of `x` in the error.
         x : array, shape (N, ...)
             On any device.
 
@@ -420,29 +513,33 @@ class Sequential:
         expected = self._shapes[0]
         if expected is not None and math.prod(x.shape[1:]) != math.prod(expected):
             raise ValueError(
-                f"{name} must have {math.prod(expected)} numbers a sample, as {self.layers[0]!r} "
-                f"takes, got an array of shape {tuple(x.shape)}"
+                f"{name} must have {math.prod(expected)} numbers per sample for "
+                f"{self.layers[0]!r}, got an array of shape {tuple(x.shape)}"
             )
 
-    def summary(self) -> str:
-        """A table of the layers, the shapes of their outputs, and their numbers of parameters."""
-        place = f"{self.params.dtype} on {self.backend}"
+    def summary(self) -> Summary:
+        """Return a table of the layers, their output shapes and parameter counts.
+
+        Returns
+        -------
+        str
+            Notebooks show it as a table.
+        """
+        where = f"{self.params.dtype} on {self.backend}"
         shapes = self._shapes[1:]
-        return structure.table(
-            self.layers, self.loss_layer, self._names, shapes, self.params, place
-        )
+        return summary(self.layers, self.loss_layer, self._names, shapes, self.params, where)
 
     def _settings(self) -> list[str]:
-        decay, half = self.weight_decay_lambda, self._working is not None
-        loss = repr(self.loss_layer)
-        return [
-            *[f"loss={loss}"] * (loss != repr(SoftmaxWithLoss())),
-            *[f"weight_decay_lambda={decay:g}"] * bool(decay),
-            *[f"dtype={_name(self.params.dtype)!r}"] * (_name(self.params.dtype) != "float32"),
-            *[f"compute_dtype={_name(self.compute_dtype)!r}"] * half,
-            *[f"loss_scale={self.loss_scale:g}"] * (self.loss_scale != 1),
-            f"seed={self.seed}",
-        ]
+        dtype, compute_dtype = dtype_name(self.params.dtype), dtype_name(self.compute_dtype)
+        shown = {
+            f"loss={self.loss_layer!r}": repr(self.loss_layer) != repr(SoftmaxWithLoss()),
+            f"weight_decay_lambda={self.weight_decay_lambda:g}": self.weight_decay_lambda != 0,
+            f"dtype={dtype!r}": dtype != "float32",
+            f"compute_dtype={compute_dtype!r}": compute_dtype != dtype,
+            f"loss_scale={self.loss_scale:g}": self.loss_scale != 1,
+            f"seed={self.seed}": True,
+        }
+        return [setting for setting, differs in shown.items() if differs]
 
     def __repr__(self) -> str:
         layers = "".join(f"    {layer!r},\n" for layer in self.layers)
@@ -456,7 +553,7 @@ def _penalty(xp: ModuleType) -> Callable[..., Array]:
 
 @along
 def _weight_decay(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
-    """The gradient and the loss with weight decay."""
+    """Return the gradient and the loss with weight decay."""
 
     def gradient_and_loss(
         grad: Array, param: Array, is_weight: Array, decay: float, loss: Array, axis: int
@@ -465,8 +562,3 @@ def _weight_decay(xp: ModuleType) -> Callable[..., tuple[Array, Array]]:
         return grad + slope, loss + xp.sum(slope * param) / 2
 
     return gradient_and_loss
-
-
-def _name(dtype: DType) -> str:
-    """What a dtype is called, whatever its library."""
-    return getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]

@@ -1,18 +1,16 @@
-"""What a row of layers makes of a network: names of parameters, shapes, a table of it all."""
+"""The structure of a network: parameter names, shapes, and the summary table."""
 
 from __future__ import annotations
 
 import collections
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from dlskills.arrays.backend import Array
 from dlskills.layers import Layer, Loss
 
 
 def check_layers(layers: Any) -> list[Layer]:
-    """The layers as a list, refused unless each is one and belongs to no network yet."""
+    """Return the layers as a list; refuse anything else, and layers of another network."""
     if not isinstance(layers, Sequence) or not layers or isinstance(layers, str):
         raise TypeError(f"layers must be a list of at least one layer, got {layers!r}")
     for i, layer in enumerate(layers):
@@ -23,13 +21,13 @@ def check_layers(layers: Any) -> list[Layer]:
             raise TypeError(f"layers[{i}] must be a layer, got {layer!r}{hint}")
         if "params" in vars(layer) or any(layer is other for other in layers[:i]):
             raise ValueError(
-                f"layers[{i}], {layer!r}, has its place in a network already; make a new one"
+                f"layers[{i}], {layer!r}, belongs to a network already; make a new layer"
             )
     return list(layers)
 
 
 def parameter_names(layers: Sequence[Layer]) -> list[dict[str, str]]:
-    """For each layer its parameters' names, and those in the network: W -> W1, W2, ..."""
+    """Map each layer's parameter names to those of the network: W -> W1, W2, ..."""
     seen: collections.Counter[str] = collections.Counter()
     names = []
     for layer in layers:
@@ -46,11 +44,11 @@ def parameter_names(layers: Sequence[Layer]) -> list[dict[str, str]]:
 
 
 def check_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...] | None]:
-    """The shape of a sample before the first layer and behind each, None where it may be any."""
+    """Return the shape of a sample before the first layer and after each; None means any."""
     first = next((i for i, layer in enumerate(layers) if layer.input_shape is not None), 0)
     shape = layers[first].input_shape
-    # what stands before the first layer with a size of its own takes, and gives, that size; or
-    # images, which that layer flattens, and of which only their numbers in all are known
+    # Layers before the first one of known size must keep that size. If they can't, they take
+    # images, which that layer flattens: then only the number of elements is known.
     if shape is not None and not all(_takes(layer, shape) for layer in layers[:first]):
         shape = None
     shapes = [shape]
@@ -71,27 +69,3 @@ def _takes(layer: Layer, shape: tuple[int, ...]) -> bool:
         return layer.output_shape(shape) == shape
     except ValueError:
         return False
-
-
-def table(
-    layers: Sequence[Layer],
-    loss: Loss,
-    names: Sequence[Mapping[str, str]],
-    shapes: Sequence[tuple[int, ...] | None],
-    params: Mapping[str, Array],
-    place: str,
-) -> str:
-    """The layers, the shapes of their outputs, their parameters; below it, where they live."""
-    rows = [("layer", "output shape", "parameters")]
-    total = 0
-    for layer, own, shape in zip(layers, names, shapes, strict=True):
-        size = sum(math.prod(params[name].shape) for name in own.values())
-        total += size
-        output = "any" if shape is None else str(("N", *shape)).replace("'", "")
-        rows.append((repr(layer), output, f"{size:,} ({', '.join(own.values())})" if own else "0"))
-    rows.append((repr(loss), "()", "0"))
-    width = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)) for row in rows]
-    lines.insert(1, "  ".join("-" * w for w in width))
-    lines.append(f"{total:,} parameters, {place}")
-    return "\n".join(line.rstrip() for line in lines)

@@ -1,4 +1,4 @@
-"""Gradients that a layer declared and its backward pass did not write."""
+"""Detection of declared gradients that a custom layer's backward pass does not write."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dlskills.arrays.backend import Array, namespace, to_host
 from dlskills.layers import Layer
 from dlskills.networks.joined import Step
 
-# A gradient that is still this after a backward pass was not written; half precision has it, too.
+# A gradient that still holds this value after a backward pass was not written. Half precision can
+# represent it, too.
 _MARK = -54336.0
 
 
 class UnwrittenGradients:
-    """Checks in a network's first backward pass that each layer of a user's writes its gradients.
+    """Check, in a network's first backward pass, that custom layers write their gradients.
 
     Parameters
     ----------
@@ -21,7 +22,7 @@ class UnwrittenGradients:
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        # dlskills' own do, and to look would wait for the device
+        # dlskills' own layers do, and a check would wait for the device
         self._due = [
             layer
             for layer in layers
@@ -29,7 +30,7 @@ class UnwrittenGradients:
         ]
 
     def backward(self, step: Step, dout: Array) -> Array:
-        """The step's own `backward`; the first time, its gradients are looked at.
+        """Run the step's own `backward`; the first time, check the gradients it wrote.
 
         Raises
         ------
@@ -39,12 +40,12 @@ class UnwrittenGradients:
         layer = next((layer for layer in self._due if layer is step), None)
         if layer is None:
             return step.backward(dout)
-        grads = dict(layer.grads)  # a layer may rebind its own
+        grads = dict(layer.grads)  # a layer may rebind `grads`
         for grad in grads.values():
             grad[...] = 0.0
         dx = layer.backward(dout)
         zero = {name: grad for name, grad in grads.items() if _all_are(grad, 0.0)}
-        if zero:  # because it is, or because it was not written
+        if zero:  # either truly zero or never written
             _check_written(layer, zero, dout)
         self._due = [other for other in self._due if other is not layer]
         return dx

@@ -1,4 +1,4 @@
-"""Update rules, and how they are run."""
+"""Optimizers: update rules, parameter groups, clipping and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -19,25 +19,33 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
         SGD, Momentum, Nesterov, AdaGrad, RMSprop, AdaDelta, Adam, AdamW, AMSGrad, NAdam, Lion,
     )
 }  # fmt: skip
-"""All optimizers by their names in lower case."""
+"""All optimizers, keyed by class name in lower case."""
 
 
 def make_optimizer(name: str, **hyperparameters: Any) -> Optimizer:
-    """The optimizer of this name, in any case: ``make_optimizer("adam", lr=0.01)``.
+    """Create an optimizer by name: ``make_optimizer("adam", lr=0.01)``.
 
-    The page's Trainer spells RMSprop "rmsprpo"; that is taken, with a warning.
+    Parameters
+    ----------
+    name : str
+        The name of the class, in any case. The tutorial's Trainer spells RMSprop "rmsprpo"; this
+        spelling is accepted with a DeprecationWarning.
+    **hyperparameters
+        Arguments of the class.
+
+    Returns
+    -------
+    Optimizer
 
     Raises
     ------
     ValueError
-        There is none of this name; the message has the nearest.
+        No optimizer has this name; the message suggests the nearest.
     TypeError
-        It has no such hyperparameter.
+        The optimizer has no such hyperparameter.
     """
     if isinstance(name, str) and name.strip().lower() == "rmsprpo":
-        warnings.warn(
-            "optimizer 'rmsprpo' is taken for 'rmsprop'", DeprecationWarning, stacklevel=2
-        )
+        warnings.warn("optimizer 'rmsprpo' is read as 'rmsprop'", DeprecationWarning, stacklevel=2)
         name = "rmsprop"
     rule = OPTIMIZERS[check_choice("optimizer", name, OPTIMIZERS)]
     return rule(**hyperparameters)

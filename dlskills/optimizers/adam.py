@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
+from collections.abc import Mapping
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dlskills.arrays.backend import Array
 from dlskills.checks import check_choice
@@ -15,42 +17,77 @@ from dlskills.optimizers.schedules import LearningRate
 
 
 class Adam(Optimizer):
-    r"""Adam: the mean of the gradients, over the root of the mean of their squares.
+    r"""Adam: adaptive moment estimation.
 
-    :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`,
-    :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`,
-    :math:`W \leftarrow W - \eta_t\, m / (\sqrt v + \varepsilon)` with
-    :math:`\eta_t = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`: Kingma & Ba (2015), "Adam: a
-    method for stochastic optimization". Both means start at 0; the factors of :math:`\eta_t`
-    correct that bias. (The page calls it Momentum and AdaGrad in one, which corrects the bias of
-    hyperparameters. It is the means that are biased; and :math:`v` forgets, as RMSprop's, where
-    AdaGrad's sum does not.)
+    Each element's step is the running mean of its gradients, divided by the root of the running
+    mean of their squares. Update number :math:`t`, counted from 1, with the gradient :math:`g`:
+
+    .. math::
+
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
+        \eta_t &= \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t) \\
+        W &\leftarrow W - \eta_t\, m / (\sqrt v + \varepsilon)
+
+    Both means, :math:`m` and :math:`v`, start at 0 and so are biased towards 0 in the first
+    updates; the factors of :math:`\eta_t` correct this bias.
 
     Parameters
     ----------
     lr : float or schedule, default 0.001
-        The learning rate :math:`\eta`, about the size of a step.
+        The learning rate :math:`\eta`, roughly the size of each element's step.
     beta1, beta2 : float, default 0.9 and 0.999
-        The shares of the means that are left after a step, each in [0, 1).
+        Decay rates :math:`\beta_1, \beta_2` of the two means, each in [0, 1).
     epsilon : float, default 1e-7
-        Keeps the division finite.
-    epsilon_mode : {"page", "paper"}, default "page"
-        Where epsilon is added. ``"page"``, as above: the paper's end of section 2, the book,
-        Keras, Chainer. ``"paper"``: to the corrected root :math:`\sqrt{v / (1 - \beta_2^t)}`, as
-        in the paper's algorithm 1, PyTorch and Optax. In the first steps the page's counts for
-        up to 32 times as much.
+        :math:`\varepsilon`, at least 0; prevents division by zero.
+    epsilon_mode : {"tutorial", "paper"}, default "tutorial"
+        Where epsilon is added. ``"tutorial"``: to :math:`\sqrt v`, as above; also the end of
+        section 2 of the paper, the book, Keras and Chainer. ``"paper"``: to the bias-corrected
+        root :math:`\sqrt{v / (1 - \beta_2^t)}`, as in algorithm 1 of the paper, PyTorch and Optax.
+        In the first updates the tutorial's epsilon has up to 32 times the effect. (The former
+        name ``"page"`` of the tutorial's mode still works, with a DeprecationWarning.)
+
+    See Also
+    --------
+    Optimizer : The keyword arguments that every optimizer takes.
+
+    Notes
+    -----
+    The tutorial describes Adam as a combination of Momentum and AdaGrad that corrects the bias of
+    its hyperparameters. It is the two means that are biased, and :math:`v` forgets old gradients,
+    as in RMSprop; AdaGrad's sum does not.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba (2015), "Adam: a method for stochastic optimization".
     """
 
     lr: LearningRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-7
-    epsilon_mode: str = "page"
+    epsilon_mode: str = "tutorial"
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
 
-    def __post_init__(self) -> None:
-        self.epsilon_mode = check_choice("epsilon_mode", self.epsilon_mode, ("page", "paper"))
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "epsilon_mode":
+            if value == "page":
+                warnings.warn(
+                    "epsilon_mode='page' is now called 'tutorial'; the old name will be removed in "
+                    "the next release",
+                    DeprecationWarning,
+                    stacklevel=5,  # the call of the constructor
+                )
+                value = "tutorial"
+            value = check_choice("epsilon_mode", value, ("tutorial", "paper"))
+        super().__setattr__(name, value)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        given = state.get("hyperparameters", {})
+        if given.get("epsilon_mode") == "page":  # saved before the mode was renamed
+            state = {**state, "hyperparameters": {**given, "epsilon_mode": "tutorial"}}
+        super().load_state_dict(state)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         corrected = math.sqrt(1 - self.beta2**step)
@@ -75,22 +112,26 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    r"""Adam with decoupled weight decay.
+    r"""AdamW: Adam with decoupled weight decay.
 
-    Adam's step, and :math:`W \leftarrow W - \eta \lambda W`: Loshchilov & Hutter (2019),
-    "Decoupled weight decay regularization", algorithm 2, with the decay multiplied by the
-    learning rate, as in PyTorch (the paper multiplies by its schedule alone). The decay does not
-    go through the division by the root, as that of the loss (`weight_decay_lambda` of a network)
-    does. It applies to every parameter, biases too, as in PyTorch.
+    Before Adam's step, the parameter shrinks by a fixed fraction:
+    :math:`W \leftarrow W - \eta \lambda W`. The decay bypasses the division by
+    :math:`\sqrt v`; an L2 penalty in the loss (`weight_decay_lambda` of a network) does not. As in
+    PyTorch, the decay is multiplied by the learning rate (the paper multiplies it by the schedule
+    only) and applies to every parameter, biases included, unless `decay` selects some.
 
     Parameters
     ----------
     lr, beta1, beta2
         As for :class:`Adam`.
-    epsilon, epsilon_mode
-        As for :class:`Adam`; by default as in the paper and in PyTorch.
+    epsilon, epsilon_mode : default 1e-8 and "paper"
+        As for :class:`Adam`; these defaults are those of the paper and of PyTorch.
     weight_decay : float, default 0.01
         :math:`\lambda`, at least 0.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter (2019), "Decoupled weight decay regularization", algorithm 2.
     """
 
     epsilon: float = 1e-8
@@ -99,17 +140,22 @@ class AdamW(Adam):
 
 
 class AMSGrad(Adam):
-    r"""Adam that divides by the root of the largest `v` so far, in place of the present one.
+    r"""AMSGrad: Adam that divides by the root of the largest :math:`v` so far.
 
-    Reddi, Kale & Kumar (2018), "On the convergence of Adam and beyond", algorithm 2, with Adam's
-    bias correction, as in PyTorch.
+    :math:`v_{\max} \leftarrow \max(v_{\max}, v)` replaces :math:`v` in the step of :class:`Adam`,
+    so the denominator never shrinks. Adam's bias correction is kept, as in PyTorch.
 
     Parameters
     ----------
     lr, beta1, beta2
         As for :class:`Adam`.
-    epsilon, epsilon_mode
-        As for :class:`Adam`; by default as in PyTorch.
+    epsilon, epsilon_mode : default 1e-8 and "paper"
+        As for :class:`Adam`; these defaults are those of PyTorch.
+
+    References
+    ----------
+    S. J. Reddi, S. Kale and S. Kumar (2018), "On the convergence of Adam and beyond",
+    algorithm 2.
     """
 
     epsilon: float = 1e-8
@@ -135,24 +181,33 @@ class AMSGrad(Adam):
 
 
 class NAdam(Adam):
-    r"""Adam with Nesterov's look ahead.
+    r"""NAdam: Adam with Nesterov momentum.
 
-    In the step, :math:`m` over its correction is replaced by
-    :math:`\mu_{t+1} m / (1 - \pi_{t+1}) + (1 - \mu_t) g / (1 - \pi_t)` with
-    :math:`\mu_t = \beta_1 (1 - 0.96^{t \psi} / 2)` and :math:`\pi_t = \mu_1 \cdots \mu_t`: Dozat
-    (2016), "Incorporating Nesterov momentum into Adam", algorithm 2, as in PyTorch. Keras has the
-    same formula with :math:`\psi = 1`: ``NAdam(momentum_decay=1.0)``.
+    In Adam's step, the bias-corrected mean :math:`m / (1 - \beta_1^t)` is replaced by
+
+    .. math::
+
+        \frac{\mu_{t+1} m}{1 - \pi_{t+1}} + \frac{(1 - \mu_t) g}{1 - \pi_t},
+        \qquad \mu_t = \beta_1 (1 - 0.96^{t \psi} / 2),
+        \quad \pi_t = \mu_1 \cdots \mu_t
+
+    as in PyTorch. Keras uses the same formula with :math:`\psi = 1`:
+    ``NAdam(momentum_decay=1.0)``.
 
     Parameters
     ----------
     lr : float or schedule, default 0.002
-        The learning rate.
+        The learning rate :math:`\eta`.
     beta1, beta2
         As for :class:`Adam`.
-    epsilon, epsilon_mode
-        As for :class:`Adam`; by default as in the paper and in PyTorch.
+    epsilon, epsilon_mode : default 1e-8 and "paper"
+        As for :class:`Adam`; these defaults are those of the paper and of PyTorch.
     momentum_decay : float, default 0.004
         :math:`\psi`, at least 0.
+
+    References
+    ----------
+    T. Dozat (2016), "Incorporating Nesterov momentum into Adam", algorithm 2.
     """
 
     lr: LearningRate = 0.002
@@ -160,7 +215,8 @@ class NAdam(Adam):
     epsilon_mode: str = "paper"
     momentum_decay: float = 0.004
 
-    _product = ((0.0, 0.0), 0, 1.0)  # settings, a step, and the product of its mu_1 ... mu_step
+    # Cached as (beta1, momentum_decay), step, mu_1 * ... * mu_step
+    _product = ((0.0, 0.0), 0, 1.0)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         corrected = math.sqrt(1 - self.beta2**step)
@@ -204,20 +260,32 @@ class NAdam(Adam):
 
 
 class Lion(Optimizer):
-    r"""Lion: the sign of a mean of gradients, so that every element moves by the same amount.
+    r"""Lion: evolved sign momentum.
 
-    :math:`W \leftarrow W - \eta\,(\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda W)`, then
-    :math:`m \leftarrow \beta_2 m + (1 - \beta_2) g`: Chen et al. (2023), "Symbolic discovery of
-    optimization algorithms", program 1.
+    Only the sign of the interpolated momentum is used, so every element moves by the learning
+    rate:
+
+    .. math::
+
+        W &\leftarrow W - \eta\,(\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda W) \\
+        m &\leftarrow \beta_2 m + (1 - \beta_2) g
 
     Parameters
     ----------
     lr : float or schedule, default 1e-4
-        The learning rate, 3 to 10 times smaller than Adam's.
+        The learning rate :math:`\eta`; typically 3 to 10 times smaller than Adam's.
     beta1, beta2 : float, default 0.9 and 0.99
-        Each in [0, 1).
+        Decay rates of the momentum in the step and in the state, each in [0, 1).
     weight_decay : float, default 0.0
-        :math:`\lambda`, as every optimizer takes it.
+        :math:`\lambda`, as for every :class:`Optimizer`.
+
+    See Also
+    --------
+    Optimizer : The keyword arguments that every optimizer takes.
+
+    References
+    ----------
+    X. Chen et al. (2023), "Symbolic discovery of optimization algorithms", program 1.
     """
 
     lr: LearningRate = 1e-4

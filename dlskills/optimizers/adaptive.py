@@ -1,4 +1,4 @@
-"""Updates with a learning rate for each element, from the squares of its gradients."""
+"""Optimizers that adapt the learning rate of each element to the squares of its gradients."""
 
 from __future__ import annotations
 
@@ -11,20 +11,33 @@ from dlskills.optimizers.schedules import LearningRate
 
 
 class AdaGrad(Optimizer):
-    r"""AdaGrad: the more an element has been moved, the smaller its steps.
+    r"""AdaGrad: adaptive gradient descent.
 
-    :math:`h \leftarrow h + (\partial L/\partial W)^2`,
-    :math:`W \leftarrow W - \eta\, (\partial L/\partial W) / (\sqrt h + \varepsilon)`: Duchi,
-    Hazan & Singer (2011), "Adaptive subgradient methods for online learning and stochastic
-    optimization". `h` starts at 0, and epsilon is added to the root, as on the page; Keras and
-    Optax start at 0.1 and add it under the root.
+    The larger an element's past gradients, the smaller its steps:
+
+    .. math::
+
+        h &\leftarrow h + \left(\frac{\partial L}{\partial W}\right)^2 \\
+        W &\leftarrow W - \frac{\eta}{\sqrt h + \varepsilon} \frac{\partial L}{\partial W}
+
+    As in the tutorial, :math:`h` starts at 0 and epsilon is added to the root. (Keras and Optax
+    start :math:`h` at 0.1 and add epsilon under the root.)
 
     Parameters
     ----------
     lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     epsilon : float, default 1e-7
-        Keeps the division finite.
+        :math:`\varepsilon`, at least 0; prevents division by zero.
+
+    See Also
+    --------
+    Optimizer : The keyword arguments that every optimizer takes.
+
+    References
+    ----------
+    J. Duchi, E. Hazan and Y. Singer (2011), "Adaptive subgradient methods for online learning and
+    stochastic optimization".
     """
 
     lr: LearningRate = 0.01
@@ -48,21 +61,34 @@ class AdaGrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    r"""RMSprop: AdaGrad that forgets.
+    r"""RMSprop: AdaGrad with a moving average.
 
-    :math:`h \leftarrow \rho h + (1 - \rho) (\partial L/\partial W)^2`,
-    :math:`W \leftarrow W - \eta\, (\partial L/\partial W) / (\sqrt h + \varepsilon)`: Tieleman &
-    Hinton (2012), "Neural networks for machine learning", lecture 6.5. Epsilon is added to the
-    root, as in the book and in PyTorch.
+    Old gradients are forgotten exponentially, so steps do not shrink to 0 as they do in
+    :class:`AdaGrad`:
+
+    .. math::
+
+        h &\leftarrow \rho h + (1 - \rho) \left(\frac{\partial L}{\partial W}\right)^2 \\
+        W &\leftarrow W - \frac{\eta}{\sqrt h + \varepsilon} \frac{\partial L}{\partial W}
+
+    Epsilon is added to the root, as in the book and in PyTorch.
 
     Parameters
     ----------
     lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     decay_rate : float, default 0.99
-        The share :math:`\rho` of the average that is left after a step, ``0 <= decay_rate < 1``.
+        The decay rate :math:`\rho` of the average, ``0 <= decay_rate < 1``.
     epsilon : float, default 1e-7
-        Keeps the division finite.
+        :math:`\varepsilon`, at least 0; prevents division by zero.
+
+    See Also
+    --------
+    Optimizer : The keyword arguments that every optimizer takes.
+
+    References
+    ----------
+    T. Tieleman and G. Hinton (2012), "Neural networks for machine learning", lecture 6.5.
     """
 
     lr: LearningRate = 0.01
@@ -88,20 +114,35 @@ class RMSprop(Optimizer):
 
 
 class AdaDelta(Optimizer):
-    r"""AdaDelta: steps in the units of the parameter, from the steps before.
+    r"""AdaDelta: steps scaled by the size of previous steps.
 
-    :math:`\Delta = \sqrt{d + \varepsilon} / \sqrt{h + \varepsilon} \cdot \partial L/\partial W`,
-    with running averages `h` of the squared gradients and `d` of the squared steps: Zeiler
-    (2012), "ADADELTA: an adaptive learning rate method", algorithm 1.
+    :math:`h` and :math:`d` are moving averages of the squared gradients and of the squared steps:
+
+    .. math::
+
+        h &\leftarrow \rho h + (1 - \rho) \left(\frac{\partial L}{\partial W}\right)^2 \\
+        \Delta &= \frac{\sqrt{d + \varepsilon}}{\sqrt{h + \varepsilon}}
+                  \frac{\partial L}{\partial W} \\
+        d &\leftarrow \rho d + (1 - \rho) \Delta^2 \\
+        W &\leftarrow W - \eta \Delta
 
     Parameters
     ----------
     lr : float or schedule, default 1.0
-        A factor for the step; the paper has none.
+        The factor :math:`\eta` of the step; the paper has none.
     rho : float, default 0.95
-        The share of the averages that is left after a step, ``0 <= rho < 1``.
+        The decay rate :math:`\rho` of both averages, ``0 <= rho < 1``.
     epsilon : float, default 1e-6
-        Under both roots; it sets the size of the first steps.
+        :math:`\varepsilon`, at least 0, under both roots; it determines the size of the first
+        steps.
+
+    See Also
+    --------
+    Optimizer : The keyword arguments that every optimizer takes.
+
+    References
+    ----------
+    M. D. Zeiler (2012), "ADADELTA: an adaptive learning rate method", algorithm 1.
     """
 
     lr: LearningRate = 1.0

@@ -1,4 +1,4 @@
-"""Clipping by the norm of all gradients together."""
+"""Gradient clipping by the global norm."""
 
 from __future__ import annotations
 
@@ -18,45 +18,51 @@ from dlskills.formulas.formula import along, elementwise
 
 
 def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0) -> Any:
-    """The factor that brings gradients, times `scale`, to a norm of at most `max_norm`.
+    """Return the factor that limits the global norm of gradients to `max_norm`.
 
-    ``scale * min(1, max_norm / norm(scale * grads))``, with the Euclidean norm of all elements of
-    all gradients: Pascanu, Mikolov & Bengio (2013), "On the difficulty of training recurrent
-    neural networks", algorithm 1.
+    ``scale * min(1, max_norm / norm(scale * grads))``, where the norm is the Euclidean norm over
+    all elements of all gradients.
 
     Parameters
     ----------
     grads : Parameters or mapping of str to array or number
     max_norm : float
     scale : float, default 1.0
+        A factor applied to the gradients before their norm is limited.
 
     Returns
     -------
     float or array, shape ()
-        Stays on a GPU, so that nothing waits for it. NaN if a gradient is. Right for gradients
-        whose squares are infinite, or 0, in their dtype.
+        An array on the gradients' device, so that the host does not wait for it; a float for
+        NumPy arrays and numbers. NaN if any gradient is NaN. Correct also for gradients whose
+        squares overflow or underflow in their dtype.
 
     Raises
     ------
     TypeError
-        The gradients are not all on one device.
+        The gradients are on different devices.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov and Y. Bengio (2013), "On the difficulty of training recurrent neural
+    networks", algorithm 1.
     """
     arrays = [grads.flat] if isinstance(grads, Parameters) else list(grads.values())
-    places = [backend_of(grad) for grad in arrays if hasattr(grad, "shape")]
-    place = places[0] if places else None
-    for other in places:
-        if other != place:
+    backends = [backend_of(grad) for grad in arrays if hasattr(grad, "shape")]
+    backend = backends[0] if backends else None
+    for other in backends:
+        if other != backend:
             raise TypeError(
-                "the norm is that of all gradients together, which must be on one device; some "
-                f"are on {place}, some on {other}"
+                "all gradients must be on one device to clip their global norm, got some on "
+                f"{backend} and some on {other}"
             )
-    with place.active() if place else contextlib.nullcontext():
-        if place is None or place.name == "numpy":
+    with backend.active() if backend else contextlib.nullcontext():
+        if backend is None or backend.name == "numpy":
             norm = abs(scale) * math.hypot(*map(_norm_on_host, arrays))
             return scale if norm <= max_norm else scale * max_norm / norm
-        factor = _on_device(arrays, max_norm, scale, _one(place))
-        dtype = next(sum_dtype(place.xp, g.dtype) for g in arrays if hasattr(g, "dtype"))
-        return place.xp.astype(factor, dtype, copy=False)
+        factor = _on_device(arrays, max_norm, scale, _one(backend))
+        dtype = next(sum_dtype(backend.xp, g.dtype) for g in arrays if hasattr(g, "dtype"))
+        return backend.xp.astype(factor, dtype, copy=False)
 
 
 def _on_device(arrays: list[Any], max_norm: float, scale: float, one: Array) -> Array:
@@ -74,18 +80,19 @@ def _all_axes(array: Array) -> tuple[int, ...]:
     return tuple(range(array.ndim))
 
 
-_ones: dict[str, Array] = {}  # for each device
+_ones: dict[str, Array] = {}  # one per device
 
 
-def _one(place: Backend) -> Array:
-    """1 in the widest dtype of a device: as a formula's first operand it has it add up in that.
+def _one(backend: Backend) -> Array:
+    """Return 1 in the widest floating-point dtype of a device.
 
-    In float32 the square of 1e20 is infinite, and that of 1e-25 is 0.
+    As a factor in a formula it promotes the sum of squares to that dtype. In float32, 1e20
+    squared overflows and 1e-25 squared underflows.
     """
-    key = str(place)  # CuPy's devices can't be keys
+    key = str(backend)  # CuPy's devices are not hashable
     if key not in _ones:
-        widest = getattr(place.xp, "float64", place.xp.float32)
-        _ones[key] = place.asarray(np.asarray(1.0), widest)
+        widest = getattr(backend.xp, "float64", backend.xp.float32)
+        _ones[key] = backend.asarray(np.asarray(1.0), widest)
     return _ones[key]
 
 
@@ -96,7 +103,7 @@ def _sum_of_squares(xp: ModuleType) -> Callable[..., Array]:
 
 @elementwise
 def _factor(xp: ModuleType) -> Callable[..., Array]:
-    # NaN comes through, to be seen; where the norm is infinite, inf * 0 shows as NaN
+    # NaN must propagate. An infinite norm gives 0, and 0 * inf then makes the gradient NaN.
     return lambda squares, max_norm, scale, size: (
         scale * max_norm / xp.maximum(size * xp.sqrt(squares), max_norm)
     )
@@ -104,7 +111,7 @@ def _factor(xp: ModuleType) -> Callable[..., Array]:
 
 @along
 def _factor_of(xp: ModuleType) -> Callable[..., Array]:
-    """The factor for one array, in one pass."""
+    """Compute the factor of a single array in one pass."""
     sum_of_squares, factor = _sum_of_squares.function(xp), _factor.function(xp)
     return lambda one, grad, max_norm, scale, size, axis: factor(
         sum_of_squares(one, grad, axis=axis), max_norm, scale, size
@@ -112,7 +119,7 @@ def _factor_of(xp: ModuleType) -> Callable[..., Array]:
 
 
 def _norm_on_host(grad: Any) -> float:
-    """The norm of a number, or of an array of NumPy's, by BLAS."""
+    """Return the Euclidean norm of a number or of a NumPy array, computed by BLAS."""
     if not hasattr(grad, "shape"):
         return abs(float(grad))
     flat = grad.reshape(-1).astype(sum_dtype(np, grad.dtype), copy=False)
@@ -123,12 +130,12 @@ def _norm_on_host(grad: Any) -> float:
     largest = float(np.max(np.abs(flat), initial=0.0))
     if largest == 0 or not math.isfinite(largest):
         return largest
-    # squares that are too large or too small for the dtype: of numbers about 1 they are not
+    # The squares overflow or underflow: rescale to a largest value of 1 first.
     return largest * math.sqrt(_squares(flat / flat.dtype.type(largest)))
 
 
 def _squares(flat: np.ndarray[Any, Any]) -> float:
-    # BLAS adds up one element after another: with millions of them in float32, that would show
+    # BLAS accumulates sequentially, which loses precision over millions of float32 elements.
     parts = [flat[start : start + 65_536] for start in range(0, flat.size, 65_536)]
     with np.errstate(all="ignore"):
         return sum(float(part @ part) for part in parts)

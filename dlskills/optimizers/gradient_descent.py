@@ -1,4 +1,4 @@
-"""Updates along the gradient, and along a velocity that the gradient accelerates."""
+"""Gradient descent, with and without momentum."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from dlskills.optimizers.schedules import LearningRate
 class SGD(Optimizer):
     r"""Stochastic gradient descent.
 
-    :math:`W \leftarrow W - \eta\, \partial L/\partial W`: Robbins & Monro (1951), "A stochastic
-    approximation method".
+    .. math::
+
+        W \leftarrow W - \eta \frac{\partial L}{\partial W}
 
     Parameters
     ----------
     lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
+
+    See Also
+    --------
+    Optimizer : The keyword arguments that every optimizer takes.
+
+    References
+    ----------
+    H. Robbins and S. Monro (1951), "A stochastic approximation method".
     """
 
     lr: LearningRate = 0.01
@@ -37,19 +46,33 @@ class SGD(Optimizer):
 
 
 class Momentum(Optimizer):
-    r"""Momentum: a ball that rolls, and that friction slows.
+    r"""Gradient descent with momentum (the heavy-ball method).
 
-    :math:`v \leftarrow \alpha v - \eta\, \partial L/\partial W`, :math:`W \leftarrow W + v`:
-    Polyak (1964), "Some methods of speeding up the convergence of iteration methods". The
-    learning rate is inside the velocity, as on the page and in Keras; PyTorch multiplies by it
-    afterwards, which is the same while the rate stays the same.
+    The gradient accelerates a velocity :math:`v`, and friction slows it down:
+
+    .. math::
+
+        v &\leftarrow \alpha v - \eta \frac{\partial L}{\partial W} \\
+        W &\leftarrow W + v
+
+    As in the tutorial and in Keras, the learning rate is part of the velocity. PyTorch multiplies
+    the velocity by it instead, which is equivalent as long as the learning rate is constant.
 
     Parameters
     ----------
     lr : float or schedule, default 0.01
         The learning rate :math:`\eta`.
     momentum : float, default 0.9
-        The share :math:`\alpha` of the velocity that is left after a step, ``0 <= momentum < 1``.
+        The fraction :math:`\alpha` of the velocity kept from step to step,
+        ``0 <= momentum < 1``.
+
+    See Also
+    --------
+    Optimizer : The keyword arguments that every optimizer takes.
+
+    References
+    ----------
+    B. T. Polyak (1964), "Some methods of speeding up the convergence of iteration methods".
     """
 
     lr: LearningRate = 0.01
@@ -74,18 +97,28 @@ class Momentum(Optimizer):
 
 
 class Nesterov(Momentum):
-    r"""Nesterov's accelerated gradient: Momentum that looks ahead.
+    r"""Nesterov's accelerated gradient.
 
-    :math:`v \leftarrow \alpha v - \eta\, \partial L/\partial W`,
-    :math:`W \leftarrow W + \alpha v - \eta\, \partial L/\partial W`: Nesterov (1983), in the form
-    of Sutskever, Martens, Dahl & Hinton (2013), "On the importance of initialization and momentum
-    in deep learning", with `W` standing for the point looked ahead to, as in Keras and PyTorch
-    (and in the book's code since 2021; older copies have another order, which is wrong).
+    Momentum whose gradient is taken at the look-ahead point:
+
+    .. math::
+
+        v &\leftarrow \alpha v - \eta \frac{\partial L}{\partial W} \\
+        W &\leftarrow W + \alpha v - \eta \frac{\partial L}{\partial W}
+
+    The parameter :math:`W` stored between updates is the look-ahead point itself, as in Keras,
+    in PyTorch and, since 2021, in the book's code. (Older copies of the book's code apply the two
+    lines in another order, which is wrong.)
 
     Parameters
     ----------
     lr, momentum
         As for :class:`Momentum`.
+
+    References
+    ----------
+    Y. Nesterov (1983); in the form of I. Sutskever, J. Martens, G. Dahl and G. Hinton (2013), "On
+    the importance of initialization and momentum in deep learning".
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Parameter groups: which parameters decay, learn at another rate, or are frozen."""
+"""Parameter groups: weight decay, learning-rate factors and freezing, per parameter."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, NamedTuple, TypeAlias
 from dlskills.checks import check_number, suggestion
 
 Names: TypeAlias = Collection[str] | Callable[[str], bool]
-"""Names of parameters: a collection of them, or a function that is true for them."""
+"""Parameters selected by name: a collection of names, or a predicate of a name."""
 
 
 class Group(NamedTuple):
-    """What parameters of one group have in common.
+    """The settings that the parameters of one group share.
 
     Attributes
     ----------
     rate : float
-        The factor of their learning rate.
+        Factor of the learning rate.
     decays : bool
-        Whether `weight_decay` applies to them.
+        Whether `weight_decay` applies.
     """
 
     rate: float = 1.0
@@ -27,27 +27,33 @@ class Group(NamedTuple):
 
 
 ALL = [Group()]
-"""The groups of an optimizer that treats all parameters alike."""
+"""The groups of an optimizer that treats all parameters alike: a single one."""
 
 
 def check_names(what: str, value: Any) -> Names:
-    """Names as a tuple, or the function that tells them; anything else is refused."""
+    """Return a collection of names as a tuple, or a predicate unchanged.
+
+    Raises
+    ------
+    TypeError
+        `value` is neither; a single string is not a collection of names.
+    """
     if callable(value):
         return value  # type: ignore[no-any-return]
     if isinstance(value, str) or not isinstance(value, Collection):
         raise TypeError(
-            f"{what} must be a collection of parameters' names, such as ('W1',), or a function of "
-            f"a name, got {value!r}"
+            f"{what} must be a collection of parameter names, such as ('W1',), or a function of a "
+            f"name, got {value!r}"
         )
     return tuple(value)
 
 
 def check_rates(value: Any) -> dict[str, float]:
-    """A copy of the factors of learning rates, by the names of parameters."""
+    """Return a validated copy of a mapping from parameter names to learning-rate factors."""
     if not isinstance(value, Mapping):
         raise TypeError(
-            "rates must be a mapping of parameters' names to factors of the learning rate, such "
-            f"as {{'W1': 0.1}}, got {value!r}"
+            "rates must be a mapping of parameter names to factors of the learning rate, such as "
+            f"{{'W1': 0.1}}, got {value!r}"
         )
     return {
         name: check_number(f"rates[{name!r}]", rate, at_least=0) for name, rate in value.items()
@@ -57,12 +63,18 @@ def check_rates(value: Any) -> dict[str, float]:
 def assign_groups(
     names: Sequence[str], decay: Names | None, rates: Mapping[str, float] | None, frozen: Names
 ) -> tuple[list[int | None], list[Group]]:
-    """The group of each parameter, None for those that are frozen; and the groups.
+    """Assign each parameter to a group.
+
+    Returns
+    -------
+    assigned : list of int or None
+        The group index of each of `names`; None for frozen parameters.
+    groups : list of Group
 
     Raises
     ------
     ValueError
-        `decay`, `rates` or `frozen` name something that is no parameter.
+        `decay`, `rates` or `frozen` contains an unknown name.
     """
     for what, given in (("decay", decay), ("rates", rates), ("frozen", frozen)):
         if given is not None and not callable(given):
@@ -88,6 +100,7 @@ def _check_known(what: str, given: Collection[str], names: Sequence[str]) -> Non
     for name in given:
         if name not in known:
             raise ValueError(
-                f"{what} names {name!r}, which is no parameter{suggestion(str(name), names)}; "
-                f"there are: {', '.join(map(str, names))}"
+                f"{what} must contain names of parameters, got {name!r}"
+                f"{suggestion(str(name), names) or '.'} Choose from: "
+                f"{', '.join(map(str, names))}"
             )

@@ -1,4 +1,4 @@
-"""The hyperparameters of optimizers: how they are checked, and the learning rate."""
+"""Validation of hyperparameters, and the learning-rate attribute."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from dlskills.optimizers.groups import check_names, check_rates
 from dlskills.optimizers.schedules import LearningRate, check_rate, rate_at
 
 GROUP_NAMES = ("decay", "rates", "frozen")
-"""The hyperparameters that make groups of parameters."""
+"""The hyperparameters that define parameter groups."""
 
 
 def check_hyperparameter(name: str, kind: str, value: Any) -> Any:
-    """The value of a hyperparameter as it is kept, refused if it is out of its range.
+    """Validate a hyperparameter and return the value to store.
 
     Parameters
     ----------
     name : str
     kind : str
-        Its annotation. Anything but numbers is taken as it is.
+        The field's annotation. Only numbers and parameter groups are validated.
     value : object
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+    TypeError
+        The value is not of the annotated kind.
     """
     if name in GROUP_NAMES and value is not None:
         return check_rates(value) if name == "rates" else check_names(name, value)
@@ -31,10 +38,10 @@ def check_hyperparameter(name: str, kind: str, value: Any) -> Any:
 
 
 class ScaledRate:
-    """The attribute `lr`: takes a number or a schedule, gives the number of the next update.
+    """Descriptor of `lr`: set to a number or a schedule, read as the rate of the next update.
 
-    While the coefficients of a group of parameters are computed, it is multiplied by that group's
-    factor, the attribute `_rate`.
+    While the coefficients of a parameter group are computed, the rate is multiplied by the factor
+    of that group, the optimizer's attribute `_rate`.
     """
 
     def __get__(self, optimizer: Any, owner: type) -> Any:
@@ -42,7 +49,7 @@ class ScaledRate:
             return self
         lr = vars(optimizer).get("_lr")
         if lr is None:
-            raise AttributeError(f"{owner.__name__} has no learning rate: declare lr: float = ...")
+            raise AttributeError(f"{owner.__name__} has no learning rate. Declare lr: float = ...")
         if callable(lr):
             lr = rate_at(lr, optimizer.step)
         return lr if optimizer._rate == 1 else lr * optimizer._rate

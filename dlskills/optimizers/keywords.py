@@ -1,4 +1,4 @@
-"""Keywords of other libraries' optimizers, and what to write here."""
+"""Keyword arguments of other libraries' optimizers, and their names here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from dlskills.checks import known_keywords
 from dlskills.optimizers.schedules import check_rate
 
-_PARAMETERS = "update(params, grads), which takes them at each step"
+_PARAMETERS = "update(params, grads): parameters are passed at each step"
 FOREIGN_KEYWORDS: Mapping[str, str] = {
     "learning_rate": "lr=...",
     "eta": "lr=...",
@@ -22,7 +22,7 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
     "momentum": "Momentum(lr=..., momentum=...)",
     "nesterov": "Nesterov(lr=..., momentum=...)",
     "amsgrad": "AMSGrad(lr=...)",
-    "weight_decay_lambda": "weight_decay=..., or give it to the network",
+    "weight_decay_lambda": "weight_decay=..., or pass it to the network",
     "max_norm": "clip_norm=...",
     "max_grad_norm": "clip_norm=...",
     "clipnorm": "clip_norm=...",
@@ -37,12 +37,12 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
 
 
 def checked(init: Callable[..., None]) -> Callable[..., None]:
-    """Return an optimizer's constructor that refuses foreign keywords, and parameters."""
+    """Wrap an optimizer's constructor to reject other libraries' keywords with a hint."""
     known = known_keywords(FOREIGN_KEYWORDS)(init)
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **keywords: Any) -> None:
-        if args and "lr" in keywords:  # Python would only say that lr is given twice
+        if args and "lr" in keywords:  # Python's own error would be about lr given twice
             check_rate("lr", args[0])
         known(self, *args, **keywords)
 

@@ -1,8 +1,7 @@
-"""What can be done to gradients and parameters in the same pass as an update.
+"""Gradient scaling, clipping and weight decay, fused into the pass of an update.
 
-Each takes a rule and gives one that does a little more, and takes one coefficient more, the last.
-The results are rules like any other, so every engine runs them, in the one pass over memory that
-it makes anyway.
+Each function takes a rule and returns a rule with one more step and one more coefficient, the
+last. The result is a rule like any other, so every engine runs it in a single pass over memory.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dlskills.formulas.formula import Function, Update
 
 @functools.cache
 def scaled(rule: Function) -> Function:
-    """The rule for ``grad * scale``: to average, to unscale, to clip by norm."""
+    """Return a rule that uses ``grad * scale``: for averaging, unscaling, clipping by norm."""
 
     def scaled_rule(xp: ModuleType) -> Update:
         update = rule(xp)
@@ -31,7 +30,7 @@ def scaled(rule: Function) -> Function:
 
 @functools.cache
 def clipped(rule: Function) -> Function:
-    """The rule for a gradient cut to ``-limit <= grad <= limit``; NaN stays NaN."""
+    """Return a rule that clips each gradient to ``[-limit, limit]``; NaN stays NaN."""
 
     def clipped_rule(xp: ModuleType) -> Update:
         update = rule(xp)
@@ -47,7 +46,7 @@ def clipped(rule: Function) -> Function:
 
 @functools.cache
 def decayed(rule: Function) -> Function:
-    """The rule after ``param -= decay * param``: decoupled weight decay.
+    """Return a rule that first applies decoupled weight decay: ``param -= decay * param``.
 
     Loshchilov & Hutter (2019), "Decoupled weight decay regularization", algorithms 1 and 2.
     """

@@ -1,4 +1,4 @@
-"""What an optimizer is."""
+"""The base class of all optimizers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import copy
 import dataclasses
 import inspect
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
 from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.formulas.formula import Function, Update, rule_of
-from dlskills.optimizers import modifiers
+from dlskills.optimizers import modifiers, saving
 from dlskills.optimizers.arguments import check_gradients, check_mappings
 from dlskills.optimizers.clipping import clip_factor
 from dlskills.optimizers.groups import ALL, Group, Names, assign_groups
@@ -24,8 +24,8 @@ from dlskills.optimizers.state import State
 
 
 def _annotated(cls: type) -> Collection[str]:
-    """The names that a class annotates itself; what the annotations are is left unread."""
-    if sys.version_info >= (3, 14):  # which computes them when asked
+    """Return the names annotated in a class itself, without evaluating the annotations."""
+    if sys.version_info >= (3, 14):  # annotations are evaluated lazily
         import annotationlib
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
@@ -35,55 +35,55 @@ def _annotated(cls: type) -> Collection[str]:
 @dataclass_transform(eq_default=False)
 @dataclasses.dataclass(eq=False, repr=False)
 class Optimizer:
-    """Updates parameters by their gradients, each element by the same formula.
+    """Base class: updates parameters from their gradients by one elementwise formula.
 
-    A subclass states three things, and is a dataclass without being told:
+    A subclass defines three things and becomes a dataclass automatically:
 
     1. its hyperparameters, as annotated fields: ``lr: float = 0.01``;
-    2. `slots`, the names of what it remembers for each element, 0 at first;
-    3. `rule`, the formula, and `coefficients`, the numbers that go into it.
+    2. `slots`, the names of its per-element state, initially 0;
+    3. `rule`, the formula, and `coefficients`, the numbers that enter it.
 
-    Every optimizer also takes these, by keyword; what they ask for is done in the same pass over
-    memory as the update, in the order clip_norm and grad_scale, clip_value, weight_decay.
+    Every optimizer also takes the keyword arguments below. They are fused into the update's
+    single pass over memory, in the order grad_scale, clip_norm, clip_value, weight_decay.
 
     Parameters
     ----------
     weight_decay : float, default 0.0
         Decoupled weight decay: ``param -= lr * weight_decay * param`` before the update
-        (Loshchilov & Hutter, 2019, "Decoupled weight decay regularization"). For decay in the
-        loss, as on the page, see `weight_decay_lambda` of a network: that is the same for the
-        weights of SGD only; other rules divide what the loss adds, or carry it on.
+        (Loshchilov & Hutter, 2019, "Decoupled weight decay regularization"). For an L2 penalty in
+        the loss, as in the tutorial, use `weight_decay_lambda` of a network. For SGD both give
+        the same weights; in other rules the gradient of the penalty is rescaled or accumulated.
     grad_scale : float, default 1.0
-        A factor for the gradients, such as 1 / n for the sum of n batches.
+        Factor applied to the gradients, such as 1 / n for a sum over n batches.
     clip_value : float, optional
-        Gradients are cut to at most this in size, element by element.
+        Each element of a gradient is clipped to ``[-clip_value, clip_value]``.
     clip_norm : float, optional
-        Gradients are scaled down so that the norm of all of them together, after `grad_scale`, is
-        at most this (Pascanu, Mikolov & Bengio, 2013, "On the difficulty of training recurrent
-        neural networks", algorithm 1). Costs one more read of the gradients, and no write.
-        Gradients of frozen parameters are left out.
+        Maximum global norm: if the Euclidean norm over all gradients, after `grad_scale`, is
+        larger, all are scaled down (Pascanu, Mikolov & Bengio, 2013, "On the difficulty of
+        training recurrent neural networks", algorithm 1). Costs one more read of the gradients
+        and no write. Gradients of frozen parameters do not count.
     decay : collection of str, or callable, optional
-        The parameters to which `weight_decay` applies: their names, or a function of a name, such
-        as ``lambda name: name.startswith("W")`` for weights without biases. By default all.
+        The parameters that `weight_decay` applies to: their names, or a predicate of a name, such
+        as ``lambda name: name.startswith("W")`` for weights but not biases. By default all.
     rates : mapping of str to float, optional
-        Factors of the learning rate, by the names of parameters; 1 for those not named.
+        Learning-rate factors by parameter name; 1 for all others.
     frozen : collection of str, or callable, default ()
-        The parameters that are left alone, by their names or by a function of a name. They need no
-        gradient. Their slots are left alone too, and are used on when they are no longer frozen.
+        The parameters that are not updated: their names, or a predicate of a name. They need no
+        gradient. Their slots are kept and used again once they are no longer frozen.
 
     Attributes
     ----------
     lr : float
-        The learning rate of the next update. It may be set to a number or to a schedule, a
-        function of the number of updates done (:mod:`dlskills.optimizers.schedules`). It and all
-        other hyperparameters may be changed between updates. Within :meth:`coefficients` it is
-        that of a group of parameters: `rates` count.
+        The learning rate of the next update. Set it to a number or to a schedule, a function of
+        the number of updates done (:mod:`dlskills.optimizers.schedules`). It and all other
+        hyperparameters may be changed between updates. In :meth:`coefficients` it includes the
+        factor of the current parameter group from `rates`.
     step : int
         The number of updates done.
 
     Examples
     --------
-    An update rule of one's own, the sign of the gradient with momentum:
+    A custom update rule, the sign of the gradient with momentum:
 
     >>> class SignMomentum(Optimizer):
     ...     lr: float = 0.01
@@ -122,7 +122,7 @@ class Optimizer:
     step = 0
     _state = None
     _plan = None
-    _rate = 1.0  # the factor of a group, while its coefficients are computed
+    _rate = 1.0  # factor of the group whose coefficients are being computed
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -141,12 +141,12 @@ class Optimizer:
         for name in GROUP_NAMES:
             if name in _annotated(cls):
                 raise TypeError(
-                    f"{cls.__name__} can't have a hyperparameter {name!r}, which every optimizer "
-                    "takes for groups of parameters; give it another name"
+                    f"{cls.__name__} can't define the hyperparameter {name!r}: every optimizer "
+                    "uses this name for parameter groups. Choose another name"
                 )
         dataclasses.dataclass(eq=False, repr=False)(cls)
         cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
-        if "lr" in vars(cls):  # the default, which the dataclass has taken note of
+        if "lr" in vars(cls):  # the default, already recorded by the dataclass
             cls.lr = Optimizer.lr
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -156,43 +156,60 @@ class Optimizer:
         super().__setattr__(name, value)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
-        """The numbers that the formula takes after its arrays, for update number `step` >= 1.
+        """Return the numbers that the formula takes after its arrays.
 
-        Computed once a step, on the host, as Python floats.
+        Called on the host, once per step and parameter group.
+
+        Parameters
+        ----------
+        step : int
+            The number of the update, counted from 1.
+
+        Returns
+        -------
+        tuple of float
         """
         raise NotImplementedError(f"{type(self).__name__} must define coefficients(step)")
 
     @staticmethod
     def rule(xp: ModuleType) -> Update:
-        """The formula: given a namespace, a function of an element's numbers or of whole arrays.
+        """Return the update formula for an array namespace.
 
-        ``update(param, grad, *slots, *coefficients)`` changes `param` and the slots in place
-        *and* returns them, (param, *slots), so that the one text serves arrays, plain numbers,
-        compiled loops and GPU kernels. It must not change `grad`.
+        Parameters
+        ----------
+        xp : module
+            The array namespace, such as ``numpy``.
+
+        Returns
+        -------
+        callable
+            ``update(param, grad, *slots, *coefficients)``. It changes `param` and the slots in
+            place *and* returns them as ``(param, *slots)``, so that one definition serves arrays,
+            plain numbers, compiled loops and GPU kernels. It must not change `grad`.
         """
         raise NotImplementedError("an optimizer must define rule(xp)")
 
-    def update(self, params: Any, grads: Any) -> None:
-        """Take one step: change `params` by `grads`.
+    def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
+        """Update the parameters once.
 
         Parameters
         ----------
         params : Parameters or mutable mapping of str to array or number
-            Arrays are changed in place. Numbers, which can't be, are replaced in the mapping.
+            Arrays are changed in place; numbers are replaced in the mapping.
         grads : mapping of str to array or number
-            A gradient for each parameter, of its shape, dtype and device.
+            A gradient for each parameter, with its shape, dtype and device.
 
         Raises
         ------
         KeyError
             A parameter has no gradient.
         ValueError
-            A gradient has another shape than its parameter; or `decay`, `rates` or `frozen` name
-            something that is no parameter.
+            A gradient differs from its parameter in shape; or `decay`, `rates` or `frozen`
+            contains an unknown name.
         TypeError
-            A gradient has another dtype or device, or is of another library.
+            A gradient differs from its parameter in dtype, device or library.
         RuntimeError
-            The optimizer has state that belongs to other parameters.
+            The state of the optimizer belongs to other parameters.
         """
         groups, kinds = self._groups(params)
         plan = self._plan
@@ -207,25 +224,25 @@ class Optimizer:
         vars(self)["step"] = self.step + 1
 
     def _groups(self, params: Any) -> tuple[Groups, list[Group]]:
-        """The group of each parameter, and the groups."""
+        """Return the group index of each parameter, and the groups."""
         if self.decay is None and self.rates is None and self.frozen == ():
             return None, ALL
         names = list(params) if isinstance(params, Mapping) else []
         return assign_groups(names, self.decay, self.rates, self.frozen)
 
     def _new_plan(self, params: Any, grads: Any, groups: Groups) -> PairedPlan | NamedPlan:
-        """The plan for these parameters; refuses gradients that do not fit."""
+        """Check the gradients and return a plan for these parameters."""
         if not (isinstance(params, Parameters) and params.pairs_with(grads)):
             pairs = zip(params, groups or (), strict=False)
             check_gradients(params, grads, [name for name, group in pairs if group is None])
         state = self._state_of(params)
         return plan_of(params, grads, [state[slot] for slot in self.slots], groups)
 
-    def prepare(self, params: Any) -> None:
-        """Make the state for these parameters now, and not at the first update.
+    def prepare(self, params: MutableMapping[str, Any]) -> None:
+        """Allocate the state for these parameters before the first update.
 
-        Then memory that is short for it is missed before the training, and :meth:`state_dict` is
-        complete from the start.
+        Allocation failures then surface before training, and :meth:`state_dict` is complete from
+        the start.
 
         Parameters
         ----------
@@ -234,14 +251,14 @@ class Optimizer:
         Raises
         ------
         RuntimeError
-            The optimizer has state that belongs to other parameters.
+            The state of the optimizer belongs to other parameters.
         """
         self._state_of(params)
 
     def _modifiers(self, plan: PairedPlan | NamedPlan, arrays: Any) -> tuple[list[Any], Function]:
-        """The rule with all that is to be done in its pass, and the numbers that this takes."""
+        """Return the coefficients of the active modifiers, and the rule with them applied."""
         rule: Function = type(self).rule
-        common: list[Any] = []  # behind those of a group
+        common: list[Any] = []  # appended to those of each group
         if self.weight_decay:
             rule = modifiers.decayed(rule)
         if self.clip_value is not None:
@@ -256,7 +273,7 @@ class Optimizer:
         return common, rule
 
     def _numbers_of(self, group: Group) -> tuple[Any, ...]:
-        """The coefficients of a group, and its decay if there is any."""
+        """Return the coefficients of a group, followed by its weight decay if there is any."""
         own = vars(self)
         if group.rate != 1:
             own["_rate"] = group.rate
@@ -270,66 +287,74 @@ class Optimizer:
             own.pop("_rate", None)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on, to be saved; copies, on the host.
+        """Return everything the next update depends on, as copies on the host.
 
         Returns
         -------
         dict
             ``optimizer``: the class's name; ``step``: the number of updates done;
-            ``hyperparameters``: numbers and names, without functions; ``slots``: for each slot
-            and parameter a NumPy array or a number.
+            ``hyperparameters``: numbers and names; ``functions``: the names of those that are
+            functions, which can't be saved; ``schedule``: one of
+            :mod:`dlskills.optimizers.schedules` by its name and settings, else None; and, as
+            ``SLOT/PARAMETER``, for each slot and parameter a NumPy array or a number. All but the
+            arrays is what JSON can hold.
         """
-        return {
-            "optimizer": type(self).__name__,
-            "step": self.step,
-            "hyperparameters": {
-                name: copy.copy(value)
-                for name, value in self._hyperparameters()
-                if not callable(value)
-            },
-            "slots": {} if self._state is None else self._state.on_host(),
-        }
+        return saving.flat_state(
+            type(self).__name__, self.step, self._hyperparameters(), self._state
+        )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that :meth:`state_dict` gave, with the parameters of the next update.
+        """Restore a state saved by :meth:`state_dict`.
 
-        The slots are moved to where those parameters are. A schedule, or another function, is
-        code: it stays the optimizer's own, at the step that is loaded.
+        The slots are moved to where those parameters are. All of the state is loaded, or after an
+        error none. An optimizer with a schedule keeps its own; one without takes over that of the
+        state, if it is one of dlskills'. A function, such as a schedule or `decay` of one's own,
+        is code: no state holds it.
 
         Parameters
         ----------
         state : mapping
+            Those of dlskills before 0.2, with the slots as mappings under ``slots``, load too.
 
         Raises
         ------
-        ValueError
-            The state is another optimizer's, or lacks something.
+        ValueError, TypeError
+            The state is another optimizer's, lacks something, or has a value out of its range.
+
+        Warns
+        -----
+        UserWarning
+            The state was made under a schedule and this optimizer has none, or another; or under a
+            function that this optimizer has not.
         """
-        missing = {"optimizer", "step", "hyperparameters", "slots"} - set(state)
-        if missing:
-            raise ValueError(f"the state lacks {', '.join(sorted(missing))}; got {list(state)}")
+        slots = saving.slots_of(state)
         if state["optimizer"] != type(self).__name__:
             raise ValueError(
-                f"the state is of {state['optimizer']}, this optimizer is {type(self).__name__}"
+                f"the state must be of the optimizer {type(self).__name__}, got one of "
+                f"{state['optimizer']}"
             )
         names = {field.name for field in dataclasses.fields(self)}
-        unknown = set(state["hyperparameters"]) - names
-        slots = state["slots"]
-        if unknown or (slots and set(slots) != set(self.slots)):
+        given = state["hyperparameters"]
+        if set(given) - names or (slots and set(slots) != set(self.slots)):
             raise ValueError(
-                f"the state has hyperparameters {list(state['hyperparameters'])} and slots "
-                f"{list(slots)}; {type(self).__name__} has {sorted(names)} and {list(self.slots)}"
+                f"the state has hyperparameters {list(given)} and slots {list(slots)}; "
+                f"{type(self).__name__} has {sorted(names)} and {list(self.slots)}"
             )
         loaded = State.loaded(slots) if slots else None
-        functions = {name for name, value in self._hyperparameters() if callable(value)}
         step = check_count("step", state["step"], at_least=0)
-        for name, value in state["hyperparameters"].items():
-            if name not in functions:
-                setattr(self, name, value)
-        self.step, self._state, self._plan = step, loaded, None
+        own = dict(self._hyperparameters())
+        twin = copy.copy(self)  # takes the values one by one, and may refuse any
+        for name, value in given.items():
+            if not callable(own[name]):
+                setattr(twin, name, value)
+        if "lr" in own:
+            twin.lr = saving.rate_of(state, own["lr"])
+        saving.warn_of_functions(state, own)
+        vars(twin).update(step=step, _state=loaded, _plan=None)
+        self.__dict__ = vars(twin)
 
     def _hyperparameters(self) -> list[tuple[str, Any]]:
-        """Names and values as they were given: a schedule, not its number of now."""
+        """Return names and values as given: a schedule, not its current rate."""
         return [
             (field.name, vars(self).get(f"_{field.name}", getattr(self, field.name)))
             for field in sorted(dataclasses.fields(self), key=lambda field: bool(field.kw_only))
@@ -345,14 +370,14 @@ class Optimizer:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def reset(self) -> None:
-        """Forget state, steps and parameters, as if newly made."""
+        """Discard state and step count, as if newly created."""
         self.step, self._state, self._plan = 0, None, None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_plan"}
 
     def _state_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The slots for these parameters, made when they are first asked for."""
+        """Return the slots for these parameters, allocated on first use."""
         if not self.slots:
             return {}
         if self._state is None:
@@ -361,13 +386,13 @@ class Optimizer:
             if added := self._state.lacks(params):
                 raise RuntimeError(
                     f"this {type(self).__name__} has no {' and '.join(self.slots)} for "
-                    f"{', '.join(map(repr, added))}, added after its first update; call reset() "
-                    "to start anew with all parameters"
+                    f"{', '.join(map(repr, added))}, added after its first update. Call reset() to "
+                    "start over with all parameters"
                 )
             raise RuntimeError(
-                f"this {type(self).__name__} holds {' and '.join(self.slots)} of other parameters "
-                "than it is given now; make one optimizer for each network and each run, or call "
-                "reset() to start anew. To go on with new values, write arrays in place, "
+                f"the {' and '.join(self.slots)} of this {type(self).__name__} belong to other "
+                "parameters. Create one optimizer per network and run, or call reset() to start "
+                "over. To continue with new values, write arrays in place, "
                 "params[key][...] = values, and numbers into the same mapping"
             )
         return self._state.slots

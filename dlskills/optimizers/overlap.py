@@ -1,4 +1,4 @@
-"""Parameters that share memory: they are updated one after the other, never at the same time."""
+"""Parameters that overlap in memory, which must be updated one after another."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ Bounds = tuple[int, int]
 def in_disjoint_parts(
     positions: Sequence[int], params: Sequence[Array], grads: Sequence[Array]
 ) -> list[list[int]]:
-    """Split positions, in their order, so that within a part no update touches another's memory.
+    """Split positions, in order, into parts whose updates can run at the same time.
 
     Parameters
     ----------
     positions : sequence of int
-        Those in `params` and `grads` of arrays of one library.
+        Positions in `params` and `grads`, all of arrays of one library.
     params, grads : sequence of array
 
     Returns
     -------
     list of list of int
-        One part unless parameters share memory with each other, or with other gradients.
+        A single part, unless a parameter overlaps in memory with another parameter or with the
+        gradient of another.
     """
     if not positions:
         return []
     if library_of(params[positions[0]]) not in _ADDRESS:
-        return [list(positions)]  # no engine updates several of these at a time
+        return [list(positions)]  # no engine updates several of these at once
     written = np.array([_bounds(params[i]) for i in positions])
     read = np.array([_bounds(grads[i]) for i in positions])
     if _are_disjoint(written, read):
@@ -53,12 +54,12 @@ def in_disjoint_parts(
 
 
 def _are_disjoint(written: Any, read: Any) -> bool:
-    """Whether no row writes to what another row reads or writes."""
+    """Return whether no row writes to memory that another row reads or writes."""
     order = np.argsort(written[:, 0], kind="stable")
     low, high = written[order].T
     if (low[1:] < np.maximum.accumulate(high)[:-1]).any():
         return False
-    # the parameters that each gradient overlaps with, a range as they are in order
+    # The parameters are sorted, so those that a gradient overlaps with form a range.
     first = np.searchsorted(high, read[:, 0], side="right")
     behind = np.searchsorted(low, read[:, 1], side="left")
     only_own = (behind - first == 1) & (order[np.minimum(first, len(order) - 1)] == _rows(order))
@@ -74,7 +75,7 @@ def _overlap(one: Any, many: Any) -> bool:
 
 
 def _bounds(array: Array) -> Bounds:
-    """The addresses of an array's first byte, and of the one behind its last."""
+    """Return the addresses of an array's first byte and of the byte after its last."""
     read_address, unit = _ADDRESS[library_of(array)]
     low = high = read_address(array)
     strides = array.stride() if unit is None else array.strides
@@ -86,7 +87,7 @@ def _bounds(array: Array) -> Bounds:
     return low, high + (array.element_size() if unit is None else array.itemsize)
 
 
-# How the address is read, and the unit of strides: bytes, or (None) elements.
+# For each library: how to read an address, and whether strides count bytes (1) or elements (None).
 _ADDRESS: dict[str, tuple[Any, int | None]] = {
     "numpy": (lambda array: array.ctypes.data, 1),
     "cupy": (lambda array: array.data.ptr, 1),

@@ -1,8 +1,8 @@
-"""The passes of an update: arrays gathered into tables, which are kept from step to step.
+"""Execution plans of an update: tables of arrays, reused from step to step.
 
-A plan belongs to the arrays that it was made for, but holds neither parameters nor gradients: an
-optimizer must not keep a network alive. It knows arrays by their ids. When one of them dies, its
-id may become another's, so the plan is no longer valid.
+A plan is valid for the arrays it was made for. It holds no reference to parameters or gradients,
+since an optimizer must not keep a network alive, but recognizes arrays by their ids. Python may
+reuse the id of a dead array, so a plan becomes invalid as soon as one of its arrays dies.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from dlskills.optimizers.arguments import check_gradient, is_mutable
 from dlskills.optimizers.overlap import in_disjoint_parts
 
 Groups: TypeAlias = Sequence[int | None] | None
-"""For each parameter the index of its coefficients, None if it is frozen; or None: all in one."""
+"""For each parameter the index of its group, None if it is frozen; or None for a single group."""
 
 Numbers: TypeAlias = Sequence[tuple[Any, ...]]
 """The coefficients of each group."""
 
 Slots: TypeAlias = Sequence[Any]
-"""For each slot its values: Parameters, or a dict."""
+"""The values of each slot: Parameters, or a dict."""
 
 
 def plan_of(params: Any, grads: Any, slots: Slots, groups: Groups) -> PairedPlan | NamedPlan:
-    """The plan of an update of these parameters."""
+    """Return a plan for updating these parameters."""
     if isinstance(params, Parameters) and params.pairs_with(grads):
         return PairedPlan(params, grads, slots, groups)
     return NamedPlan(params, grads, slots, groups)
 
 
 class PairedPlan:
-    """A plan for two :class:`Parameters` of one layout: runs of adjacent entries."""
+    """A plan for two :class:`Parameters` of equal layout: runs of adjacent entries."""
 
     def __init__(self, params: Parameters, grads: Parameters, slots: Slots, groups: Groups) -> None:
         self._groups = groups
         self._pair = pair = [weakref.ref(params), weakref.ref(grads)]
         runs = params.runs(groups)
 
-        def rows() -> list[list[Array]]:  # without a circle through this plan
+        def rows() -> list[list[Array]]:  # without a reference cycle through this plan
             flats: list[Array] = [entries().flat for entries in pair]  # type: ignore[union-attr]
             flats += [slot.flat for slot in slots]
             return [[flat[start:stop] for flat in flats] for start, stop, _ in runs]
@@ -56,7 +56,7 @@ class PairedPlan:
         self._tables = [] if table is None else [(params.backend, table)]
 
     def arrays(self, params: Any, grads: Any, groups: Groups) -> Any:
-        """What :meth:`run` takes for these mappings, None if the plan is of others."""
+        """Return the argument of :meth:`run` for these mappings; None if the plan does not fit."""
         known = self._pair[0]()
         if known is None or known is not params or self._groups != groups:
             return None
@@ -70,23 +70,23 @@ class PairedPlan:
         return grads
 
     def first(self, params: Any, grads: Any) -> Any:
-        """What :meth:`run` takes for the mappings that the plan was made for."""
+        """Return the argument of :meth:`run` for the mappings that the plan was made for."""
         return grads
 
     def gradients(self, arrays: Any) -> Any:
-        """The gradients that are updated with, as a mapping."""
+        """Return the gradients of parameters that are not frozen, as a mapping."""
         if self._groups is None or None not in self._groups:
             return arrays
         pairs = zip(arrays.items(), self._groups, strict=True)
         return {name: grad for (name, grad), group in pairs if group is not None}
 
     def run(self, arrays: Any, rule: Rule, numbers: Numbers) -> None:
-        """Update by a rule."""
+        """Apply a rule to all arrays."""
         _run(self._tables, rule, numbers)
 
 
 class NamedPlan:
-    """A plan for mappings of arrays and numbers: a table for each device and dtype."""
+    """A plan for mappings of arrays and numbers: one table per device and dtype."""
 
     def __init__(
         self, params: Mapping[str, Any], grads: Mapping[str, Any], slots: Slots, groups: Groups
@@ -98,17 +98,17 @@ class NamedPlan:
         values = [params[key] for key in self._keys]
         own_grads = [grads[key] for key in self._keys]
         in_place = [i for i, value in enumerate(values) if is_mutable(value)]
-        # numbers and immutable arrays are replaced, and have no identity that lasts
+        # Numbers and immutable arrays are replaced at each update and have no lasting identity.
         self._replaced = sorted(set(range(len(values))) - set(in_place))
         self._slots, self._of_key = slots, of_key
-        # The arrays, while an update or this method runs; the tables' rows are made of them.
+        # Filled only while an update or this method runs; the tables' rows read from it.
         self._now: list[list[Any]] = [values, own_grads]
         self._of_slots = [[slot[key] for key in self._keys] for slot in slots]
         self._tables = self._gathered(in_place)
         self._now.clear()
         if not self._replaced:
             self._ids, self._died, self._refs = _watched(values)
-            # what a NumPy gradient must be like to need no further check
+            # A NumPy gradient of this shape and dtype needs no further check.
             self._alike = [(v.shape, v.dtype) if type(v) is np.ndarray else None for v in values]
             self._watch_gradients(own_grads)
 
@@ -125,7 +125,7 @@ class NamedPlan:
         ]
 
     def _table(self, positions: list[int]) -> Table:
-        now = self._now  # without a circle through this plan
+        now = self._now  # avoids a reference cycle through this plan
         own_slots = [[slot[i] for i in positions] for slot in self._of_slots]
         are_all = positions == list(range(len(self._keys)))
 
@@ -139,7 +139,7 @@ class NamedPlan:
         self._grad_ids, self._grad_died, self._grad_refs = _watched(grads)
 
     def arrays(self, params: Any, grads: Any, groups: Groups) -> Any:
-        """What :meth:`run` takes for these mappings, None if the plan is of others."""
+        """Return the argument of :meth:`run` for these mappings; None if the plan does not fit."""
         if self._replaced or self._died or self._groups != groups:
             return None
         if not isinstance(grads, Mapping) or list(params) != self._names:
@@ -157,12 +157,12 @@ class NamedPlan:
         return values, own_grads, params
 
     def _renewed(self, values: list[Any], grads: list[Any]) -> bool:
-        """Take other gradients into the tables, unless a new plan is needed."""
+        """Put new gradients into the tables; return False if a new plan is needed."""
         known = set(self._ids)
         for key, value, alike, grad in zip(self._keys, values, self._alike, grads, strict=True):
             if type(grad) is not np.ndarray or (grad.shape, grad.dtype) != alike:
                 check_gradient(key, value, grad)
-            # memory that is shared with a parameter: see in_disjoint_parts
+            # The gradient may overlap a parameter: see in_disjoint_parts.
             if id(grad) in known or getattr(grad, "base", None) is not None:
                 return False
         self._now[:] = values, grads
@@ -175,16 +175,16 @@ class NamedPlan:
         return True
 
     def gradients(self, arrays: Any) -> Any:
-        """The gradients that are updated with, as a mapping."""
+        """Return the gradients of parameters that are not frozen, as a mapping."""
         return dict(zip(self._keys, arrays[1], strict=True))
 
     def first(self, params: Any, grads: Any) -> Any:
-        """What :meth:`run` takes for the mappings that the plan was made for."""
+        """Return the argument of :meth:`run` for the mappings that the plan was made for."""
         values, own_grads = ([of[key] for key in self._keys] for of in (params, grads))
         return values, own_grads, params
 
     def run(self, arrays: Any, rule: Rule, numbers: Numbers) -> None:
-        """Update by a rule."""
+        """Apply a rule to all arrays."""
         values, grads, params = arrays
         self._now[:] = values, grads
         try:
@@ -205,18 +205,23 @@ class NamedPlan:
 
 
 def evaluate(rule: Rule, values: Sequence[Any], coefficients: Sequence[Any]) -> tuple[Any, ...]:
-    """The new values of [param, *slots], of a kind that can't be changed in place.
+    """Apply a rule to values that can't be changed in place.
 
     Parameters
     ----------
     rule : Rule
     values : sequence
-        ``[param, grad, *slots]``: Python or NumPy scalars, or immutable arrays (JAX's).
+        ``[param, grad, *slots]``: Python or NumPy scalars, or immutable arrays such as JAX's.
     coefficients : sequence of float
+
+    Returns
+    -------
+    tuple
+        The new ``(param, *slots)``.
     """
     are_numbers = isinstance(values[0], int | float)
     if are_numbers:
-        # NumPy's scalars follow IEEE 754 (1 / 0 is inf) and have every function; Python's do not
+        # NumPy scalars follow IEEE 754 (1 / 0 is inf), Python floats raise.
         values = [np.float64(value) for value in values]
     results = rule.call(namespace(values[0]), [*values, *coefficients], None)
     rule.check_results(results, len(values) - 1)
@@ -226,7 +231,7 @@ def evaluate(rule: Rule, values: Sequence[Any], coefficients: Sequence[Any]) -> 
 def _run(tables: list[tuple[Backend, Table]], rule: Rule, numbers: Numbers) -> None:
     if len(tables) > 1:
         for _, table in tables:
-            engines.choose(table)  # what is refused is refused before anything has changed
+            engines.choose(table)  # raise errors before any parameter has changed
     for backend, table in tables:
         with backend.active():
             table.rule, table.numbers = rule, _as_computed(numbers, table)
@@ -234,7 +239,7 @@ def _run(tables: list[tuple[Backend, Table]], rule: Rule, numbers: Numbers) -> N
 
 
 def _as_computed(numbers: Numbers, table: Table) -> Numbers:
-    """The coefficients, with a norm's factor that is an array in the dtype computed in."""
+    """Cast a clipping factor that is an array to the dtype in which the table computes."""
     factor = numbers[0][-1] if numbers[0] else None
     if not hasattr(factor, "shape"):
         return numbers
@@ -244,7 +249,10 @@ def _as_computed(numbers: Numbers, table: Table) -> Numbers:
 
 
 def _watched(arrays: list[Any]) -> tuple[list[int], list[Any], list[Any]]:
-    """The ids of arrays, a list that is no longer empty when one has died, and what fills it."""
+    """Return the arrays' ids, a list that becomes non-empty when one dies, and the weak references.
+
+    The references must be kept, as their callbacks fill the list.
+    """
     died: list[Any] = []
     return list(map(id, arrays)), died, [weakref.ref(array, died.append) for array in arrays]
 

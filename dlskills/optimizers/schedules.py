@@ -1,8 +1,8 @@
-"""Learning rates that change with the step.
+"""Learning-rate schedules.
 
-A schedule is a function of the number of updates done: 0 before the first. Any function will do;
-these are dataclasses, so that they print well and compare. An optimizer reads its learning rate
-once a step, on the host, so a schedule costs nothing that could be measured.
+A schedule is a function of the number of updates done, 0 before the first update. Any function
+will do; those defined here are dataclasses with a readable ``repr`` and equality. An optimizer
+evaluates its schedule on the host, once per step, at negligible cost.
 
 >>> from dlskills import SGD
 >>> optimizer = SGD(lr=Warmup(100, CosineDecay(0.1, steps=1000)))
@@ -20,15 +20,15 @@ from typing import Any, TypeAlias
 from dlskills.checks import check_count, check_number
 
 Schedule: TypeAlias = Callable[[int], float]
-"""Given the number of updates done, the learning rate of the next."""
+"""Maps the number of updates done to the learning rate of the next update."""
 
 LearningRate: TypeAlias = Any
-"""A number or a :data:`Schedule`. Read from an optimizer, it is the number of the next update."""
+"""A number or a :data:`Schedule`. Reading it from an optimizer gives the next update's rate."""
 
 
 @dataclass(frozen=True)
 class StepDecay:
-    """`lr`, times `factor` after each `every` steps: ``lr * factor ** (step // every)``."""
+    """Multiply `lr` by `factor` every `every` steps: ``lr * factor ** (step // every)``."""
 
     lr: float
     every: int
@@ -43,7 +43,7 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """`lr`, times `rate` in the course of each `every` steps: ``lr * rate ** (step / every)``."""
+    """Decay `lr` exponentially, by `rate` per `every` steps: ``lr * rate ** (step / every)``."""
 
     lr: float
     rate: float
@@ -58,7 +58,7 @@ class ExponentialDecay:
 
 @dataclass(frozen=True)
 class InverseTimeDecay:
-    """``lr / (1 + rate * step)``: halved after 1 / `rate` steps (Robbins & Monro, 1951)."""
+    """``lr / (1 + rate * step)``: half of `lr` after 1 / `rate` steps (Robbins & Monro, 1951)."""
 
     lr: float
     rate: float
@@ -72,7 +72,7 @@ class InverseTimeDecay:
 
 @dataclass(frozen=True)
 class Linear:
-    """From `start` to `end` in a straight line over `steps` steps, then `end`."""
+    """Change linearly from `start` to `end` over `steps` steps, then stay at `end`."""
 
     start: float
     end: float
@@ -88,10 +88,10 @@ class Linear:
 
 @dataclass(frozen=True)
 class CosineDecay:
-    """From `lr` to `end` along half a cosine over `steps` steps, then `end`.
+    """Decay from `lr` to `end` along half a cosine over `steps` steps, then stay at `end`.
 
     Loshchilov & Hutter (2017), "SGDR: stochastic gradient descent with warm restarts", equation 5
-    for one cycle.
+    for a single cycle.
     """
 
     lr: float
@@ -108,14 +108,15 @@ class CosineDecay:
 
 @dataclass(frozen=True)
 class Warmup:
-    """Up in a straight line over `steps` steps, then `schedule` from its own beginning.
+    """Increase the rate linearly over `steps` steps, then follow `schedule` from its step 0.
 
-    Update number i of the first `steps` takes i / `steps` of the schedule's first value (Goyal et
+    Update number i of the first `steps` uses i / `steps` of the schedule's first value (Goyal et
     al., 2017, "Accurate, large minibatch SGD", section 2.2).
 
     Parameters
     ----------
     steps : int
+        Length of the warm-up, at least 1.
     schedule : Schedule or float
     """
 
@@ -133,19 +134,19 @@ class Warmup:
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Up from `lr` / `start_divisor` to `lr`, and down to a small fraction, along half cosines.
+    """One cycle: increase from `lr` / `start_divisor` to `lr`, then decay to nearly 0.
 
     Smith & Topin (2018), "Super-convergence: very fast training of neural networks using large
-    learning rates", with the cosines of PyTorch's OneCycleLR.
+    learning rates", with half cosines as in PyTorch's OneCycleLR.
 
     Parameters
     ----------
     lr : float
-        The highest.
+        The maximum learning rate.
     steps : int
-        Of the whole cycle.
+        Length of the whole cycle.
     rise : float, default 0.3
-        The share of the steps that goes up, between 0 and 1.
+        Fraction of the steps in which the rate increases, between 0 and 1.
     start_divisor, end_divisor : float, default 25 and 1e4
         The first rate is lr / start_divisor, the last lr / (start_divisor * end_divisor).
     """
@@ -164,7 +165,7 @@ class OneCycle:
 
     def __call__(self, step: int) -> float:
         start = self.lr / self.start_divisor
-        top = self.rise * self.steps - 1  # counted from 0, as is the last step, steps - 1
+        top = self.rise * self.steps - 1  # counted from 0; the last step is steps - 1
         if step < top:
             return self.lr + 0.5 * (start - self.lr) * (1 + math.cos(math.pi * step / top))
         done = min((step - top) / (self.steps - 1 - top), 1.0)
@@ -174,12 +175,12 @@ class OneCycle:
 
 @dataclass(frozen=True, init=False)
 class Chain:
-    """One schedule after another, each from its own beginning.
+    """Follow several schedules in turn, each from its own step 0.
 
     Parameters
     ----------
     *parts : (int, Schedule or float)
-        Steps, and what holds for so many; the last part holds for ever.
+        Number of steps and the schedule for them; the last schedule never ends.
 
     Examples
     --------
@@ -192,7 +193,7 @@ class Chain:
 
     def __init__(self, *parts: tuple[int, Schedule | float]) -> None:
         if not parts:
-            raise ValueError("Chain needs at least one part, (steps, schedule), got none")
+            raise ValueError("Chain must have at least one part (steps, schedule), got none")
         for steps, schedule in parts:
             check_count("steps", steps)
             check_rate("schedule", schedule)
@@ -210,15 +211,23 @@ class Chain:
 
 
 def rate_at(schedule: Schedule | float, step: int) -> float:
-    """The learning rate after `step` updates; a number is the same at every step."""
+    """Return the learning rate after `step` updates; a number is a constant schedule.
+
+    Raises
+    ------
+    ValueError
+        The schedule overflowed, or returned a negative number or one that is not finite.
+    TypeError
+        The schedule did not return a number.
+    """
     try:
         rate = schedule(step) if callable(schedule) else schedule
     except OverflowError:
         raise ValueError(
-            f"the learning rate of {schedule!r} is too large for a number after {step} updates. "
-            "Let it fall, or end, as Chain and Linear do"
+            f"the learning rate of {schedule!r} overflows after {step} updates. Use a schedule "
+            "that decreases, or ends, such as Chain or Linear"
         ) from None
-    return check_number("the learning rate that a schedule gave", rate, at_least=0)
+    return check_number("the learning rate returned by a schedule", rate, at_least=0)
 
 
 def _check(schedule: Any, *counts: str) -> None:
@@ -230,23 +239,24 @@ def _check(schedule: Any, *counts: str) -> None:
 
 
 def check_rate(name: str, value: Any) -> LearningRate:
-    """Return a schedule as it is, or a number as a float; refuse anything else.
+    """Return a schedule unchanged, or a number as a float.
 
     Raises
     ------
     TypeError
-        Also for the class of a schedule, and for parameters.
+        `value` is neither, for example the class of a schedule, or a model's parameters.
     ValueError
         The number is negative or not finite.
     """
     if isinstance(value, type):
         raise TypeError(
-            f"{name} is the class {value.__name__}. Give a schedule: {value.__name__}(...)"
+            f"{name} must be a number or a schedule, got the class {value.__name__}. Create a "
+            f"schedule: {value.__name__}(...)"
         )
     many = hasattr(value, "__iter__") and getattr(value, "shape", None) != ()
     if callable(getattr(value, "parameters", None)) or (many and not isinstance(value, str)):
         raise TypeError(
-            f"{name} must be a number or a schedule, got a {type(value).__name__}. An optimizer "
-            "gets its parameters at each update: update(params, grads)"
+            f"{name} must be a number or a schedule, got a {type(value).__name__}. Parameters are "
+            "passed at each update: update(params, grads)"
         )
     return value if callable(value) else check_number(name, value, at_least=0)

@@ -1,4 +1,4 @@
-"""What an optimizer remembers, and whose it is."""
+"""The state of an optimizer, and the parameters it belongs to."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dlskills.arrays.backend import backend_of, namespace, sum_dtype, to_host
 from dlskills.arrays.parameters import Parameters
 from dlskills.optimizers.arguments import is_mutable, is_number, shape_of
 
 Slots = dict[str, Any]
-"""For each slot its value for each parameter: Parameters, or a dict of arrays or numbers."""
+"""The values of each slot by parameter name: Parameters, or a dict of arrays or numbers."""
 
 
 class State:
-    """The slots of an optimizer, and the parameters that they belong to.
+    """The slots of an optimizer, and the parameters they belong to.
 
     Parameters
     ----------
     names : tuple of str
-        Of the slots.
+        Names of the slots.
     params : mapping of str to array or number
-        The slots start as zeros like them; those of half precision are in float32, in which
-        updates are computed.
+        Each slot starts as zeros of their shapes and dtypes. Half-precision parameters have
+        float32 slots, as their updates are computed in float32.
     """
 
     def __init__(self, names: tuple[str, ...], params: Mapping[str, Any]) -> None:
@@ -32,7 +34,7 @@ class State:
 
     @classmethod
     def loaded(cls, slots: Mapping[str, Mapping[str, Any]]) -> State:
-        """A state with these values, for whatever parameters of such shapes it is given first."""
+        """Return a state with these values, to be adopted by the first parameters that fit."""
         state = cls.__new__(cls)
         state.slots = {
             name: {key: _host_copy(value) for key, value in values.items()}
@@ -48,25 +50,27 @@ class State:
         return state
 
     def on_host(self) -> dict[str, dict[str, Any]]:
-        """Copies of all values: NumPy arrays and numbers."""
+        """Return copies of all values as NumPy arrays and numbers."""
         return {
-            slot: {key: _host_copy(value) for key, value in values.items()}
+            slot: values.on_host()
+            if isinstance(values, Parameters)
+            else {key: _host_copy(value) for key, value in values.items()}
             for slot, values in self.slots.items()
         }
 
     def _remember(self, params: Mapping[str, Any]) -> None:
         self._shapes = {key: shape_of(param) for key, param in params.items()}
-        # weak, as an optimizer should not keep a network alive
+        # weak references: an optimizer must not keep a network alive
         self._is_bound = isinstance(params, Parameters)
         self._mapping = weakref.ref(params) if isinstance(params, Parameters) else None
         self._arrays = {
             key: weakref.ref(param) for key, param in params.items() if is_mutable(param)
         }
-        # what each update replaces has no identity: a mapping of nothing else is known by itself
+        # Numbers are replaced at each update and have no identity; the mapping stands for them.
         self._numbers: Mapping[str, Any] | None = None if self._arrays else params
 
     def _forget(self) -> None:
-        """Belong to whatever parameters of these shapes come first."""
+        """Belong to no parameters yet; the next ones of these shapes are adopted."""
         self._mapping, self._arrays, self._is_bound, self._numbers = None, {}, False, None
 
     def belongs_to(self, params: Mapping[str, Any]) -> bool:
@@ -77,8 +81,8 @@ class State:
         known = {key: ref() for key, ref in self._arrays.items()}
         if any(params[key] is array for key, array in known.items()):
             return True
-        # None of the arrays is one we know: this is another run, as in a loop over folds, even if
-        # those of the last one are gone.
+        # None of the arrays is known: this is another run, as in a loop over folds, even if the
+        # arrays of the previous run no longer exist.
         if self._is_bound or self._arrays:
             return False
         if self._numbers is not None and not _same_values(self._numbers, params):
@@ -88,13 +92,13 @@ class State:
         return True
 
     def lacks(self, params: Mapping[str, Any]) -> list[str]:
-        """The names of parameters that were added to those that the state is of."""
+        """Return the names of parameters added since the state was created."""
         shapes = {key: shape_of(param) for key, param in params.items()}
         same = all(shapes.get(key) == shape for key, shape in self._shapes.items())
         return [key for key in shapes if key not in self._shapes] if same else []
 
     def _move_to(self, params: Mapping[str, Any]) -> None:
-        """Lay the slots out as these parameters are, and where they are."""
+        """Move the slots to the device and layout of these parameters."""
         for name, values in self.slots.items():
             if isinstance(params, Parameters):
                 zeros = params.zeros_like(_dtype_for(params.flat))
@@ -104,11 +108,21 @@ class State:
                         zeros[key] = zeros.backend.asarray(value, zeros.dtype)
             else:
                 for key, param in params.items():
-                    if not is_number(param):
+                    if is_number(param):
+                        if isinstance(values[key], np.ndarray):  # as a file gives numbers back
+                            values[key] = values[key][()]
+                    else:
                         values[key] = backend_of(param).asarray(values[key], _dtype_for(param))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"slots": self.slots, "shapes": self._shapes}
+        # on the host, so that arrays of a GPU open without one; _move_to takes them back
+        slots = {
+            slot: values
+            if isinstance(values, Parameters)
+            else {key: v if is_number(v) else to_host(v) for key, v in values.items()}
+            for slot, values in self.slots.items()
+        }
+        return {"slots": slots, "shapes": self._shapes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.slots, self._shapes = state["slots"], state["shapes"]
@@ -116,7 +130,7 @@ class State:
 
 
 def _same_values(known: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    """Whether two mappings hold the same immutable arrays and equal numbers."""
+    """Return whether two mappings hold the same immutable arrays and equal numbers."""
     return known is params or all(
         value is params[key]
         or (is_number(value) and is_number(params[key]) and value == params[key])
@@ -140,5 +154,5 @@ def _zeros_beside(param: Any) -> Any:
 
 
 def _dtype_for(param: Any) -> Any:
-    """The dtype of slots."""
+    """Return the dtype of a parameter's slots."""
     return sum_dtype(namespace(param), param.dtype)

@@ -1,11 +1,13 @@
-"""The optimizer that a trainer is given, by name or itself, and keywords of other trainers."""
+"""Arguments of a trainer: its optimizer and monitor, and keywords of other libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer, make_optimizer
+from dlskills.training.callbacks import Batch, Callback
 
 _RATE = "optimizer_param={'lr': ...}, or optimizer=Adam(lr=...)"
 _DECAY = "weight_decay_lambda=... for the network, or optimizer=AdamW(weight_decay=...)"
@@ -16,10 +18,11 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
     "y_train": "t_train=...",
     "X_test": "x_test=...",
     "y_test": "t_test=...",
-    "x_val": "x_test=...",
-    "y_val": "t_test=...",
-    "t_val": "t_test=...",
-    "validation_data": "x_test=..., t_test=...",
+    "x_val": "validation=(x, t)",
+    "y_val": "validation=(x, t)",
+    "t_val": "validation=(x, t)",
+    "validation_data": "validation=(x, t)",
+    "validation_split": "validation=0.2",
     "batch_size": "mini_batch_size=...",
     "batchsize": "mini_batch_size=...",
     "n_epochs": "epochs=...",
@@ -37,13 +40,44 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
     "criterion": "loss=... for the network",
     "device": "device=... for the network",
     "random_state": "seed=...",
-    "callbacks": "monitor=..., an object with observe(x, t)",
+    "callback": "callbacks=[...]",
+    "gradient_accumulation_steps": "accumulate=..., with mini_batch_size for the whole batch",
+    "accumulate_grad_batches": "accumulate=..., with mini_batch_size for the whole batch",
 }
-"""Keywords of other libraries' trainers, and what to write here."""
+"""Keywords of other libraries' trainers, and the equivalents here."""
+
+
+class _Observing(Callback):
+    """Gives each batch to an object with ``observe(x, t)``."""
+
+    def __init__(self, monitor: Any) -> None:
+        self.monitor = monitor
+
+    def after_step(self, trainer: Any, batch: Batch) -> None:
+        self.monitor.observe(*batch)
+
+
+def monitoring(network: Sequential, monitor: Any) -> list[Callback]:
+    """Return the callbacks of a trainer's argument `monitor`.
+
+    Raises
+    ------
+    ValueError
+        It looks at another network.
+    TypeError
+        It can't observe.
+    """
+    if monitor is None:
+        return []
+    if getattr(monitor, "network", network) is not network:
+        raise ValueError("monitor looks at another network; make one with Monitor(network)")
+    if not callable(getattr(monitor, "observe", None)):
+        raise TypeError(f"monitor must have a method observe(x, t), got {monitor!r}")
+    return [_Observing(monitor)]
 
 
 def chosen_optimizer(optimizer: str | Optimizer, param: Mapping[str, Any] | None) -> Optimizer:
-    """Return the optimizer of a name with these hyperparameters, or the one that is given."""
+    """Return an optimizer made by name with these hyperparameters, or the given one."""
     if isinstance(optimizer, str):
         return make_optimizer(optimizer, **({} if param is None else param))
     if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):

@@ -1,4 +1,4 @@
-"""Checks of the data that a trainer is given, made once, before any step."""
+"""Checks of a trainer's data, made once, before the first step."""
 
 from __future__ import annotations
 
@@ -7,19 +7,40 @@ import warnings
 from typing import Any
 
 from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
+from dlskills.arrays.random import stream
+from dlskills.checks import check_number
+from dlskills.data.shuffle import shuffle_dataset
 from dlskills.layers import MeanSquaredError, SoftmaxWithLoss, check_labels
 from dlskills.networks.sequential import Sequential
 from dlskills.training.finite import check_finite
 
 Parts = dict[str, tuple[Array, Array]]
-"""Inputs and targets by the name of their part: "train", and "test" if there is one."""
+"""Inputs and targets by the name of their part: "train", and perhaps "validation" and "test"."""
 
 
 def checked_parts(
-    network: Sequential, x_train: Array, t_train: Array, x_test: Any, t_test: Any
+    network: Sequential,
+    x_train: Array,
+    t_train: Array,
+    x_test: Any,
+    t_test: Any,
+    validation: Any = None,
+    seed: int = 0,
 ) -> Parts:
-    """Return the parts of the data, refused if a network can't be trained on them."""
+    """Return the parts of the data; refuse them if the network can't be trained on them.
+
+    Parameters
+    ----------
+    network : Sequential
+    x_train, t_train, x_test, t_test : array
+    validation : float or tuple of array, optional
+        See :class:`~dlskills.Trainer`.
+    seed : int
+        Of the choice of validation samples.
+    """
     parts = {"train": (x_train, t_train)}
+    if validation is not None and not isinstance(validation, float | int):
+        parts["validation"] = _pair(validation)
     if x_test is not None or t_test is not None:
         if x_test is None or t_test is None:
             given, missing = ("t", "x") if x_test is None else ("x", "t")
@@ -36,7 +57,34 @@ def checked_parts(
         check_finite(f"t_{part}", t, network.params.dtype, computing)
         _check_targets(network, part, x, t)
     _warn_of_integers(x_train)
-    return parts
+    if validation is not None and "validation" not in parts:
+        parts |= _split(x_train, t_train, validation, seed)
+    return {part: parts[part] for part in ("train", "validation", "test") if part in parts}
+
+
+def _pair(validation: Any) -> tuple[Array, Array]:
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise TypeError(
+            "validation must be a fraction such as 0.2, or a pair of arrays (x, t), got "
+            f"{type(validation).__name__}"
+        )
+    return validation[0], validation[1]
+
+
+def _split(x: Array, t: Array, fraction: float, seed: int) -> Parts:
+    """Return validation and training data, in a random order."""
+    check_number("validation", fraction, above=0, below=1)
+    count = round(fraction * x.shape[0])
+    if not 0 < count < x.shape[0]:
+        raise ValueError(
+            f"validation={fraction} of {x.shape[0]} samples are {count}, which leaves nothing for "
+            "one of training and validation"
+        )
+    x, t = shuffle_dataset(x, t, seed=stream(seed, "validation"))
+    return {
+        "train": (x[count:, ...], t[count:, ...]),
+        "validation": (x[:count, ...], t[:count, ...]),
+    }
 
 
 def _check_arrays(part: str, x: Any, t: Any) -> None:
@@ -44,8 +92,8 @@ def _check_arrays(part: str, x: Any, t: Any) -> None:
         if not getattr(array, "shape", ()):
             by_name = isinstance(array, int) and part == "test"
             raise TypeError(
-                f"{name} must be an array with a row for each sample, got a {type(array).__name__}"
-                + ". Without test data, give what follows by name: epochs=..." * by_name
+                f"{name} must be an array with one row per sample, got a {type(array).__name__}"
+                + ". Without test data, give the next arguments by name: epochs=..." * by_name
             )
     if x.shape[0] != t.shape[0] or x.shape[0] == 0:
         raise ValueError(
@@ -58,7 +106,7 @@ def _check_arrays(part: str, x: Any, t: Any) -> None:
 
 
 def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
-    """Refuse targets that the loss would refuse at the first step."""
+    """Raise an error for targets that the loss would reject at the first step."""
     loss = network.loss_layer
     if isinstance(loss, SoftmaxWithLoss) and network.output_size is not None:
         if type(loss).forward is SoftmaxWithLoss.forward:
@@ -69,7 +117,7 @@ def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
 
 
 def _check_classes(name: str, t: Array, classes: int) -> None:
-    """Refuse what is neither a label for each sample nor a row of as many numbers as classes."""
+    """Raise an error unless targets are labels or one-hot rows."""
     count, *row = t.shape
     integers = is_dtype(namespace(t), t.dtype, "integral")
     if row == [classes] or (not row and integers):
@@ -87,11 +135,11 @@ def _check_classes(name: str, t: Array, classes: int) -> None:
 
 
 def _check_shape(network: Sequential, name: str, x: Array, t: Array) -> None:
-    """Refuse targets of another shape than the outputs, which would be no targets for them."""
+    """Raise an error unless targets have the shape of the outputs."""
     shape = tuple(t.shape[1:])
     if shape == network.output_shape:
         return
-    # layers of a user's own may not declare the shape of their output: look at one
+    # a user's layers may not declare their output shape: compute one output
     outputs = network.predict(network.backend.asarray(x[:1, ...]))
     expected = tuple(outputs.shape[1:])
     if shape == expected:
@@ -107,7 +155,7 @@ def _check_shape(network: Sequential, name: str, x: Array, t: Array) -> None:
 def _warn_of_integers(x_train: Array) -> None:
     if is_dtype(namespace(x_train), x_train.dtype, "unsigned integer"):
         warnings.warn(
-            f"x_train holds whole numbers, of dtype {x_train.dtype}, as images do in files. "
-            "Networks learn from numbers of about 1: divide pixels by 255",
+            f"x_train has dtype {x_train.dtype}, like the pixels of image files. Networks learn "
+            "best from numbers of about 1: divide pixels by 255",
             stacklevel=5,  # the caller of Trainer, whose __init__ is decorated
         )

@@ -1,13 +1,17 @@
-"""Training that has left the finite numbers."""
+"""Detection of losses and parameters that are not finite."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from dlskills.arrays.backend import to_host
+import numpy as np
+
+from dlskills.arrays.backend import Array, backend_of, to_host
 from dlskills.networks.sequential import Sequential
+from dlskills.training.callbacks import Batch
 
 
 class DivergedError(ArithmeticError):
@@ -15,7 +19,7 @@ class DivergedError(ArithmeticError):
 
 
 class DivergenceCheck:
-    """Stops training where a loss or a parameter is not finite.
+    """Raises an error when a loss or a parameter is not finite.
 
     Parameters
     ----------
@@ -28,8 +32,15 @@ class DivergenceCheck:
         self._network, self._optimizer = network, optimizer
         self._checked = 0
 
-    def losses(self, losses: Sequence[float]) -> None:
-        """Refuse losses that are not finite; those of earlier calls are known to be.
+    def losses(self, losses: Sequence[float], batch: Batch | None = None) -> None:
+        """Raise an error for losses that are not finite, those checked before left out.
+
+        Parameters
+        ----------
+        losses : sequence of float
+            Of all steps so far.
+        batch : tuple of array, optional
+            The latest batch, to find the layer.
 
         Raises
         ------
@@ -37,21 +48,24 @@ class DivergenceCheck:
         """
         for step in range(self._checked, len(losses)):
             if not math.isfinite(losses[step]):
-                before = losses[step - 1] if step else None
-                self._stop(f"the loss is {losses[step]} at step {step + 1} (before it: {before})")
+                self.loss(losses[step], step + 1, losses[max(step - 1, 0) : step], batch)
         self._checked = len(losses)
 
+    def loss(self, loss: float, step: int, before: Sequence[float], batch: Batch | None) -> None:
+        """Raise the error for a loss that is not finite; steps count from 1."""
+        last = before[-1] if before else None
+        where = "" if batch is None else first_not_finite(self._network, *batch)
+        where = f"; the first values that are not finite are {where}" if where else ""
+        self._stop(f"the loss is {loss} at step {step} (before it: {last}){where}")
+
     def parameters(self, step: int) -> None:
-        """Refuse parameters that are not finite, as the last update may have left them.
+        """Raise an error for parameters that are not finite after the last update.
 
         Raises
         ------
         DivergedError
         """
-        backend = self._network.backend
-        with backend.active():
-            finite = backend.xp.all(backend.xp.isfinite(self._network.params.flat))
-        if not to_host(finite):
+        if not _finite(self._network.params.flat):
             self._stop(f"a parameter is not finite after step {step}")
 
     def _stop(self, what: str) -> None:
@@ -63,3 +77,38 @@ class DivergenceCheck:
             "('he' for ReLU, 'xavier' for sigmoid and tanh). "
             "monitor=Monitor(network, every=1), of dlskills.diagnostics, shows where it begins"
         )
+
+
+def first_not_finite(network: Sequential, x: Array, t: Array) -> str:
+    """Return where a training pass first gives a value that is not finite.
+
+    Parameters
+    ----------
+    network : Sequential
+        Left as it is: a copy makes the pass.
+    x, t : array
+        A batch.
+
+    Returns
+    -------
+    str
+        Such as ``"the output of layers[3], ReLU()"``, ``"the loss"`` or ``"those of the parameter
+        W2"``; empty if all values are finite.
+    """
+    with network.backend.active(), np.errstate(all="ignore"):
+        for name, param in network.params.items():
+            if not _finite(param):
+                return f"those of the parameter {name}"
+        twin = copy.deepcopy(network)
+        signal = network.backend.xp.astype(x, network.compute_dtype)
+        for i, layer in enumerate(twin.layers):
+            signal = layer.forward(signal, True)
+            if not _finite(signal):
+                return f"the output of layers[{i}], {layer!r}"
+        return "" if _finite(network.loss(x, t)) else "the loss"
+
+
+def _finite(values: Array) -> bool:
+    backend = backend_of(values)
+    with backend.active():
+        return bool(to_host(backend.xp.all(backend.xp.isfinite(values))))

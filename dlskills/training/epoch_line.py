@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-from dlskills.training.evaluation import Measured
+from collections.abc import Mapping, Sequence
 
 
 def epoch_line(
-    epoch: int, epochs: int, losses: Sequence[float], latest: Measured | None, step: int
+    epoch: int, epochs: int, losses: Sequence[float], latest: Mapping[str, float], step: int
 ) -> str:
-    """Return the line of an epoch that has ended.
+    """Return the line of a finished epoch.
 
     Parameters
     ----------
@@ -19,30 +17,39 @@ def epoch_line(
         The number of the epoch, from 1, and of the last one.
     losses : sequence of float
         Of its steps.
-    latest : Measured or None
-        The latest evaluation, left out if it belongs to an earlier epoch.
+    latest : mapping of str to float
+        The newest row of the history, left out if it belongs to an earlier epoch.
     step : int
         The number of steps so far.
 
     Examples
     --------
-    >>> epoch_line(1, 20, [2.25, 1.75], Measured(1, 0.125, 0.0625, None), 2)
+    >>> row = {"step": 1, "train_accuracy": 0.125, "test_accuracy": 0.0625}
+    >>> epoch_line(1, 20, [2.25, 1.75], row, 2)
     'epoch 1/20, mean loss 2.0000; at step 1: train accuracy 0.1250, test 0.0625'
     """
     line = f"epoch {epoch}/{epochs}, mean loss {math.fsum(losses) / len(losses):.4f}"
-    if latest is None or latest.step <= step - len(losses):
+    if not latest or latest["step"] <= step - len(losses):
         return line
-    found = [] if math.isnan(latest.train_acc) else [f"train accuracy {latest.train_acc:.4f}"]
-    if test := on_test_data(latest.test_acc, latest.test_loss):
-        found.append(test.replace("test accuracy", "test") if found else test)
-    return f"{line}; at step {latest.step}: {', '.join(found)}" if found else line
+    found = measured({name: number for name, number in latest.items() if name.startswith(_PARTS)})
+    return f"{line}; at step {latest['step']:.0f}: {found}" if found else line
 
 
-def on_test_data(accuracy: float | None, loss: float | None) -> str:
-    """Return what was measured on test data in words, nothing if nothing was."""
-    found = []
-    if accuracy is not None and not math.isnan(accuracy):
-        found.append(f"test accuracy {accuracy:.4f}")
-    if loss is not None:
-        found.append(f"test loss {loss:.4f}")
-    return ", ".join(found)
+_PARTS = ("train_", "validation_", "test_")
+
+
+def measured(numbers: Mapping[str, float]) -> str:
+    """Return metrics in words, those that are NaN left out.
+
+    Examples
+    --------
+    >>> measured({"train_accuracy": 0.5, "test_accuracy": 0.25, "test_loss": 1.5})
+    'train accuracy 0.5000, test 0.2500, test loss 1.5000'
+    """
+    metrics: dict[str, list[str]] = {}
+    for name, number in numbers.items():
+        part, _, metric = name.partition("_")
+        if not math.isnan(number):
+            group = metrics.setdefault(metric, [])
+            group.append(f"{part} {number:.4f}" if group else f"{part} {metric} {number:.4f}")
+    return ", ".join(entry for group in metrics.values() for entry in group)

@@ -1,78 +1,22 @@
-"""How well a network does on samples, wherever those are."""
+"""How well a network does on each part of the data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.random import stream
-from dlskills.layers import BinaryCrossEntropy, MeanSquaredError
+from dlskills.layers import MeanSquaredError
 from dlskills.networks.sequential import Sequential
+from dlskills.training.metrics import Function, Metrics, Rows, measure, named_metrics
 from dlskills.training.samples import Samples
-
-_ROWS = 1000  # samples whose loss is computed at a time, at most
-
-Rows = int | np.ndarray[Any, Any]
-"""Some samples: so many from the first on, or those of these indices."""
-
-
-def accuracy(network: Sequential, samples: Samples, rows: Rows | None = None) -> float:
-    """Return the accuracy on samples, as many of them at a time as the samples ask for.
-
-    Parameters
-    ----------
-    network : Sequential
-    samples : Samples
-    rows : int or numpy.ndarray, optional
-        How many to take, from the first on, or the indices of those to take; all by default.
-
-    Returns
-    -------
-    float
-        NaN for a network with a single output, unless its loss is BinaryCrossEntropy.
-    """
-    if network.output_size == 1 and not isinstance(network.loss_layer, BinaryCrossEntropy):
-        return math.nan
-    # whole numbers add up to the same whatever the parts
-    right: int = sum(
-        round(network.accuracy(*part) * count)
-        for part, count in _parts(samples, rows, samples.rows_at_a_time)
-    )
-    return right / _count(samples, rows)
-
-
-def mean_loss(network: Sequential, samples: Samples, rows: Rows | None = None) -> float:
-    """Return the mean loss on samples in inference mode, weight decay included."""
-    total: float = sum(
-        float(network.loss(*part)) * count
-        for part, count in _parts(samples, rows, min(samples.rows_at_a_time, _ROWS))
-    )
-    return total / _count(samples, rows)
-
-
-def _count(samples: Samples, rows: Rows | None) -> int:
-    if rows is None:
-        return int(samples.x.shape[0])
-    return rows if isinstance(rows, int) else len(rows)
-
-
-def _parts(
-    samples: Samples, rows: Rows | None, step: int
-) -> Iterator[tuple[tuple[Array, Array], int]]:
-    """Yield inputs and targets of at most `step` samples, and their number."""
-    size = _count(samples, rows)
-    for start in range(0, size, step):
-        part = slice(start, min(start + step, size))
-        chosen = rows[part] if isinstance(rows, np.ndarray) else part
-        yield samples.part(chosen), part.stop - start
 
 
 def choose_rows(size: int, count: int | None, which: str, rng: np.random.Generator) -> Rows:
-    """Return the samples that accuracies are measured on, as :func:`accuracy` takes them.
+    """Return the samples to evaluate, as :func:`~dlskills.training.metrics.measure` takes them.
 
     Parameters
     ----------
@@ -90,89 +34,72 @@ def choose_rows(size: int, count: int | None, which: str, rng: np.random.Generat
     return np.sort(rng.permutation(size)[:count])
 
 
-class Measured(NamedTuple):
-    """What an evaluation after a step found; None for what is not measured."""
-
-    step: int
-    train_acc: float
-    test_acc: float | None
-    test_loss: float | None
-
-
 class Evaluation:
-    """Measures a network on its training and test data, and keeps what it found.
+    """Measures a network on the parts of its data.
 
     Parameters
     ----------
     network : Sequential
-    train : Samples
-    test : Samples or None
+    parts : mapping of str to Samples
+        ``"train"``, and perhaps ``"validation"`` and ``"test"``.
+    metrics : sequence or mapping, optional
+        See :class:`~dlskills.Trainer`.
     count, which
         See :func:`choose_rows`.
     seed : int
         Of random choices.
-
-    Attributes
-    ----------
-    train_acc_list, test_acc_list, test_loss_list, penalty_list : list of float
-        See :class:`~dlskills.Trainer`.
-    latest : Measured or None
-        The latest evaluation.
     """
 
     def __init__(
         self,
         network: Sequential,
-        train: Samples,
-        test: Samples | None,
+        parts: Mapping[str, Samples],
+        metrics: Metrics | None,
         count: int | None,
         which: str,
         seed: int,
     ) -> None:
-        self._network, self._test = network, test
-        parts = {"train": train} | ({} if test is None else {"test": test})
-        self._chosen = {
-            part: (samples, choose_rows(
+        self._network, self._parts = network, parts
+        self._rows = {
+            part: choose_rows(
                 samples.x.shape[0], count, which, stream(seed, "evaluation", part)
-            ))
+            )
             for part, samples in parts.items()
         }  # fmt: skip
         regression = isinstance(network.loss_layer, MeanSquaredError)
-        self._has_classes = not regression or is_one_hot(train.t)
-        self._has_loss = regression or network.output_size == 1
-        self.train_acc_list: list[float] = []
-        self.test_acc_list: list[float] = []
-        self.test_loss_list: list[float] = []
-        self.penalty_list: list[float] = []
-        self.latest: Measured | None = None
+        self._has_classes = not regression or is_one_hot(parts["train"].t)
+        if metrics is None:
+            self._metrics = _default_metrics(regression or network.output_size == 1)
+        else:
+            self._metrics = dict.fromkeys(("train", "validation", "test"), named_metrics(metrics))
 
-    def record(self, step: int) -> None:
-        """Measure on the chosen samples after a step, and add to the lists."""
-        train_acc = self._accuracy(*self._chosen["train"])
-        test_acc, test_loss = self._on_test_data(*self._chosen.get("test", (None, None)))
-        penalty = float(self._network.penalty())
-        self.train_acc_list.append(train_acc)
-        if test_acc is not None:
-            self.test_acc_list.append(test_acc)
-        if test_loss is not None:
-            self.test_loss_list.append(test_loss)
-        self.penalty_list.append(penalty)
-        self.latest = Measured(step, train_acc, test_acc, test_loss)
+    def measure(self) -> dict[str, float]:
+        """Return each metric on the chosen samples, by names such as ``"test_accuracy"``."""
+        return {
+            f"{part}_{name}": self._measured(metric, samples, self._rows[part])
+            for part, samples in self._parts.items()
+            for name, metric in self._metrics[part].items()
+        }
 
-    def final(self) -> tuple[float | None, float | None]:
-        """Return accuracy and loss on all of the test data, None for what is not measured."""
-        return self._on_test_data(self._test, None)
+    def on_test_data(self) -> dict[str, float]:
+        """Return each metric on all of the test data; empty without any."""
+        if "test" not in self._parts:
+            return {}
+        return {
+            name: self._measured(metric, self._parts["test"], None)
+            for name, metric in self._metrics["test"].items()
+        }
 
-    def _on_test_data(
-        self, samples: Samples | None, rows: Rows | None
-    ) -> tuple[float | None, float | None]:
-        if samples is None:
-            return None, None
-        loss = mean_loss(self._network, samples, rows) if self._has_loss else None
-        return self._accuracy(samples, rows), loss
+    def _measured(self, metric: str | Function, samples: Samples, rows: Rows | None) -> float:
+        if metric == "accuracy" and not self._has_classes:
+            return math.nan
+        return measure(metric, self._network, samples, rows)
 
-    def _accuracy(self, samples: Samples, rows: Rows | None) -> float:
-        return accuracy(self._network, samples, rows) if self._has_classes else math.nan
+
+def _default_metrics(by_loss: bool) -> dict[str, dict[str, str | Function]]:
+    """Return what is measured on each part where the user gave no metrics."""
+    accuracy, both = named_metrics(["accuracy"]), named_metrics(["accuracy", "loss"])
+    return {"train": accuracy, "validation": both, "test": both if by_loss else accuracy}
 
 
 def is_one_hot(t: Array) -> bool:

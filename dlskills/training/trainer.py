@@ -1,9 +1,9 @@
-"""The training loop of the tutorial."""
+"""The trainer of the tutorial."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,23 +14,27 @@ from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.data.batches import Batches
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
-from dlskills.training.arguments import FOREIGN_KEYWORDS, chosen_optimizer
+from dlskills.training.arguments import FOREIGN_KEYWORDS, chosen_optimizer, monitoring
+from dlskills.training.batch_source import SampleBatches
+from dlskills.training.callbacks import Batch, Callback
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.data_checks import checked_parts
+from dlskills.training.device_numbers import DeviceNumbers
 from dlskills.training.divergence import DivergenceCheck
-from dlskills.training.epoch_line import epoch_line, on_test_data
+from dlskills.training.epoch_line import epoch_line, measured
 from dlskills.training.evaluation import Evaluation
-from dlskills.training.history import History
+from dlskills.training.loop import Loop
 from dlskills.training.memory import memory_explained
+from dlskills.training.metrics import Metrics
 from dlskills.training.progress import Progress
-from dlskills.training.samples import place_samples
+from dlskills.training.samples import Samples, place_samples
 
 if TYPE_CHECKING:
     from dlskills.diagnostics import Monitor
 
 
-class Trainer:
-    """Trains a network on mini-batches, and records losses and accuracies.
+class Trainer(Loop):
+    """Trains a network on mini-batches of a data set, and records losses and accuracies.
 
     Parameters
     ----------
@@ -43,6 +47,7 @@ class Trainer:
     x_test, t_test : array, optional
         The same for testing. Without them nothing is measured on test data.
     epochs : int, default 20
+        May be set later: :meth:`train` then goes on up to the new number.
     mini_batch_size : int, default 100
     optimizer : str or Optimizer, default "SGD"
         A name in any case, or an optimizer; any object with ``update(params, grads)`` will do.
@@ -57,44 +62,61 @@ class Trainer:
         the mean of its losses, its accuracies, and the step they were measured at.
     seed : int, optional
         Of the batches; the network's by default, so that one seed repeats a run.
+    validation : float or (x, t), optional
+        Data to choose hyperparameters by, or when to stop: a fraction of the training data, drawn
+        by the seed and left out of training, or arrays of their own.
+    metrics : sequence or mapping, optional
+        What each evaluation measures on each part of the data: ``"accuracy"``, ``"loss"``, and
+        functions ``(outputs, targets) -> number`` of all samples of a part, outputs being scores
+        before softmax; a mapping names them. By default accuracies; the loss, too, on validation
+        data, and on test data where there may be no accuracy.
+    callbacks : iterable of Callback or callable, default ()
+        Called between steps: see :class:`~dlskills.training.Callback`, and
+        :class:`~dlskills.training.EarlyStopping` and :class:`~dlskills.training.Checkpoint`.
+    accumulate : int, default 1
+        The number of parts in which the gradient of each batch is computed, to save memory. (In
+        Keras, ``gradient_accumulation_steps=n`` with batches of b is ``mini_batch_size=n * b,
+        accumulate=n`` here.)
     sampling : {"replacement", "epoch"}, default "replacement"
-        The page draws each batch from all samples, and so leaves out 37 % of them in an epoch.
+        The tutorial draws each batch from all samples, and so leaves out 37 % of them per epoch.
         ``"epoch"`` shuffles, and takes every sample once.
     remainder : {"keep", "drop", "fold"}, default "keep"
         With ``sampling="epoch"``, what becomes of samples that fill no batch: they make a smaller
         last one, are left out, or join the batch before.
     record_loss : {"after", "before", "both"}, default "after"
-        The page computes the loss of a batch once more after the update, in test mode.
-        ``"before"`` records the one that the gradient was taken of, in training mode, and saves
-        that pass. With ``"both"`` the first is in `eval_loss_list`, the second in
-        `train_loss_list`.
+        The tutorial computes the loss of a batch once more after the update, in inference mode.
+        ``"before"`` records the loss whose gradient was taken, in training mode, and saves that
+        pass. With ``"both"`` the first is in `eval_loss_list`, the second in `train_loss_list`.
     evaluate : {"first", "last"}, default "first"
         The tutorial measures accuracies after the first step of each epoch, so those of the
         first epoch are of a network that has hardly learned; ``"last"`` measures after the last.
     evaluate_samples : {"first", "random"}, default "first"
-        Which samples, if not all: the page takes the first ones. ``"random"`` draws them once, by
-        the seed, so that data in some order do no harm.
+        Which samples, if not all: the tutorial takes the first ones. ``"random"`` draws them once,
+        by the seed, so that sorted data do no harm.
     evaluate_every : int, default 1
-        Epochs from one evaluation to the next.
+        The number of epochs from one evaluation to the next.
     data_on_device : bool, optional
         Whether the data are moved to a CUDA device as a whole. By default they are if those for
-        training and testing together take at most half of its free memory; else what is not there
-        yet stays on the host, and each batch is copied while the one before it computes.
+        training and testing together take at most half of its free memory; otherwise they stay on
+        the host, and each batch is copied while the one before it computes.
     capture : bool, default False
         Whether forward and backward pass are recorded as a CUDA graph and launched as a whole: for
-        networks on CuPy without Batch Norm and Dropout. CuPy up to 14 records no products of
-        matrices, so that this is refused; it is there for a CuPy that does.
+        networks on CuPy without Batch Norm and Dropout. CuPy up to 14 can't record matrix
+        products, so there this is refused.
     monitor : dlskills.diagnostics.Monitor, optional
-        Of `network`: looks into it while it learns. Any object with ``observe(x, t)`` will do,
-        which is called after each update with its batch.
+        Of `network`: looks into it while it learns. Any object with ``observe(x, t)`` will do; it
+        is called after each update with its batch.
 
     Attributes
     ----------
+    history : History
+        A row per evaluation: a mapping of lists such as ``history["test_accuracy"]``, with
+        ``to_csv(path)`` and ``plot()``.
     train_loss_list : list of float
-        A loss for each step, the penalty of weight decay included. Fetched from the device once
-        an epoch, and when read.
+        The loss of each step, the penalty of weight decay included. Fetched from the device once
+        per epoch, and when read.
     eval_loss_list : list of float
-        With ``record_loss="both"``, the loss of each batch after its update, in test mode.
+        With ``record_loss="both"``, the loss of each batch after its update, in inference mode.
     train_acc_list, test_acc_list : list of float
         Accuracies in inference mode, one per evaluation. NaN where there are no classes: for
         :class:`~dlskills.MeanSquaredError` with targets that are not one-hot, and for a network
@@ -102,19 +124,22 @@ class Trainer:
         `test_acc_list` is empty without test data.
     test_loss_list : list of float
         Losses on the test data in inference mode, one per evaluation, the penalty of weight decay
-        included: for a network with a single output, or with MeanSquaredError; otherwise empty.
+        included: for a network with a single output, with MeanSquaredError, or where `metrics`
+        asks for it; otherwise empty.
     penalty_list : list of float
         What weight decay adds to the loss, at each evaluation.
     test_acc, test_loss : float or None
         On all of the test data, after the last step.
     iter_per_epoch : int
-        Batches in an epoch: the number of samples over the batch size, rounded up, or down where
-        `remainder` is not kept.
+        The number of batches per epoch: that of the samples over the batch size, rounded up, or
+        down where `remainder` is not kept.
+    current_iter, current_epoch : int
+        The number of steps, and of epochs evaluated, so far.
 
     Raises
     ------
     ValueError, TypeError
-        A name is not known, an array has the wrong length or labels out of range.
+        A name is unknown, an array has the wrong length, or labels are out of range.
     DeviceMemoryError
         The data do not fit.
     """
@@ -135,6 +160,10 @@ class Trainer:
         verbose: bool = True,
         *,
         seed: int | None = None,
+        validation: float | tuple[Array, Array] | None = None,
+        metrics: Metrics | None = None,
+        callbacks: Iterable[Callback | Callable[..., Any]] = (),
+        accumulate: int = 1,
         sampling: str = "replacement",
         remainder: str = "keep",
         record_loss: str = "after",
@@ -145,9 +174,8 @@ class Trainer:
         capture: bool = False,
         monitor: Monitor | None = None,
     ) -> None:
-        self.network = network
         self.verbose = verbose
-        self.epochs = check_count("epochs", epochs)
+        self.epochs = epochs
         self.batch_size = check_count("mini_batch_size", mini_batch_size)
         self.sampling = check_choice("sampling", sampling, ("replacement", "epoch"))
         self.record_loss = check_choice("record_loss", record_loss, ("after", "before", "both"))
@@ -161,221 +189,295 @@ class Trainer:
         self.evaluate_samples = check_choice(
             "evaluate_samples", evaluate_samples, ("first", "random")
         )
-        if getattr(monitor, "network", network) is not network:
-            raise ValueError("monitor looks at another network; make one with Monitor(network)")
         self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
-        self.optimizer = chosen_optimizer(optimizer, optimizer_param)
-        parts = checked_parts(network, x_train, t_train, x_test, t_test)
+        optimizer = chosen_optimizer(optimizer, optimizer_param)
+        self._parts = self._placed(
+            network,
+            checked_parts(network, x_train, t_train, x_test, t_test, validation, self.seed),
+            remainder,
+            data_on_device,
+        )
+        self._evaluation = Evaluation(
+            network, self._parts, metrics, evaluate_sample_num_per_epoch, evaluate_samples,
+            self.seed,
+        )  # fmt: skip
+        if isinstance(optimizer, Optimizer):  # so that memory that is short for it shows now
+            with memory_explained(
+                network.backend,
+                f"the state of {type(optimizer).__name__}",
+                "Free some, or make the network smaller",
+            ):
+                optimizer.prepare(network.params)
+        super().__init__(
+            network,
+            optimizer,
+            SampleBatches(self._parts["train"], self._batches),
+            [*monitoring(network, monitor), *callbacks],
+            accumulate=accumulate,
+        )
+        if capture:
+            if accumulate != 1:
+                raise ValueError(
+                    f"capture=True records whole batches, got accumulate={accumulate}; leave out "
+                    "one of them"
+                )
+            self._passes = CapturedPasses(network)
+        self.iter_per_epoch = len(self._batches)
+        self._evaluated_at = 1 % self.iter_per_epoch if evaluate == "first" else 0
+        self.train_size = int(self._parts["train"].x.shape[0])
+        self.current_epoch = 0
+        self._records_losses = record_loss != "after"
+        self._after_losses = DeviceNumbers()
+        self._mean_from = 0  # the mean loss in the next row of the history starts after this step
+        self._divergence = DivergenceCheck(network, optimizer)
+        # on a GPU, reading a loss would wait for it: there, evaluations look at all losses
+        device_kind = getattr(network.backend.device, "type", "cpu")
+        self._reads_freely = network.backend.name != "cupy" and device_kind == "cpu"
+        self.test_acc: float | None = None
+        self.test_loss: float | None = None
+
+    def _placed(
+        self,
+        network: Sequential,
+        parts: Mapping[str, tuple[Array, Array]],
+        remainder: str,
+        data_on_device: bool | None,
+    ) -> dict[str, Samples]:
+        """Draw batches of the training data, and put all parts where they are trained on."""
         self._batches = Batches(
-            x_train.shape[0],
+            parts["train"][0].shape[0],
             self.batch_size,
             replacement=self.sampling == "replacement",
             remainder=remainder,
             seed=stream(self.seed, "batches"),
         )
         placed = place_samples(
-            network.backend,
-            parts,
-            network.compute_dtype,
-            self._batches.largest,
-            data_on_device,
+            network.backend, parts, network.compute_dtype, self._batches.largest, data_on_device
         )
-        self._train = placed[0]
-        self._test = placed[1] if len(placed) > 1 else None
-        self._evaluation = Evaluation(
-            network,
-            self._train,
-            self._test,
-            evaluate_sample_num_per_epoch,
-            self.evaluate_samples,
-            self.seed,
-        )
-        if isinstance(self.optimizer, Optimizer):  # memory that is short for it is missed now
-            with memory_explained(
-                network.backend,
-                f"the state of {type(self.optimizer).__name__}",
-                "free some, or make the network smaller",
-            ):
-                self.optimizer.prepare(network.params)
-
-        self._passes = CapturedPasses(network) if capture else network
-        self.train_size = x_train.shape[0]
-        self.iter_per_epoch = len(self._batches)
-        self.max_iter = self.epochs * self.iter_per_epoch
-        self.current_iter = 0
-        self.current_epoch = 0
-        # of an epoch that has begun
-        self._order: np.ndarray[Any, Any] | None = None
-        # what is still to be done of the last step
-        self._unrecorded: tuple[Array, Array] | None = None
-        self._unobserved: tuple[Array, Array] | None = None
-        self._evaluation_due = False
-
-        self._train_losses, self._eval_losses = History(), History()
-        self._divergence = DivergenceCheck(network, self.optimizer)
-        self.train_acc_list = self._evaluation.train_acc_list
-        self.test_acc_list = self._evaluation.test_acc_list
-        self.test_loss_list = self._evaluation.test_loss_list
-        self.penalty_list = self._evaluation.penalty_list
-        self.test_acc: float | None = None
-        self.test_loss: float | None = None
+        return dict(zip(parts, placed, strict=True))
 
     @property
     def x_train(self) -> Array:
         """The inputs to train on, where they live."""
-        return self._train.x
+        return self._parts["train"].x
 
     @property
     def t_train(self) -> Array:
         """Their targets."""
-        return self._train.t
+        return self._parts["train"].t
 
     @property
     def x_test(self) -> Array | None:
         """The inputs to test on, where they live; None without test data."""
-        return None if self._test is None else self._test.x
+        return self._parts["test"].x if "test" in self._parts else None
 
     @property
     def t_test(self) -> Array | None:
         """Their targets."""
-        return None if self._test is None else self._test.t
+        return self._parts["test"].t if "test" in self._parts else None
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that :meth:`train` goes up to; it may be set."""
+        return self._epochs
+
+    @epochs.setter
+    def epochs(self, epochs: int) -> None:
+        self._epochs = check_count("epochs", epochs)
+
+    @property
+    def max_iter(self) -> int:
+        """The number of steps in all epochs."""
+        return self.epochs * self.iter_per_epoch
+
+    @property
+    def current_iter(self) -> int:
+        """The number of steps so far."""
+        return self.step
 
     def train_step(self) -> None:
-        """One batch, one update; at the turn of an epoch, accuracies.
+        """Train on one batch; in an epoch's first or last step, evaluate.
 
-        After an error, as of exhausted memory, call it again (or :meth:`train`): where there was
-        no update, the same batch is taken once more, with the same Dropout masks; what an error
-        kept the last step from is done first. (An update is one pass over the parameters, all or
+        After an error, such as exhausted memory, call it again (or :meth:`train`): if there was no
+        update, it takes the same batch with the same Dropout masks; otherwise it first does what
+        the error kept the last step from. (An update is one pass over the parameters, all or
         nothing; forced onto the engine ``"plain"`` it is several, and may be left half done.)
 
         Raises
         ------
         DeviceMemoryError
-            The device has no memory left; the message says for what, and where training stands.
+            The device is out of memory; the message says for what, and where training stands.
+        DivergedError
+            The loss is not finite.
         """
-        self._finish_step()
-        done = self.current_iter
-        with memory_explained(
-            self.network.backend,
-            f"step {done + 1} with mini_batch_size={self.batch_size}",
-            f"make mini_batch_size smaller; parameters and history are as after step {done}",
-        ):
-            self._update()
-        self._finish_step()
+        with self._held():
+            self._step()
 
-    def _update(self) -> None:
-        position = self.current_iter % self.iter_per_epoch
-        if self._order is None:
-            self._order = self._batches.epoch()
-        if position == 0:
-            # an epoch's indices are moved together: a copy a step would make a GPU wait
-            self._train.start_epoch(self._order, self._batches.bounds)
-        batch = self._train.batch(position)
-
-        layers = self.network.layers
-        states = [layer.get_state() for layer in layers]
+    def _update(self, batch: Batch | None) -> bool:
+        done = self.step
         try:
-            loss, grads = self._passes.loss_and_gradient(*batch)
-            self.optimizer.update(self.network.params, grads)
-        except BaseException:
-            for layer, state in zip(layers, states, strict=True):
-                layer.set_state(state)
-            raise
-        self.current_iter += 1
-        if position == self.iter_per_epoch - 1:
-            self._order = None
-        if self.record_loss != "after":
-            self._train_losses.append(loss)
+            return super()._update(batch)
+        except Exception as error:
+            with memory_explained(
+                self.network.backend,
+                f"step {done + 1} with mini_batch_size={self.batch_size}",
+                f"Make mini_batch_size smaller. Parameters and history are as after step {done}",
+            ):
+                raise error
+
+    def _before_update(self, loss: Array, batch: Batch) -> None:
+        if self._reads_freely and not math.isfinite(loss):
+            self._check_losses(batch)
+            self._divergence.loss(float(loss), self.step + 1, self.train_loss_list[-1:], batch)
+
+    def _schedule(self, batch: Batch, *, evaluated: bool = False) -> None:
         if self.record_loss != "before":
-            self._unrecorded = batch
-        self._unobserved = None if self.monitor is None else batch
-        last = 0 if self.evaluate == "first" else self.iter_per_epoch - 1
-        self._evaluation_due = position == last
+            self._due.append((self._record_loss_after, batch, True))
+        if self.step % self.iter_per_epoch == self._evaluated_at:
+            ended = self.current_epoch + (self.evaluate == "last")
+            evaluated = ended % self.evaluate_every == 0
+            self._due.append((self._end_epoch, (batch, evaluated), True))
+        super()._schedule(batch, evaluated=evaluated)
 
-    def _finish_step(self) -> None:
-        """Do what follows an update, or what is left of it after an error."""
-        step = self.current_iter
-        if self._unrecorded is not None:
-            with self._explained(f"the loss after step {step}"):
-                loss = self.network.loss(*self._unrecorded)
-            after = self._eval_losses if self.record_loss == "both" else self._train_losses
-            after.append(loss)
-            self._unrecorded = None
-        if self.monitor is not None and self._unobserved is not None:
-            # a monitor that raises is not asked twice: it may do so to end the training
-            batch, self._unobserved = self._unobserved, None
-            with self._explained(f"the monitor's look after step {step}"):
-                self.monitor.observe(*batch)
-        if self._evaluation_due:
-            self._end_epoch()
+    def _record_loss_after(self, x: Array, t: Array) -> None:
+        with self._explained(f"the loss after step {self.step}"):
+            self._after_losses.append(self.network.loss(x, t))
 
-    def _explained(self, what: str) -> AbstractContextManager[None]:
-        remedy = "free some, and train() goes on; parameters are as after that step"
-        return memory_explained(self.network.backend, what, remedy)
-
-    def _end_epoch(self) -> None:
-        with self._explained(f"the losses until step {self.current_iter}"):
-            self._check_losses()
-        ended = self.current_epoch + (self.evaluate == "last")
-        if ended % self.evaluate_every == 0:
-            with self._explained(f"the accuracies after step {self.current_iter}"):
-                self._evaluation.record(self.current_iter)
+    def _end_epoch(self, batch: Batch, evaluated: bool) -> None:
+        with self._explained(f"the losses until step {self.step}"):
+            self._check_losses(batch)
+        if evaluated:
+            with self._explained(f"the accuracies after step {self.step}"):
+                self._record_evaluation()
         self.current_epoch += 1
-        self._evaluation_due = False
 
-    def train(self) -> None:
-        """Train for all epochs that are left.
+    def _record_evaluation(self) -> None:
+        losses = self.train_loss_list[self._mean_from :]
+        row = {
+            "step": float(self.step),
+            "epoch": self.step / self.iter_per_epoch,
+            "loss": math.fsum(losses) / len(losses) if losses else math.nan,
+            "lr": float(getattr(self.optimizer, "lr", math.nan)),
+            **self._evaluation.measure(),
+            "penalty": float(self.network.penalty()),
+        }
+        self.history.add(row)
+        self._mean_from = self.step
+
+    def train(self, epochs: int | None = None) -> None:
+        """Train for all epochs that are left, or for a number of further ones.
+
+        Parameters
+        ----------
+        epochs : int, optional
+            Train for this many more epochs, from here or to the end of the one that has begun;
+            `self.epochs` grows if it is passed, and a training that a callback stopped goes on.
 
         Raises
         ------
         DivergedError
             The loss, or a parameter at the end, is not finite. What was recorded stays.
         """
-        with Progress(self.max_iter, "training", show=self.verbose) as progress:
-            while self.current_iter < self.max_iter:
-                self.train_step()
+        if epochs is not None:
+            last = self.epoch + check_count("epochs", epochs)
+            self.epochs, self.stopped = max(self.epochs, last), False
+        else:
+            last = self.epochs
+        stop = last * self.iter_per_epoch
+        with Progress(stop, "training", done=self.step, show=self.verbose) as progress:
+
+            def on_step() -> None:
                 progress.advance()
-                if self.verbose and self.current_iter % self.iter_per_epoch == 0:
+                if self.verbose and self.step % self.iter_per_epoch == 0:
                     progress.note(self._line())
-            self._finish_step()
-            with self._explained(f"the accuracy after step {self.current_iter}"):
-                self._check_losses()
-                self._divergence.parameters(self.current_iter)
-                self.test_acc, self.test_loss = self._evaluation.final()
-            if final := on_test_data(self.test_acc, self.test_loss):
-                progress.note(f"final {final}")
+
+            self._run(stop, on_step)
+            with self._explained(f"the accuracy after step {self.step}"):
+                self._check_losses(None)
+                self._divergence.parameters(self.step)
+                final = self._evaluation.on_test_data()
+            self.test_acc, self.test_loss = final.get("accuracy"), final.get("loss")
+            if shown := measured({f"test_{name}": number for name, number in final.items()}):
+                progress.note(f"final {shown}")
 
     def _line(self) -> str:
-        """What there is to say at the end of an epoch."""
-        with self._explained(f"the losses until step {self.current_iter}"):
-            self._check_losses()
+        """Return what there is to say at the end of an epoch."""
+        with self._explained(f"the losses until step {self.step}"):
+            self._check_losses(None)
         return epoch_line(
-            self.current_iter // self.iter_per_epoch,
-            self.epochs,
-            self.train_loss_list[-self.iter_per_epoch :],
-            self._evaluation.latest,
-            self.current_iter,
-        )
+            self.epoch, self.epochs, self.train_loss_list[-self.iter_per_epoch :],
+            self.history.latest, self.step,
+        )  # fmt: skip
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of each batch before its update; empty with ``record_loss="after"``."""
+        return super().losses
 
     @property
     def train_loss_list(self) -> list[float]:
-        """A loss for each step so far; reading it waits for the device."""
-        return self._train_losses.read()
+        """The loss of each step so far; reading it waits for the device."""
+        return (self._after_losses if self.record_loss == "after" else self._losses).read()
 
     @property
     def eval_loss_list(self) -> list[float]:
-        """A loss for each step so far, after its update and in test mode, if those are recorded.
+        """With ``record_loss="both"``, the loss of each batch after its update.
 
-        Reading it waits for the device.
+        In inference mode; reading it waits for the device.
         """
-        return self._eval_losses.read()
+        return self._after_losses.read() if self.record_loss == "both" else []
 
-    def _check_losses(self) -> None:
-        self._divergence.losses(self._train_losses.read())
+    @property
+    def train_acc_list(self) -> list[float]:
+        """The accuracies on the training data, one per evaluation."""
+        return self.history.get("train_accuracy", [])
+
+    @property
+    def test_acc_list(self) -> list[float]:
+        """The accuracies on the test data, one per evaluation; empty without test data."""
+        return self.history.get("test_accuracy", [])
+
+    @property
+    def test_loss_list(self) -> list[float]:
+        """The losses on the test data, one per evaluation, where they are measured."""
+        return self.history.get("test_loss", [])
+
+    @property
+    def penalty_list(self) -> list[float]:
+        """What weight decay adds to the loss, at each evaluation."""
+        return self.history.get("penalty", [])
+
+    def _check_losses(self, batch: Batch | None) -> None:
+        self._divergence.losses(self.train_loss_list, batch)
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {
+            "current_epoch": self.current_epoch,
+            "mean_from": self._mean_from,
+            "losses_after": np.asarray(self._after_losses.read(), np.float64),
+        }
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        super()._load(state)
+        self.current_epoch, self._mean_from = state["current_epoch"], state["mean_from"]
+        self._after_losses = DeviceNumbers(map(float, state["losses_after"]))
+        self._divergence = DivergenceCheck(self.network, self.optimizer)
+        self.test_acc = self.test_loss = None
+
+    def about(self) -> dict[str, Any]:
+        settings = (
+            "sampling", "record_loss", "evaluate", "evaluate_every", "evaluate_samples",
+            "evaluate_sample_num_per_epoch",
+        )  # fmt: skip
+        return super().about() | {
+            "mini_batch_size": self.batch_size,
+            **{name: getattr(self, name) for name in settings},
+            **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
+        }
 
     def __repr__(self) -> str:
         return (
             f"<Trainer of a {type(self.network).__name__} by {self.optimizer!r}: epoch "
-            f"{self.current_epoch} of {self.epochs}, step {self.current_iter} of {self.max_iter}>"
+            f"{self.current_epoch} of {self.epochs}, step {self.step} of {self.max_iter}>"
         )

@@ -1,12 +1,14 @@
-"""Search for hyperparameters with Optuna: ``pip install "dlskills[tune]"``.
+"""Hyperparameter search with Optuna, which the extra ``tune`` installs.
 
-Optuna is imported when a search begins, not with this package.
+Optuna is imported when a search starts, not with this package.
 """
 
 from dlskills.tuning.errors import OptunaMissingError, StudyError
 from dlskills.tuning.figures import plot_study
-from dlskills.tuning.objectives import PageTask, load_objective
+from dlskills.tuning.objectives import TutorialTask, load_objective
 from dlskills.tuning.search import PRUNERS, SAMPLERS, search
+
+PageTask = TutorialTask  # the former name
 
 __all__ = [
     "PRUNERS",
@@ -14,6 +16,7 @@ __all__ = [
     "OptunaMissingError",
     "PageTask",
     "StudyError",
+    "TutorialTask",
     "load_objective",
     "plot_study",
     "search",

@@ -1,4 +1,4 @@
-"""Errors of a search."""
+"""Exceptions of a hyperparameter search."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class OptunaMissingError(ImportError):
 
 
 class StudyError(ValueError):
-    """A study, or the storage that should hold it, can't be used for this search."""
+    """The study or its storage can't be used for this search."""

@@ -1,4 +1,4 @@
-"""A study in figures: its best curves, its scores over each hyperparameter, all at once."""
+"""Figures of a study: best curves, scores over each hyperparameter, parallel coordinates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dlskills.experiments.trials import SHOWN, Trial, best, plot_best_curves, plot_rates
 from dlskills.plotting import new_figure, plain, styled
-from dlskills.tuning.places import counts
+from dlskills.tuning.indices import counts
 
 if TYPE_CHECKING:
     import optuna
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def completed(study: optuna.Study) -> list[Trial]:
-    """The trials that were neither given up nor failed, by their numeric hyperparameters.
+    """Return the trials that were neither pruned nor failed, with numeric hyperparameters.
 
-    Those of an infinite score, as an objective may give to what is no good, are left out.
+    Trials with an infinite score, which some objectives return for bad values, are omitted.
     """
     from optuna.trial import TrialState
 
@@ -42,7 +42,7 @@ def _label(name: str) -> str:
 
 
 def _finite(score: float) -> float:
-    return score if math.isfinite(score) else math.nan  # which is not drawn
+    return score if math.isfinite(score) else math.nan  # NaN is not drawn
 
 
 def _is_number(value: Any) -> bool:
@@ -51,7 +51,7 @@ def _is_number(value: Any) -> bool:
 
 @styled
 def plot_study(study: optuna.Study) -> dict[str, Figure]:
-    """Figures of the trials that were completed.
+    """Plot the completed trials of a study.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
     Returns
     -------
     dict of str to matplotlib.figure.Figure
-        ``tuning-curves``, the best 20 over time, if they reported scores; ``tuning-rates``, the
-        score over each numeric hyperparameter; ``tuning-parallel``, one line per trial through
-        all hyperparameters to its score. Empty if no trial is complete.
+        ``tuning-curves``: the best 20 over time, if they reported scores. ``tuning-rates``: the
+        score over each numeric hyperparameter. ``tuning-parallel``: parallel coordinates, one line
+        per trial through all hyperparameters to its score. Empty if no trial is complete.
     """
     trials = completed(study)
     if not trials:
@@ -85,7 +85,7 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
 
 @dataclass(frozen=True)
 class _Space:
-    """What a hyperparameter was chosen from: a range, or `choices`."""
+    """The search space of a hyperparameter: a range, or `choices`."""
 
     low: float = 0.0
     high: float = 0.0
@@ -93,7 +93,7 @@ class _Space:
     choices: tuple[Any, ...] = ()
 
     def height(self, value: Any) -> float:
-        """Where in it a value lies, from 0 to 1."""
+        """Return the relative position of a value, from 0 to 1."""
         if self.choices:
             return self.choices.index(value) / max(len(self.choices) - 1, 1)
         if self.low == self.high:
@@ -103,19 +103,19 @@ class _Space:
         return float((value - self.low) / (self.high - self.low))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Heights, and what is written there."""
+        """Return heights and their labels."""
         values = self.choices or (self.low, self.high)
         texts = (f"{value:g}" if _is_number(value) else str(value) for value in values)
         return [(self.height(value), text) for value, text in zip(values, texts, strict=True)]
 
 
 def _spaces(study: optuna.Study) -> dict[str, _Space]:
-    """For each hyperparameter a space with all that trials chose from, which may have changed."""
+    """Return for each hyperparameter the union of the spaces of all trials, which may differ."""
     spaces: dict[str, _Space] = {}
     for trial in study.get_trials(deepcopy=False):
         for name, found in trial.distributions.items():
             known = spaces.get(name)
-            if hasattr(found, "choices"):  # of which Optuna allows no others later
+            if hasattr(found, "choices"):  # Optuna does not allow them to change
                 spaces[name] = _Space(choices=tuple(found.choices))
             elif known is None:
                 spaces[name] = _Space(found.low, found.high, found.log)
@@ -137,15 +137,15 @@ def _plot_parallel(
     colors = shade.to_rgba(np.asarray([trial.score for trial in ranked]))
     figure, panel = new_figure(size=(max(2.2 * (len(spaces) + 1), 7), 4.8))
     params = {trial.number: trial.params for trial in study.get_trials(deepcopy=False)}
-    for place, trial in reversed(list(enumerate(ranked))):  # the best on top
+    for rank, trial in reversed(list(enumerate(ranked))):  # the best on top
         heights = [
             space.height(params[trial.number][name]) if name in params[trial.number] else math.nan
             for name, space in spaces.items()
         ]
         heights.append((trial.score - low) / (high - low) if high > low else 0.5)
-        shown = place < SHOWN
+        shown = rank < SHOWN
         panel.plot(
-            heights, color=colors[place], alpha=1 if shown else 0.35,
+            heights, color=colors[rank], alpha=1 if shown else 0.35,
             linewidth=1.6 if shown else 0.8,
         )  # fmt: skip
     for x, space in enumerate(spaces.values()):

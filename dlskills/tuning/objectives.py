@@ -1,4 +1,4 @@
-"""What a search tries to make large: the page's task, or a function of the user's."""
+"""Objectives of a search: the tutorial's task, or a function given by the user."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ from dlskills.experiments import hyperparameters
 from dlskills.experiments.settings import Settings
 from dlskills.files import expanded
 from dlskills.processes import one_thread
-from dlskills.tuning.places import place_of
+from dlskills.tuning.indices import index_of
 
 Objective: TypeAlias = Callable[[Any], float]
-"""Takes an Optuna trial and gives a score, the higher the better."""
+"""Takes an Optuna trial and returns a score to maximize."""
 
-# what a process has loaded serves all of its trials
+TUTORIAL_TASK = "the tutorial's task"
+
+# The data is loaded once per process.
 _digits = functools.cache(hyperparameters.digits)
 
 
 @dataclass(frozen=True)
-class PageTask:
-    """Learning rate and weight decay of a 7-layer network on 400 digits, judged on 100 others.
+class TutorialTask:
+    """The tutorial's task: learning rate and weight decay of a 7-layer network on 500 digits.
 
-    With the sampler ``"random"``, no pruning and the same seed, trial for trial the experiment
-    ``hyperparameters``.
+    The network is trained on 400 digits and scored on 100 others. With the sampler ``"random"``,
+    no pruning and the same seed, the trials equal those of the experiment ``hyperparameters``.
 
     Parameters
     ----------
     settings : Settings
     epochs : int, default 50
-        Of each trial.
+        Number of epochs per trial.
     """
 
     settings: Settings
     epochs: int = 50
 
     def prepare(self) -> None:
-        """Find the device and the digits, so that what is missing shows before a study is made."""
+        """Load the device and the data, so that errors surface before a study is created."""
         _digits(self.settings)
 
     def __call__(self, trial: Any) -> float:
-        """Train the network of an Optuna trial; its accuracy on the validation digits."""
+        """Train the network of an Optuna trial and return its validation accuracy."""
         from optuna import TrialPruned
 
         params = {
@@ -62,23 +64,23 @@ class PageTask:
         }
 
         def watch(epoch: int, accuracy: Array) -> None:
-            trial.report(float(accuracy), epoch)  # waits for the device: once an epoch
+            trial.report(float(accuracy), epoch)  # synchronizes the device, once per epoch
             if trial.should_prune():
                 raise TrialPruned
 
-        with one_thread():  # as the experiment
+        with one_thread():  # like the experiment
             _, curves = hyperparameters.train(
-                self.settings, place_of(trial), params, _digits(self.settings), self.epochs, watch
+                self.settings, index_of(trial), params, _digits(self.settings), self.epochs, watch
             )
         return float(curves["validation_accuracy"][-1])
 
 
 def name_of(objective: Any) -> str:
-    """What tells an objective from others, in this call of the program and the next."""
-    if isinstance(objective, PageTask):
+    """Return a name that identifies an objective, stable across runs of the program."""
+    if isinstance(objective, TutorialTask):
         settings, epochs = objective.settings, objective.epochs
-        # the device is left out: a search may go on elsewhere
-        return f"the page's task, {epochs} epochs, {settings.subset}, seed {settings.seed}"
+        # Without the device, as a search may be continued on another one.
+        return f"{TUTORIAL_TASK}, {epochs} epochs, {settings.subset}, seed {settings.seed}"
     if isinstance(objective, str):
         return objective
     if isinstance(objective, functools.partial):
@@ -86,7 +88,7 @@ def name_of(objective: Any) -> str:
         given += [f"{name}={_plain(value)}" for name, value in sorted(objective.keywords.items())]
         return f"{name_of(objective.func)} of {', '.join(given)}"
     name: str = getattr(objective, "__qualname__", type(objective).__qualname__)
-    if "<" in name and hasattr(objective, "__code__"):  # <lambda> and <locals> may be many
+    if "<" in name and hasattr(objective, "__code__"):  # <lambda> and <locals> are not unique
         name += f", code {_digest(objective.__code__)}"
     return name
 
@@ -97,7 +99,7 @@ def _plain(value: Any) -> str:
 
 
 def _digest(code: CodeType) -> str:
-    """Of what a function does; not of where it stands."""
+    """Return a digest of what a function does, independent of its location."""
     constants = (
         _digest(constant) if isinstance(constant, CodeType) else repr(constant)
         for constant in code.co_consts
@@ -107,12 +109,12 @@ def _digest(code: CodeType) -> str:
 
 
 def pickled(objective: Any) -> bytes:
-    """Return an objective as bytes for other processes.
+    """Pickle an objective for other processes.
 
     Raises
     ------
     ValueError
-        Other processes can't import it: a lambda, or a function of a notebook.
+        Other processes can't import it, such as a lambda or a function defined in a notebook.
     """
     try:
         data = pickle.dumps(objective)
@@ -126,20 +128,20 @@ def pickled(objective: Any) -> bytes:
 def unpickled(data: bytes) -> Any:
     """Return the objective that another process pickled."""
     try:
-        return pickle.loads(data)
+        return pickle.loads(data)  # noqa: S301 - from this program's own process
     except (AttributeError, ImportError) as error:  # defined below `if __name__ == "__main__"`
-        raise _not_importable("one that they don't find", error) from None
+        raise _not_importable("one that can't be found", error) from None
 
 
 def _not_importable(given: str, error: Exception) -> ValueError:
     return ValueError(
-        f"several jobs need an objective that other processes can import, got {given} ({error}); "
-        "define it with def in a module, or give jobs=1"
+        f"with several jobs, other processes must be able to import the objective, got {given} "
+        f"({error}). Define it with def in a module, or use jobs=1"
     )
 
 
 def _main_is_a_file() -> bool:
-    """Return whether other processes can import ``__main__``: not that of a notebook or stdin."""
+    """Return whether other processes can import ``__main__``: not from a notebook or stdin."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     return getattr(main, "__spec__", None) is not None or (
@@ -148,7 +150,7 @@ def _main_is_a_file() -> bool:
 
 
 class _OutsideMain(pickle.Unpickler):
-    """Refuses what ``__main__`` defines."""
+    """An unpickler that refuses objects defined in ``__main__``."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "__main__":
@@ -157,31 +159,32 @@ class _OutsideMain(pickle.Unpickler):
 
 
 def load_objective(name: str) -> Callable[[Any], float]:
-    """A function by the name ``module:function`` or ``file.py:function``.
+    """Import a function given as ``module:function`` or ``file.py:function``.
 
     Raises
     ------
     ValueError
-        There is no such module, file or function; the message says which.
+        The module, file or function does not exist; the message says which.
     """
-    place, colon, function = name.rpartition(":")
-    if place.endswith(".py"):
-        place = str(expanded(place, "the objective's file"))
-    if not (colon and place and function):
+    source, colon, function = name.rpartition(":")
+    if source.endswith(".py"):
+        source = str(expanded(source, "the objective's file"))
+    if not (colon and source and function):
         raise ValueError(
             f"the objective must be 'module:function' or 'file.py:function', got {name!r}"
         )
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    module = _load_file(Path(source)) if source.endswith(".py") else _load_module(source)
     found = getattr(module, function, None)
     if not callable(found):
-        there = [
+        known = [
             key
             for key, value in vars(module).items()
             if callable(value) and getattr(value, "__module__", "") == module.__name__
         ]
         raise ValueError(
-            f"{place} has no function {function!r}{suggestion(function, there)}; it has: "
-            f"{', '.join(there) or 'none'}"
+            f"{source} has no function {function!r}{suggestion(function, known) or '.'} "
+            "Choose from: "
+            f"{', '.join(known) or 'none'}"
         )
     objective: Callable[[Any], float] = found
     return objective
@@ -189,18 +192,18 @@ def load_objective(name: str) -> Callable[[Any], float]:
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise ValueError(f"there is no file {str(path)!r} to take the objective from")
+        raise ValueError(f"the file of the objective, {str(path)!r}, does not exist")
     path = path.resolve()
     name, known = path.stem, sys.modules.get(path.stem)
     if known is not None and getattr(known, "__file__", None) != str(path):
-        name = f"{path.stem}_{zlib.crc32(str(path).encode()):08x}"  # another has the plain one
+        name = f"{path.stem}_{zlib.crc32(str(path).encode()):08x}"  # the plain name is taken
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{str(path)!r} cannot be loaded as Python")
-    _search_in(path.parent)  # as for a script: it may import what lies beside it
+        raise ValueError(f"{str(path)!r} can't be loaded as Python")
+    _add_to_path(path.parent)  # like a script, it may import modules next to it
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
-    sys.modules[name] = module  # where dataclasses and pickle look for it
+    sys.modules[name] = module  # required by dataclasses and pickle
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -212,15 +215,15 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _load_module(name: str) -> ModuleType:
-    _search_in(Path.cwd())  # as `python -m` has it, and an installed command has not
+    _add_to_path(Path.cwd())  # as with `python -m`; installed commands lack it
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module is there; what it imports is not
-        raise ValueError(f"there is no module {name!r} to take the objective from") from None
+            raise  # the module exists, but something it imports does not
+        raise ValueError(f"the module of the objective, {name!r}, does not exist") from None
 
 
-def _search_in(folder: Path) -> None:
+def _add_to_path(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -1,6 +1,6 @@
-"""How the hyperparameters of a trial are chosen, and which trials are given up early.
+"""Samplers, which choose hyperparameters, and pruners, which stop trials early.
 
-Imports Optuna: only a search that has found it imports this module.
+This module imports Optuna, so it is only imported once a search has found it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from optuna.samplers import BaseSampler, TPESampler
 
 from dlskills.arrays.random import stream
 from dlskills.experiments.hyperparameters import log_uniform, share
-from dlskills.tuning.places import place_of
+from dlskills.tuning.indices import index_of
 
 
-class PlacedSampler(BaseSampler):  # type: ignore[misc]  # Optuna is not followed
-    """Random search in which a trial's values depend on the seed and its place alone.
+class IndexedSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
+    """Random search whose values depend only on the seed and the trial index.
 
-    Which process runs a trial, and when, changes nothing; nor does an interruption.
+    They are independent of the process that runs a trial, of the order, and of interruptions.
     """
 
     def __init__(self, seed: int) -> None:
@@ -32,8 +32,8 @@ class PlacedSampler(BaseSampler):  # type: ignore[misc]  # Optuna is not followe
         return {}
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, distribution: Any) -> Any:
-        """A value evenly from the range, or from its logarithm's."""
-        part = share(self._seed, place_of(trial), param_name)
+        """Draw a value uniformly from the range, or log-uniformly."""
+        part = share(self._seed, index_of(trial), param_name)
         if isinstance(distribution, FloatDistribution | IntDistribution):
             return _within(distribution, part)
         return distribution.choices[int(part * len(distribution.choices))]
@@ -53,19 +53,19 @@ def _within(distribution: Any, part: float) -> float | int:
     return int(chosen) if whole else float(chosen)
 
 
-def make_sampler(name: str, seed: int, place: int) -> BaseSampler:
-    """A sampler for the trial at a place of the search.
+def make_sampler(name: str, seed: int, index: int) -> BaseSampler:
+    """Create the sampler for one trial index.
 
-    TPE is made anew for each trial, so that an interrupted search goes on as if it had not been.
+    TPE is recreated for each trial, so that an interrupted search continues identically.
     """
     if name == "random":
-        return PlacedSampler(seed)
-    return TPESampler(seed=int(stream(seed, "sampler", place).integers(2**32)), constant_liar=True)
+        return IndexedSampler(seed)
+    return TPESampler(seed=int(stream(seed, "sampler", index).integers(2**32)), constant_liar=True)
 
 
 def make_pruner(name: str) -> BasePruner:
-    """With ``"median"``, a trial below the median of the others at its epoch is given up.
+    """Create a pruner; ``"median"`` stops trials below the median of the others at a step.
 
-    From the 11th trial and the 11th epoch on: before, there is too little to go by.
+    It starts at the 11th trial and the 11th step, as earlier medians are unreliable.
     """
     return MedianPruner(n_startup_trials=10, n_warmup_steps=10) if name == "median" else NopPruner()

@@ -1,4 +1,4 @@
-"""A process's part in a search: it runs trials, one after the other, beside other processes."""
+"""A worker of a search: runs trials one after another, alongside other processes."""
 
 from __future__ import annotations
 
@@ -11,30 +11,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-from dlskills.tuning import places
+from dlskills.tuning import indices
 from dlskills.tuning.errors import StudyError
-from dlskills.tuning.objectives import Objective, load_objective, name_of, unpickled
+from dlskills.tuning.objectives import (
+    TUTORIAL_TASK,
+    Objective,
+    load_objective,
+    name_of,
+    unpickled,
+)
 from dlskills.tuning.storage import open_storage
 
 
 class TakenError(Exception):
-    """Another process was quicker to begin the trial at this place."""
+    """Another process has started the trial with this index first."""
 
 
 class Worker:
-    """Runs trials of a study, in this process.
+    """Runs trials of a study in this process.
 
     Parameters
     ----------
     objective : callable or str
     url : str, optional
-        Of the storage; None for one in memory.
+        URL of the storage; None for one in memory.
     name : str
-        Of the study.
+        Name of the study.
     seed : int
     sampler, pruner : str
     call : str
-        What tells the call of the search, whose processes have it in common, from others.
+        Unique id of the call of the search, shared by its processes.
     """
 
     def __init__(
@@ -51,7 +57,7 @@ class Worker:
 
         from dlskills.tuning import samplers
 
-        self.told = (objective, url, name, seed, sampler, pruner, call)
+        self.arguments = (objective, url, name, seed, sampler, pruner, call)
         self._call = call
         self._samplers, self._sampler, self._seed = samplers, sampler, seed
         self._objective = load_objective(objective) if isinstance(objective, str) else objective
@@ -67,84 +73,87 @@ class Worker:
         self._check_direction()
 
     def _check_direction(self) -> None:
-        """Refuse a study created elsewhere whose best trial is not that of the highest score."""
+        """Raise StudyError if the study was created elsewhere with another direction."""
         found = [direction.name.lower() for direction in self.study.directions]
         if found != ["maximize"]:
-            told = found[0] if len(found) == 1 else f"{len(found)} directions ({', '.join(found)})"
+            given = found[0] if len(found) == 1 else f"{len(found)} directions ({', '.join(found)})"
             raise StudyError(
-                f"the study {self.study.study_name!r} was created with {told}, but a search here "
-                'needs "maximize"; give another name for the study (study=..., --study ...), and '
-                "an objective whose higher score is better"
+                f'the direction of the study {self.study.study_name!r} must be "maximize", got '
+                f"{given}. Choose another name for the study (study=..., --study ...), and an "
+                "objective to be maximized"
             )
 
     def check_same(self) -> None:
-        """Refuse to mix what cannot be compared; note the objective and seed of a new study."""
-        known = places.notes(self.study)
+        """Check that the study has the same objective and seed; note those of a new study."""
+        known = dict(indices.notes(self.study))
+        if "objective" in known:  # as noted before the task was renamed
+            known["objective"] = known["objective"].replace("the page's task", TUTORIAL_TASK)
         for key, value in self._about.items():
             if known.get(key, value) != value:
                 raise StudyError(
-                    f"the study {self.study.study_name!r} is of {key} {known[key]!r}, not "
-                    f"{value!r}; give that, or another name for the study (study=..., --study ...)"
+                    f"the study {self.study.study_name!r} must be continued with the {key} "
+                    f"{known[key]!r}, got {value!r}. Use that, or choose another name for the "
+                    "study (study=..., --study ...)"
                 )
         if known != self._about:
-            places.note(self.study, **self._about)
+            indices.note(self.study, **self._about)
 
     def left(self, trials: int) -> list[int]:
-        """The places among so many whose trial has not come to its end."""
-        return sorted(set(range(trials)) - places.finished(self.study))
+        """Return the trial indices below `trials` that are not finished."""
+        return sorted(set(range(trials)) - indices.finished(self.study))
 
-    def run_one(self, place: int) -> bool:
-        """Run the trial at a place, unless somebody else has begun it."""
-        if place in places.finished(self.study) | places.running(self.study):
+    def run_one(self, index: int) -> bool:
+        """Run the trial with this index, unless another process has started it."""
+        if index in indices.finished(self.study) | indices.running(self.study):
             return False
-        self.study.sampler = self._samplers.make_sampler(self._sampler, self._seed, place)
-        places.enqueue(self.study, place)
+        self.study.sampler = self._samplers.make_sampler(self._sampler, self._seed, index)
+        indices.enqueue(self.study, index)
         try:
-            self.study.optimize(self._watched, n_trials=1, catch=(ArithmeticError,))
+            self.study.optimize(self._run_objective, n_trials=1, catch=(ArithmeticError,))
         except TakenError:
             return False
         return True
 
-    def _watched(self, trial: Any) -> float:
+    def _run_objective(self, trial: Any) -> float:
         import optuna
 
-        places.note_call(trial, self._call)
-        if places.taken(self.study, trial):
+        indices.note_call(trial, self._call)
+        if indices.taken(self.study, trial):
             raise TakenError
-        if self._storage is not None:  # Optuna's first heartbeat may be too late for a quick end
+        if self._storage is not None:  # Optuna's first heartbeat may come too late
             self._storage.record_heartbeat(trial._trial_id)
         try:
             score = self._objective(trial)
             if not isinstance(score, SupportsFloat):
-                raise TypeError(f"the objective must give a number, got {score!r}")
+                raise TypeError(f"the objective must return a number, got {score!r}")
             if math.isnan(float(score)):
                 raise ArithmeticError("the score is NaN")
             return float(score)
         except ArithmeticError as error:
-            places.note_error(trial, error)
+            indices.note_error(trial, error)
             raise
         except Exception as error:
             if not isinstance(error, optuna.TrialPruned):
                 error.add_note(f"in trial {trial.number}, with {trial.params}{_where(error)}")
-                error.add_note("(a trial that may fail gives NaN, or raises an ArithmeticError)")
+                error.add_note("(to mark a trial as failed, return NaN or raise ArithmeticError)")
             raise
 
     def give_up(self) -> None:
-        """Let others begin again what this call's processes were at when they were ended."""
-        places.fail_those_of(self.study, self._call)
+        """Mark the running trials of this call as failed, so that they can be repeated."""
+        indices.fail_those_of(self.study, self._call)
 
     def report(self) -> str:
-        """Where the search stands, in a line."""
-        done = len(places.finished(self.study))
+        """Return the progress of the search in one line."""
+        done = len(indices.finished(self.study))
         try:
             best = self.study.best_trial
-        except ValueError:  # none is complete
-            return f"{done} done, none of them complete"
-        return f"{done} done, the best: {best.value:.4g} in trial {best.number}"
+        except ValueError:  # no trial is complete
+            return f"{done} done, none complete"
+        return f"{done} done, best: {best.value:.4g} in trial {best.number}"
 
 
 def _where(error: Exception) -> str:
-    """The line of the user's own code in which it happened; nothing if there is none."""
+    """Return the line of the user's code that raised an error; empty if there is none."""
     libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
     known = [*map(Path, libraries), Path(__file__).resolve().parents[1]]
     own = [
@@ -157,7 +166,7 @@ def _where(error: Exception) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without Optuna's lines for each trial: our progress says the same in one."""
+    """Silence Optuna's output per trial, as the search shows its own progress."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -171,20 +180,20 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-# In a process of its own
+# Functions called in worker processes
 
 _worker: Worker
 _silence: contextlib.AbstractContextManager[None]
 
 
-def begin(objective: bytes, *told: Any) -> None:
-    """Make this process's worker."""
+def begin(objective: bytes, *arguments: Any) -> None:
+    """Create the worker of this process."""
     global _worker, _silence
     _silence = quiet()
-    _silence.__enter__()  # for as long as the process lives
-    _worker = Worker(unpickled(objective), *told)
+    _silence.__enter__()  # until the process ends
+    _worker = Worker(unpickled(objective), *arguments)
 
 
-def run_one(place: int) -> bool:
-    """:meth:`Worker.run_one` of this process's worker."""
-    return _worker.run_one(place)
+def run_one(index: int) -> bool:
+    """Call :meth:`Worker.run_one` of the worker of this process."""
+    return _worker.run_one(index)

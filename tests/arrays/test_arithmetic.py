@@ -1,4 +1,4 @@
-"""Arithmetic of Parameters: accumulated gradients, averages, steps by hand."""
+"""Arithmetic on Parameters, as for accumulated gradients and averages."""
 
 import operator
 
@@ -28,7 +28,7 @@ def assert_are(params, expected):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_with_other_parameters(backend, operation):
+def test_arithmetic_with_other_parameters(backend, operation):
     a, b = parameters(backend, 0), parameters(backend, 10)
     before = host(a), host(b)
     result = operation(a, b)
@@ -39,7 +39,7 @@ def test_with_other_parameters(backend, operation):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("number", [2, 0.5, np.float64(3), np.float32(0.25)])
-def test_with_numbers_on_both_sides(backend, operation, number):
+def test_arithmetic_with_a_number_on_either_side(backend, operation, number):
     a = parameters(backend, 0)
     before = host(a)
     assert_are(operation(a, number), {n: operation(v, float(number)) for n, v in before.items()})
@@ -49,7 +49,7 @@ def test_with_numbers_on_both_sides(backend, operation, number):
 
 @pytest.mark.parametrize("operation", ["iadd", "isub", "imul", "itruediv"])
 @pytest.mark.parametrize("other", ["parameters", "number"])
-def test_in_place_keeps_the_memory(backend, operation, other):
+def test_in_place_operators_keep_the_buffer(backend, operation, other):
     a, b = parameters(backend, 0), parameters(backend, 10)
     view, before = a["W"], host(a)
     term = b if other == "parameters" else 2.0
@@ -72,14 +72,14 @@ def test_gradients_of_two_batches_accumulate(backend):
     assert_are(accumulated, host(network.gradient(x, t)))
 
 
-def test_the_padding_stays_0(backend):
+def test_padding_stays_0(backend):
     a = parameters(backend, 0)
     total = sum(np.sum(np.square(value)) for value in host(a + 1.0).values())
     np.testing.assert_allclose(np.sum(np.square(to_host((a + 1.0).flat))), total, rtol=1e-12)
     assert np.all(np.isfinite(to_host((a / a).flat)))
 
 
-def test_other_layouts_and_kinds_are_refused(backend):
+def test_other_layouts_and_types_are_rejected(backend):
     a = parameters(backend, 0)
     other = Parameters({"W": normal(backend, 3, 5)})
     with pytest.raises(ValueError, match="the same names, shapes, dtype and device, got"):

@@ -1,4 +1,4 @@
-"""What the libraries of arrays spell differently."""
+"""Operations whose spelling differs between array libraries."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from dlskills import to_host
 from dlskills.arrays.operations import matmul_into, repeats_memory, sum_into
 
 
-def test_matmul_into_writes_where_it_is_told(backend):
+def test_matmul_into_writes_into_the_output(backend):
     a = backend.asarray([[1.0, 2.0]], "float32")
     b = backend.asarray([[3.0, 0.0], [4.0, 1.0]], "float32")
     flat = backend.zeros((4,), "float32")
@@ -17,7 +17,7 @@ def test_matmul_into_writes_where_it_is_told(backend):
 
 
 @pytest.mark.parametrize("axis", [0, (0, 2)])
-def test_sum_into_writes_where_it_is_told(backend, axis):
+def test_sum_into_writes_into_the_output(backend, axis):
     array = np.arange(6.0).reshape((3, 2) if axis == 0 else (3, 2, 1))
     flat = backend.zeros((4,), "float64")
     sum_into(flat[1:3], backend.asarray(array), axis)
@@ -58,6 +58,6 @@ def test_windows_repeat_memory(shape):
         lambda a: a[None, :1, None, ...],
     ],
 )
-def test_other_views_do_not(backend, view):
+def test_other_views_do_not_repeat_memory(backend, view):
     assert not repeats_memory(view(backend.asarray(np.arange(16.0).reshape(4, 4))))
     assert not repeats_memory(np.arange(6.0)[::-2])

@@ -1,4 +1,4 @@
-"""A network on a GPU that is not the current one: all of its work goes there."""
+"""A network on a GPU other than the current one does all of its work on that GPU."""
 
 import os
 from pathlib import Path
@@ -45,32 +45,32 @@ network.params["W1"] = [[0.0] * 8] * 784
 copied = network.params.copy()
 assert (cupy.asnumpy(copied.flat) == cupy.asnumpy(network.params.flat)).all()
 """
-REFUSALS = """
+REJECTIONS = """
 import numpy as np
 from dlskills import SGD, MultiLayerNet, Parameters, get_backend
 
 first = MultiLayerNet(784, [8], 10, device="cuda:0")
 elsewhere = {"cuda:0": first.backend, "cpu": get_backend("cpu")}
 
-def refused(work, *words):
+def rejects(work, *words):
     try:
         work()
     except TypeError as error:
         assert all(word in str(error) for word in words), error
     else:
-        raise AssertionError("not refused")
+        raise AssertionError("not rejected")
 
 for name, other in elsewhere.items():
     x_there, t_there = other.asarray(x[:2]), other.asarray(t[:2])
     x_here, t_here = network.backend.asarray(x[:2]), network.backend.asarray(t[:2])
-    refused(lambda: network.predict(x_there), "x is on", name, "cuda:1", "asarray")
-    refused(lambda: network.loss(x_here, t_there), "t is on", name, "cuda:1", "asarray")
-    refused(lambda: network.gradient(x_there, t_here), "x is on", name, "cuda:1", "asarray")
-refused(lambda: SGD().update(network.params, Parameters(
+    rejects(lambda: network.predict(x_there), "x must be on", name, "cuda:1", "asarray")
+    rejects(lambda: network.loss(x_here, t_there), "t must be on", name, "cuda:1", "asarray")
+    rejects(lambda: network.gradient(x_there, t_here), "x must be on", name, "cuda:1", "asarray")
+rejects(lambda: SGD().update(network.params, Parameters(
     {key: first.backend.zeros(value.shape, "float32") for key, value in network.params.items()}
 )), "cuda:0", "cuda:1")
-refused(lambda: network.params.__setitem__("b1", first.params["b1"]), "cuda:1", "cuda:0")
-refused(lambda: setattr(network.params, "flat", first.params.flat), "cuda:1", "cuda:0")
+rejects(lambda: network.params.__setitem__("b1", first.params["b1"]), "cuda:1", "cuda:0")
+rejects(lambda: setattr(network.params, "flat", first.params.flat), "cuda:1", "cuda:0")
 """
 OTHERS = """
 settings = Settings(device="cuda:1", verbose=False)
@@ -96,11 +96,11 @@ assert gradient.device.id == 1
 
 @pytest.mark.parametrize(
     ("options", "work"),
-    [({}, TRAINING), ({"compute_dtype": "float16"}, TRAINING), ({}, OTHERS), ({}, REFUSALS)],
+    [({}, TRAINING), ({"compute_dtype": "float16"}, TRAINING), ({}, OTHERS), ({}, REJECTIONS)],
     ids=["training", "training in half precision", "others", "arrays from elsewhere"],
 )
-def test_all_work_goes_there(backend, device_counters, run_python, options, work):
-    """CuPy warns of work given to another than the current device, which is an error here."""
+def test_all_work_runs_on_the_second_device(backend, device_counters, run_python, options, work):
+    """CuPy warns about work on a device that is not current; here this is an error."""
     tests, build = str(Path(__file__).parent.parent), os.environ["DLSKILLS_HIPEMU_BUILD"]
     code = START.format(tests=tests, build=build, options=options) + work + "\nprint('done')"
     assert run_python(code, HIPEMU_DEVICES="2") == ["done"]

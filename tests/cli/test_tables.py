@@ -1,4 +1,4 @@
-"""Tables: legible in narrow terminals, plain elsewhere."""
+"""Tables: legible in narrow terminals, plain text elsewhere."""
 
 import io
 import re
@@ -19,7 +19,7 @@ ROWS = [
 
 @pytest.fixture
 def shown(monkeypatch):
-    """Prints a table; its lines."""
+    """Print a table and return its lines."""
 
     def shown(columns, rows, width=None, *, boxed=False, **options):
         monkeypatch.setattr(sys, "stdout", io.StringIO())
@@ -37,23 +37,23 @@ def shown(monkeypatch):
 
 @pytest.mark.parametrize("boxed", [True, False])
 @pytest.mark.parametrize("width", [25, 30, 40, 60, 80, 120])
-def test_no_digit_is_lost_and_no_line_too_long(shown, width, boxed):
+def test_no_cell_is_truncated_and_no_line_too_long(shown, width, boxed):
     lines = shown(COLUMNS, ROWS, width, boxed=boxed)
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     assert "…" not in text
-    dropped = " ".join(" ".join(lines).split()).partition("Left out")[2]
+    dropped = " ".join(" ".join(lines).split()).partition("Omitted")[2]
     for i, name in enumerate(COLUMNS):
         for row in ROWS:
             assert (row[i] in text) != (name in dropped)
     assert (dropped == "") == (width > 60 or (width == 60 and not boxed))
 
 
-def test_columns_go_from_the_right_or_in_the_given_order(shown):
+def test_columns_are_omitted_from_the_right_or_in_the_given_order(shown):
     assert "seconds" not in shown(COLUMNS, ROWS, 50, boxed=True)[1]
     lines = shown(COLUMNS, ROWS, 50, boxed=True, first_dropped=[1, 2])
     assert "12.3456" in "".join(lines)
-    assert "Left out at 50 columns: lr, final training loss." in lines
+    assert "Omitted at a width of 50: lr, final training loss." in lines
 
 
 def test_prose_is_wrapped_and_long_words_are_folded(shown):
@@ -65,13 +65,13 @@ def test_prose_is_wrapped_and_long_words_are_folded(shown):
 
 
 @pytest.mark.parametrize("width", [10, 15])
-def test_in_a_few_columns_cells_are_folded(shown, width):
+def test_cells_are_folded_in_a_very_narrow_terminal(shown, width):
     lines = shown(["name", "value"], [["abcdef", "1234567890"]], width)
     assert max(map(len, lines)) <= width
     assert sorted("".join(re.findall(r"\d", "".join(lines)))) == sorted("1234567890")
 
 
-def test_outside_a_terminal_a_row_is_a_line_without_boxes(shown):
+def test_outside_a_terminal_each_row_is_one_line_without_borders(shown):
     text = "a sentence of many words " * 20
     lines = shown(["name", "text"], [["a", text], ["b", "short"]], prose=[1], title="Title")
     assert lines[0] == "Title"
@@ -80,12 +80,12 @@ def test_outside_a_terminal_a_row_is_a_line_without_boxes(shown):
     assert not re.search("[─-╿|+]", "".join(lines))
 
 
-def test_two_columns_may_have_one_name(shown):
+def test_columns_may_have_equal_names(shown):
     lines = shown(["score", "score"], [["1", "2"]])
     assert lines[1].split() == ["1", "2"]
 
 
-def test_wide_characters_count_twice(shown):
+def test_wide_characters_take_two_columns(shown):
     lines = shown(["名称", "值"], [["激活函数", "1.5"], ["a", "2"]], 18, boxed=True)
     assert "激活函数" in "".join(lines)
     assert "1.5" in "".join(lines)

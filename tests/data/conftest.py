@@ -1,4 +1,4 @@
-"""What all tests of the data share."""
+"""Fixtures for the tests of data."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Mini-batches: what an epoch holds, what a seed fixes, and what is refused."""
+"""Mini-batches: contents of an epoch, reproducibility and errors."""
 
 import math
 
@@ -15,9 +15,7 @@ seeds = st.integers(0, 2**64)
 
 
 @given(sizes, batch_sizes, seeds)
-def test_an_epoch_holds_every_sample_once_in_full_batches_and_a_last_partial_one(
-    size, batch_size, seed
-):
+def test_an_epoch_contains_every_sample_once_with_a_partial_last_batch(size, batch_size, seed):
     batches = Batches(size, batch_size, seed=seed)
     for _ in range(2):
         epoch = list(batches)
@@ -30,7 +28,9 @@ def test_an_epoch_holds_every_sample_once_in_full_batches_and_a_last_partial_one
 
 @pytest.mark.parametrize("remainder", ["drop", "fold"])
 @given(size=sizes, batch_size=batch_sizes, seed=seeds)
-def test_what_is_left_over_is_dropped_or_folded_in(remainder, size, batch_size, seed):
+def test_leftover_samples_are_dropped_or_folded_into_the_last_batch(
+    remainder, size, batch_size, seed
+):
     batches = Batches(size, batch_size, remainder=remainder, seed=seed)
     kept = Batches(size, batch_size, seed=seed).epoch()
     epoch = list(batches)
@@ -59,13 +59,15 @@ def test_bounds_are_a_sequence(size, batch_size):
         batches.bounds[len(bounds)]
 
 
-def test_other_samples_are_left_out_of_each_epoch():
+def test_each_epoch_drops_different_samples():
     batches = Batches(10, 3, remainder="drop", seed=0)
     assert set(np.concatenate([batches.epoch() for _ in range(10)])) == set(range(10))
 
 
-def test_with_replacement_nothing_is_left_over():
-    with pytest.raises(ValueError, match="remainder='drop' is for batches without replacement"):
+def test_remainder_is_validated():
+    with pytest.raises(
+        ValueError, match="remainder must be 'keep' for batches with replacement, got 'drop'"
+    ):
         Batches(10, 3, replacement=True, remainder="drop")
     with pytest.raises(ValueError, match="remainder 'dorp' is not known; did you mean 'drop'"):
         Batches(10, 3, remainder="dorp")
@@ -81,9 +83,7 @@ def test_with_replacement_every_batch_is_full_and_within_the_data(size, batch_si
 
 
 @given(sizes, batch_sizes, seeds, st.booleans())
-def test_the_same_seed_gives_the_same_batches_however_they_are_taken(
-    size, batch_size, seed, replacement
-):
+def test_a_seed_fixes_the_batches_of_both_interfaces(size, batch_size, seed, replacement):
     one = Batches(size, batch_size, replacement=replacement, seed=seed)
     two = Batches(size, batch_size, replacement=replacement, seed=seed)
     for _ in range(3):
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_batches_however_they_are_taken(
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-def test_each_epoch_is_drawn_anew(replacement):
+def test_epochs_differ(replacement):
     batches = Batches(100, 10, replacement=replacement, seed=0)
     assert not np.array_equal(batches.epoch(), batches.epoch())
 
@@ -100,17 +100,17 @@ def test_an_epoch_is_shuffled():
     assert not np.array_equal(Batches(100, 10, seed=0).epoch(), np.arange(100))
 
 
-def test_other_seeds_give_other_batches():
+def test_different_seeds_give_different_batches():
     assert not np.array_equal(Batches(100, 10, seed=0).epoch(), Batches(100, 10, seed=1).epoch())
 
 
-def test_draws_with_replacement_are_uniform_and_leave_out_a_share_of_one_over_e():
+def test_draws_with_replacement_are_uniform_and_miss_a_fraction_of_1_over_e():
     drawn = Batches(10_000, 100, replacement=True, seed=0).epoch()
     assert len(np.unique(drawn)) / 10_000 == pytest.approx(1 - math.exp(-1), abs=0.02)
-    assert drawn.mean() == pytest.approx(5_000, abs=150)  # Five standard errors.
+    assert drawn.mean() == pytest.approx(5_000, abs=150)  # five standard errors
 
 
-def test_a_batch_larger_than_the_data_is_one_of_all_samples():
+def test_a_batch_size_above_the_data_gives_one_batch_of_all_samples():
     (batch,) = Batches(3, 100, seed=0)
     assert sorted(batch) == [0, 1, 2]
 
@@ -122,7 +122,7 @@ def test_a_batch_drawn_with_replacement_may_be_larger_than_the_data():
 
 
 def test_the_stream_of_a_seed_never_changes():
-    """A change here changes every recorded training run: the numbers were written down once."""
+    """A change here changes every recorded training run; these are recorded values."""
     assert Batches(8, 3, seed=42).epoch().tolist() == [3, 4, 2, 7, 6, 1, 5, 0]
     drawn = Batches(8, 3, replacement=True, seed=42).epoch()
     assert drawn.tolist() == [0, 6, 5, 3, 3, 6, 0, 5, 1]
@@ -134,7 +134,7 @@ def test_without_a_seed_a_fresh_one_is_drawn_and_recorded():
     np.testing.assert_array_equal(Batches(100, 10, seed=first.seed).epoch(), first.epoch())
 
 
-def test_a_generator_is_drawn_from_and_is_its_own_record():
+def test_a_given_generator_is_used_and_exposed():
     generator = np.random.Generator(np.random.PCG64(7))
     batches = Batches(100, 10, seed=generator)
     assert batches.seed is None
@@ -165,7 +165,7 @@ def test_numpy_integers_are_integers():
     assert batches.replacement is False
 
 
-def test_repr_says_how_batches_are_drawn():
+def test_repr_shows_how_batches_are_drawn():
     assert repr(Batches(5, 2, seed=3)) == "Batches(5, 2, replacement=False, seed=3)"
     folded = Batches(5, 2, remainder="fold", seed=3)
     assert repr(folded) == "Batches(5, 2, replacement=False, remainder='fold', seed=3)"
@@ -177,7 +177,7 @@ NOT_INTEGERS = [2.0, "2", True, np.bool_(True), None, np.array([1, 2]), np.array
 
 
 @pytest.mark.parametrize("value", NOT_INTEGERS, ids=repr)
-def test_refuses_what_is_no_integer(value):
+def test_values_that_are_not_integers_are_refused(value):
     with pytest.raises(TypeError, match=r"^size must be a whole number, got .*len\(x_train"):
         Batches(value, 1)
     with pytest.raises(TypeError, match=r"^batch_size must be a whole number, got .*100"):
@@ -188,19 +188,19 @@ def test_refuses_what_is_no_integer(value):
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_refuses_sizes_below_one(value):
-    with pytest.raises(ValueError, match=f"^size must be at least 1, got {value}; give"):
+def test_sizes_below_1_are_refused(value):
+    with pytest.raises(ValueError, match=f"^size must be at least 1, got {value}; pass"):
         Batches(value, 1)
-    with pytest.raises(ValueError, match=f"^batch_size must be at least 1, got {value}; give"):
+    with pytest.raises(ValueError, match=f"^batch_size must be at least 1, got {value}; pass"):
         Batches(1, value)
 
 
-def test_refuses_a_negative_seed():
-    with pytest.raises(ValueError, match=r"^seed must be at least 0, got -1; give"):
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match=r"^seed must be at least 0, got -1; pass"):
         Batches(1, 1, seed=-1)
 
 
 @pytest.mark.parametrize("value", [1, None, "yes"], ids=repr)
-def test_refuses_a_replacement_that_is_no_bool(value):
-    with pytest.raises(TypeError, match=f"^replacement must be True or False; got {value!r}"):
+def test_a_replacement_that_is_not_a_bool_is_refused(value):
+    with pytest.raises(TypeError, match=f"^replacement must be True or False, got {value!r}"):
         Batches(1, 1, replacement=value)

@@ -1,9 +1,9 @@
-"""Downloading MNIST into the cache: whole, checked files or none.
+"""Download of MNIST into the cache: verified files or none.
 
-No test uses the network: mirrors are servers on this machine, and the bundled sample stands in
-for the full set.
+No test uses the network: mirrors are local servers, and the bundled sample replaces the full set.
 """
 
+import contextlib
 import functools
 import gzip
 import http.server
@@ -42,7 +42,7 @@ def with_another_label(packed):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves the sample, or fails at one file in the way that the server was told."""
+    """Serves the sample, except for files whose fault the server was given."""
 
     def do_GET(self):
         name = self.path.lstrip("/")
@@ -75,6 +75,11 @@ def has_another_label(handler, content):
     handler.answer(with_another_label(content))
 
 
+def is_endless(handler, _):
+    with contextlib.suppress(ConnectionError):  # the client hangs up
+        handler.answer(bytes(download.LIMIT + 1))
+
+
 def is_an_error_page(handler, _):
     handler.answer(b"<!DOCTYPE html><p>Try again later.</p>")
 
@@ -85,7 +90,7 @@ def is_forbidden(handler, _):
 
 @pytest.fixture
 def mirror():
-    """Start servers on this machine: mirror(name of a file=how it fails, ...)."""
+    """Start local servers: mirror(file_name=fault, ...)."""
     servers = []
 
     def start(**faults):
@@ -106,7 +111,7 @@ def mirror():
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    """Put the user's cache into a temporary folder and let the sample pass for the full set."""
+    """Use a temporary cache folder, with the sample in place of the full set."""
     monkeypatch.setattr(mnist_files, "FULL", mnist_files.SAMPLE)
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
     monkeypatch.setattr(download, "PAUSE", 0)
@@ -125,7 +130,7 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def test_downloads_once_and_keeps_what_was_served(cache, mirror, use):
+def test_files_are_downloaded_once_and_stored_unchanged(cache, mirror, use):
     server = mirror()
     use(server)
     assert labels_of(load_mnist()) == MNIST
@@ -139,7 +144,7 @@ FAULTS = [breaks, breaks_without_a_length, has_another_label, is_an_error_page, 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_falls_back_to_the_next_mirror(cache, mirror, use, fault):
+def test_a_failing_mirror_is_replaced_by_the_next(cache, mirror, use, fault):
     bad, good = mirror(train_labels_idx1=fault), mirror()
     use(bad, good)
     assert labels_of(load_mnist()) == MNIST
@@ -147,7 +152,17 @@ def test_falls_back_to_the_next_mirror(cache, mirror, use, fault):
     assert good.requests == [TRAIN_LABELS]
 
 
-def test_tries_a_mirror_again(cache, mirror, use):
+def test_a_mirror_that_sends_too_much_does_not_fill_the_memory(cache, mirror, use, monkeypatch):
+    monkeypatch.setattr(download, "LIMIT", 3_000_000)
+    bad, good = mirror(train_labels_idx1=is_endless), mirror()
+    use(bad)
+    with pytest.raises(DataError, match="the mirror sent more than 3,000,000 bytes"):
+        load_mnist()
+    use(bad, good)
+    assert labels_of(load_mnist()) == MNIST
+
+
+def test_a_mirror_is_tried_again(cache, mirror, use):
     def breaks_once(handler, content):
         handler.server.faults.clear()
         breaks(handler, content)
@@ -160,28 +175,26 @@ def test_tries_a_mirror_again(cache, mirror, use):
 
 FINDINGS = {
     breaks: "IncompleteRead",
-    breaks_without_a_length: "is a gzip file cut short",
-    has_another_label: "has other contents: their SHA-256 is",
-    is_an_error_page: "begins with b'<!DO'; expected the magic number",
+    breaks_without_a_length: "is a truncated or damaged gzip file",
+    has_another_label: "must have the SHA-256",
+    is_an_error_page: "must start with .*, the magic number .* got b'<!DO'",
     is_forbidden: "403 Client Error",
 }
 
 
 @pytest.mark.parametrize(("fault", "finding"), FINDINGS.items())
-def test_a_file_that_no_mirror_serves_is_named_and_leaves_no_trace(
-    cache, mirror, use, fault, finding
-):
+def test_a_file_that_no_mirror_serves_is_named_and_not_stored(cache, mirror, use, fault, finding):
     use(mirror(train_labels_idx1=fault), mirror(train_labels_idx1=fault))
-    pattern = rf"(?s)^{TRAIN_LABELS} could not be downloaded.*127.*{finding}.*127.*{finding}"
+    pattern = rf"(?s)^{TRAIN_LABELS} can't be downloaded.*127.*{finding}.*127.*{finding}"
     with pytest.raises(DataError, match=pattern):
         load_mnist()
-    assert names_in(cache) == ["train-images-idx3-ubyte.gz"]  # The file before it, whole.
+    assert names_in(cache) == ["train-images-idx3-ubyte.gz"]  # the file before it, complete
     use(mirror())
     assert labels_of(load_mnist()) == MNIST
     assert names_in(cache) == NAMES
 
 
-def test_without_data_or_network_one_error_says_all_there_is_to_do(cache, mirror, use):
+def test_without_data_or_network_one_error_lists_all_remedies(cache, mirror, use):
     gone = mirror()
     gone.shutdown()
     gone.server_close()
@@ -190,11 +203,11 @@ def test_without_data_or_network_one_error_says_all_there_is_to_do(cache, mirror
         load_mnist()
     for needed in (*NAMES, gone.url, "data_dir=", "DLSKILLS_DATA_DIR", 'subset="sample"'):
         assert needed in str(caught.value)
-    assert str(caught.value).count(f"{gone.url}train-images") == 1  # Tried twice, told once.
+    assert str(caught.value).count(f"{gone.url}train-images") == 1  # tried twice, listed once
     assert names_in(cache) == []
 
 
-def test_the_real_mirrors_are_named_with_https():
+def test_the_manual_instructions_name_the_mirrors_with_https():
     assert all(mirror in download.by_hand() for mirror in download.MIRRORS)
     assert all(re.fullmatch("https://.*/mnist/", mirror) for mirror in download.MIRRORS)
 
@@ -205,7 +218,7 @@ def test_a_damaged_file_in_the_cache_is_replaced_with_a_warning(cache, mirror, u
     path.write_bytes(path.read_bytes()[:-100])
     server = mirror()
     use(server)
-    damage = f"{re.escape(str(path))} is a gzip file cut short .* It is downloaded again"
+    damage = f"{re.escape(str(path))} is a truncated or damaged .* It will be downloaded again"
     with pytest.warns(UserWarning, match=damage) as warned:
         assert labels_of(load_mnist()) == MNIST
     assert [warning.filename for warning in warned] == [__file__]
@@ -222,16 +235,16 @@ def test_a_damaged_file_that_cannot_be_replaced_is_not_used(cache, mirror, use):
     path.write_bytes(with_another_label(path.read_bytes()))
     use(mirror(train_labels_idx1=is_forbidden))
     with (
-        pytest.warns(UserWarning, match="has other contents"),
-        pytest.raises(DataError, match=f"{TRAIN_LABELS} could not be downloaded"),
+        pytest.warns(UserWarning, match="must have the SHA-256"),
+        pytest.raises(DataError, match=f"{TRAIN_LABELS} can't be downloaded"),
     ):
         load_mnist()
 
 
-def test_a_cache_that_cannot_be_written_is_named(cache, mirror, use):
+def test_an_unwritable_cache_gives_a_warning_that_names_the_file(cache, mirror, use):
     cache.parent.write_text("a file where the folder should be")
     use(mirror())
-    pattern = r"was downloaded but cannot be written .*DLSKILLS_DATA"
+    pattern = r"was downloaded but can't be written .*DLSKILLS_DATA"
     with pytest.warns(UserWarning, match=pattern) as warned:
         assert labels_of(load_mnist()) == MNIST
     assert {warning.filename for warning in warned} == {__file__}
@@ -240,7 +253,7 @@ def test_a_cache_that_cannot_be_written_is_named(cache, mirror, use):
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
-def test_a_download_is_not_wasted_when_the_disk_is_full(cache, mirror, use, monkeypatch, fails):
+def test_a_download_is_used_even_if_the_disk_is_full(cache, mirror, use, monkeypatch, fails):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -248,14 +261,16 @@ def test_a_download_is_not_wasted_when_the_disk_is_full(cache, mirror, use, monk
     use(server)
     target = os if fails == "fsync" else Path
     monkeypatch.setattr(target, fails, full)
-    with pytest.warns(UserWarning, match="No space left on device.*used now and downloaded again"):
+    with pytest.warns(
+        UserWarning, match="No space left on device.*used now and will be downloaded again"
+    ):
         assert labels_of(load_mnist()) == MNIST
     assert sorted(server.requests) == NAMES  # once each
     assert names_in(cache) == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="has no umask")
-def test_cached_files_have_the_umasks_mode(cache, mirror, use):
+@pytest.mark.skipif(os.name != "posix", reason="needs a umask")
+def test_cached_files_have_the_permissions_of_the_umask(cache, mirror, use):
     use(mirror())
     before = os.umask(0o022)
     try:
@@ -273,25 +288,27 @@ def homeless(monkeypatch, tmp_path):
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds its cache otherwise")
-def test_without_a_home_folder_an_error_says_what_to_do(homeless, tmp_path, monkeypatch):
-    with pytest.raises(DataError, match="no home folder to keep MNIST in: set HOME, or XDG_CACHE"):
+@pytest.mark.skipif(sys.platform != "linux", reason="tests the cache folder of Linux")
+def test_a_missing_home_folder_gives_an_error_with_a_remedy(homeless, tmp_path, monkeypatch):
+    with pytest.raises(
+        DataError, match="no home folder was found to store MNIST in. Set HOME, or set XDG"
+    ):
         load_mnist()
     with pytest.raises(DataError, match="no home folder"):
         mnist_files.find_full()
     for subset in ({"data_dir": "~/mnist"}, {}):
         monkeypatch.setenv("DLSKILLS_DATA_DIR", "~/other")
-        with pytest.raises(OSError, match="begins with a home folder that can't be found"):
+        with pytest.raises(OSError, match="starts with a home folder that can't be found"):
             load_mnist(**subset)
     assert labels_of(load_mnist(subset="sample")) == MNIST
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds its cache otherwise")
+@pytest.mark.skipif(sys.platform != "linux", reason="tests the cache folder of Linux")
 def test_info_works_without_a_home_folder(homeless):
     result = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["info"])
     assert result.exit_code == 0
-    assert "not available: There is no home folder to keep MNIST in" in result.output
+    assert "not available: no home folder was found to store MNIST in" in result.output
 
 
 class Terminal(io.StringIO):
@@ -310,7 +327,7 @@ def test_a_terminal_shows_a_progress_bar(cache, mirror, use, monkeypatch):
     assert "1.6/1.6 MB" in shown
 
 
-def test_elsewhere_nothing_is_printed(cache, mirror, use, capsys):
+def test_without_a_terminal_nothing_is_printed(cache, mirror, use, capsys):
     use(mirror())
     load_mnist()
     assert capsys.readouterr() == ("", "")

@@ -1,6 +1,6 @@
-"""MNIST: the arrays given, the bundled sample, and the full set in a folder of the user's.
+"""MNIST: the returned arrays, the bundled sample, and the full set in a user's folder.
 
-Where the full set is missing, the sample stands in for it in all tests but two.
+All tests but two use the sample in place of the full set, which may not be available.
 """
 
 import functools
@@ -24,7 +24,7 @@ TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
 
 
 def full_set_folder():
-    """Give the folder of the full set, if this machine has one."""
+    """Return the folder of the full set, or None if it is not available."""
     shared = Path(__file__).parents[2].parent / "shared" / "data" / "mnist"
     folder = Path(os.environ.get("DLSKILLS_DATA_DIR") or shared)
     return folder if folder.is_dir() else None
@@ -33,14 +33,14 @@ def full_set_folder():
 FULL = full_set_folder()
 needs_full_set = pytest.mark.skipif(
     FULL is None,
-    reason="the full MNIST set is not here: set DLSKILLS_DATA_DIR to its folder",
+    reason="the full MNIST set is not available: set DLSKILLS_DATA_DIR to its folder",
 )
 
 
 # The bundled sample
 
 
-def test_by_default_images_are_flat_floats_and_labels_are_integers():
+def test_images_are_flat_floats_and_labels_integers_by_default():
     (x_train, t_train), (x_test, t_test) = load_mnist(subset="sample")
     assert x_train.shape == x_test.shape == (10_000, 784)
     assert x_train.dtype == x_test.dtype == np.float32
@@ -49,7 +49,7 @@ def test_by_default_images_are_flat_floats_and_labels_are_integers():
     assert t_train.dtype == t_test.dtype == np.int64
 
 
-def test_the_digits_are_mnists():
+def test_the_sample_contains_the_digits_of_mnist():
     (x_train, t_train), (x_test, t_test) = load_mnist(subset="sample")
     assert t_train[:5].tolist() == [5, 0, 4, 1, 9]
     assert t_test[:5].tolist() == [7, 2, 1, 0, 4]
@@ -58,11 +58,11 @@ def test_the_digits_are_mnists():
     assert np.bincount(t_train).tolist() == [
         1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978,
     ]  # fmt: skip
-    assert x_train.mean() == pytest.approx(0.1307, abs=0.002)  # All of MNIST: 0.1307.
+    assert x_train.mean() == pytest.approx(0.1307, abs=0.002)  # all of MNIST: 0.1307
     assert x_test.std() == pytest.approx(0.3105, abs=0.002)
 
 
-def test_raw_pixels_are_bytes_and_normalized_ones_are_those_over_255():
+def test_normalized_pixels_are_the_raw_bytes_divided_by_255():
     (raw, _), _ = load_mnist(normalize=False, subset="sample")
     (normalized, _), _ = load_mnist(subset="sample")
     assert raw.dtype == np.uint8
@@ -77,7 +77,7 @@ def test_unflattened_images_have_one_channel_and_the_same_pixels():
     np.testing.assert_array_equal(square.reshape(10_000, 784), flat)
 
 
-def test_one_hot_labels_are_floats_with_a_one_at_the_digit():
+def test_one_hot_labels_are_floats_with_1_at_the_digit():
     (_, one_hot), (_, one_hot_test) = load_mnist(True, True, True, subset="sample")
     (_, labels), _ = load_mnist(subset="sample")
     assert one_hot.shape == one_hot_test.shape == (10_000, 10)
@@ -89,7 +89,7 @@ def test_one_hot_labels_are_floats_with_a_one_at_the_digit():
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("one_hot_label", [True, False])
-def test_arrays_may_be_written_to_and_are_new_at_each_call(normalize, one_hot_label):
+def test_each_call_returns_new_writable_arrays(normalize, one_hot_label):
     load = functools.partial(load_mnist, normalize, one_hot_label=one_hot_label, subset="sample")
     originals = [array.copy() for split in load() for array in split]
     for split in load():
@@ -103,15 +103,15 @@ def test_arrays_may_be_written_to_and_are_new_at_each_call(normalize, one_hot_la
 
 @pytest.mark.parametrize(
     ("subset", "hint"),
-    [("ful", 'Did you mean "full"'), ("Sample", '"sample"'), ("mini", "mini'[.]$")],
+    [("ful", 'did you mean "full"'), ("Sample", '"sample"'), ("mini", "mini'$")],
 )
-def test_refuses_another_subset_with_a_suggestion(subset, hint):
-    with pytest.raises(ValueError, match=f'^subset must be "full" or "sample"; got .*{hint}'):
+def test_an_unknown_subset_is_refused_with_a_suggestion(subset, hint):
+    with pytest.raises(ValueError, match=f'^subset must be "full" or "sample", got .*{hint}'):
         load_mnist(subset=subset)
 
 
-def test_refuses_a_folder_for_the_bundled_sample(tmp_path):
-    with pytest.raises(ValueError, match=r"data_dir=.*Leave out data_dir, or ask for subset="):
+def test_a_folder_for_the_bundled_sample_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="^data_dir must be omitted .*, got .*. Omit it, or"):
         load_mnist(subset="sample", data_dir=tmp_path)
 
 
@@ -120,14 +120,16 @@ def test_the_sample_ignores_the_environment_variable(monkeypatch):
     load_mnist(subset="sample")
 
 
-def test_a_damaged_sample_is_refused_by_name(monkeypatch, tmp_path):
+def test_a_damaged_sample_is_refused_with_the_name_of_the_file(monkeypatch, tmp_path):
     shutil.copytree(SAMPLE, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(mnist_files, "SAMPLE_FOLDER", tmp_path)
     change_a_label(tmp_path / TRAIN_LABELS)
-    with pytest.raises(DataError, match=f"{TRAIN_LABELS} has other contents.*install dlskills ag"):
+    with pytest.raises(
+        DataError, match=f"{TRAIN_LABELS} must have the SHA-256.*reinstall dlskills"
+    ):
         load_mnist(subset="sample")
     (tmp_path / TRAIN_LABELS).unlink()
-    with pytest.raises(DataError, match=f"lacks {TRAIN_LABELS}. .*install dlskills again"):
+    with pytest.raises(DataError, match=f"^{TRAIN_LABELS} missing from .*reinstall dlskills"):
         load_mnist(subset="sample")
 
 
@@ -137,11 +139,11 @@ def change_a_label(path):
     path.write_bytes(gzip.compress(content))
 
 
-# The full set, in a folder of the user's
+# The full set in a user's folder
 
 
 @needs_full_set
-def test_the_full_set_is_all_of_mnist():
+def test_the_full_set_contains_all_of_mnist():
     (x_train, t_train), (x_test, t_test) = load_mnist(data_dir=FULL)
     assert x_train.shape == (60_000, 784)
     assert x_test.shape == (10_000, 784)
@@ -157,12 +159,12 @@ def test_the_full_set_is_all_of_mnist():
 
 
 @needs_full_set
-def test_the_sample_is_made_again_byte_for_byte(tmp_path):
+def test_the_sample_can_be_recreated_byte_for_byte(tmp_path):
     make_sample.make_sample(FULL, tmp_path)
     for name in NAMES:
         made, bundled = (tmp_path / name).read_bytes(), (SAMPLE / name).read_bytes()
         assert gzip.decompress(made) == gzip.decompress(bundled)
-        assert made[:10] == bundled[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # No time, no name.
+        assert made[:10] == bundled[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # neither time nor name
     first = {name: (tmp_path / name).read_bytes() for name in NAMES}
     make_sample.make_sample(FULL, tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in NAMES} == first
@@ -170,7 +172,7 @@ def test_the_sample_is_made_again_byte_for_byte(tmp_path):
 
 @pytest.fixture
 def stand_in(monkeypatch, tmp_path):
-    """A user's folder whose four files are the sample's, which passes for the full set."""
+    """Create a user's folder with the files of the sample, in place of the full set."""
     monkeypatch.setattr(mnist_files, "FULL", mnist_files.SAMPLE)
     folder = tmp_path / "mine"
     shutil.copytree(SAMPLE, folder)
@@ -186,12 +188,14 @@ MNIST = ([5, 0, 4], [7, 2, 1])
 
 
 def test_make_sample_refuses_a_source_that_is_not_the_full_set(tmp_path):
-    with pytest.raises(DataError, match=r"holds items of shape \(10000, 28, 28\); expected \(6"):
+    with pytest.raises(
+        DataError, match=r"must contain items of shape \(60000, 28, 28\), got \(10000,"
+    ):
         make_sample.make_sample(SAMPLE, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_make_sample_as_a_command(stand_in, tmp_path, monkeypatch):
+def test_make_sample_runs_as_a_command(stand_in, tmp_path, monkeypatch):
     target = tmp_path / "made"
     monkeypatch.setattr(sys, "argv", ["make_sample", str(stand_in), str(target)])
     make_sample.main()
@@ -200,23 +204,23 @@ def test_make_sample_as_a_command(stand_in, tmp_path, monkeypatch):
         assert unpacked[0] == unpacked[1]
 
 
-def test_data_dir_comes_before_the_variable_and_may_be_a_string(stand_in, monkeypatch):
+def test_data_dir_overrides_the_environment_variable(stand_in, monkeypatch):
     monkeypatch.setenv("DLSKILLS_DATA_DIR", "/nowhere")
     assert labels_of(load_mnist(data_dir=str(stand_in))) == MNIST
 
 
-def test_the_variable_names_the_folder(stand_in, monkeypatch):
+def test_the_environment_variable_names_the_folder(stand_in, monkeypatch):
     monkeypatch.setenv("DLSKILLS_DATA_DIR", str(stand_in))
     assert labels_of(load_mnist()) == MNIST
 
 
-def test_a_tilde_is_the_users_home(stand_in, monkeypatch):
+def test_a_tilde_is_expanded(stand_in, monkeypatch):
     monkeypatch.setenv("HOME", str(stand_in.parent))
     monkeypatch.setenv("USERPROFILE", str(stand_in.parent))
     assert labels_of(load_mnist(data_dir="~/mine")) == MNIST
 
 
-def test_unpacked_files_are_found_under_either_name(stand_in):
+def test_decompressed_files_are_found_with_and_without_gz(stand_in):
     for name in NAMES[:2]:
         packed = stand_in / name
         packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
@@ -229,11 +233,12 @@ def test_unpacked_files_are_found_under_either_name(stand_in):
 def test_files_missing_from_a_folder_are_named(stand_in, monkeypatch):
     (stand_in / TRAIN_LABELS).unlink()
     (stand_in / "t10k-images-idx3-ubyte.gz").unlink()
-    missing = f"lacks {TRAIN_LABELS}, t10k-images-idx3-ubyte.gz[.] .*download.*DLSKILLS_DATA_DIR"
-    with pytest.raises(DataError, match=rf"mine \(given as data_dir\) {missing}"):
+    missing = f"^{TRAIN_LABELS}, t10k-images-idx3-ubyte.gz missing from the folder .*mine"
+    remedy = r"[.] .*download.*DLSKILLS_DATA_DIR"
+    with pytest.raises(DataError, match=rf"{missing} \(given as data_dir\){remedy}"):
         load_mnist(data_dir=stand_in)
     monkeypatch.setenv("DLSKILLS_DATA_DIR", str(stand_in))
-    with pytest.raises(DataError, match=rf"mine \(named by DLSKILLS_DATA_DIR\) {missing}"):
+    with pytest.raises(DataError, match=rf"{missing} \(named by DLSKILLS_DATA_DIR\){remedy}"):
         load_mnist()
 
 
@@ -242,17 +247,25 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
         load_mnist(data_dir=tmp_path / "absent")
 
 
-def test_a_damaged_file_of_the_users_is_refused_by_name_and_left_alone(stand_in):
+def test_a_damaged_file_of_the_user_is_refused_and_not_changed(stand_in):
     path = stand_in / TRAIN_LABELS
     change_a_label(path)
     before = path.read_bytes()
-    with pytest.raises(DataError, match=f"{re.escape(str(path))} has other contents.*Delete it "):
+    with pytest.raises(
+        DataError, match=f"{re.escape(str(path))} must have the SHA-256.*Delete it "
+    ):
         load_mnist(data_dir=stand_in)
     assert path.read_bytes() == before
 
 
-def test_importing_and_loading_the_sample_import_nothing_heavy():
-    """In a process of its own: nothing that downloads, draws or shows."""
+def test_a_file_that_is_far_too_long_is_refused_before_it_is_read_whole(stand_in):
+    path = stand_in / "t10k-labels-idx1-ubyte.gz"
+    os.truncate(path, 2**33)  # as a sparse file: it takes no room
+    with pytest.raises(DataError, match=r"t10k-labels.* holds more than 1,068,576 bytes\. Delete"):
+        load_mnist(data_dir=stand_in)
+
+
+def test_loading_the_sample_imports_no_heavy_package():
     code = (
         "import sys, dlskills.data; dlskills.data.load_mnist(subset='sample'); "
         "print(sorted({'pooch', 'requests', 'rich', 'tqdm', 'matplotlib'} & set(sys.modules)))"

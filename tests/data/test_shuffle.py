@@ -1,4 +1,4 @@
-"""Shuffling: the book's shuffle_dataset, for every library of arrays."""
+"""The book's shuffle_dataset, for every array library."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def dataset(count=50, shape=(3,)):
     return x.astype("float32"), np.arange(count)
 
 
-def test_the_books_hyperparameter_script_splits_validation_data_off():
+def test_the_books_script_can_split_off_validation_data():
     x_train, t_train = dataset(500, (28, 28))
     validation_num = int(x_train.shape[0] * 0.20)
     x_train, t_train = shuffle_dataset(x_train, t_train)
@@ -19,7 +19,7 @@ def test_the_books_hyperparameter_script_splits_validation_data_off():
     x_train, t_train = x_train[validation_num:], t_train[validation_num:]
     assert x_val.shape == (100, 28, 28)
     assert sorted([*t_val, *t_train]) == list(range(500))
-    assert np.ptp(t_val) > 300  # from all over the data
+    assert np.ptp(t_val) > 300  # spread over all the data
     np.testing.assert_array_equal(x_train[:, 3, 4], t_train)
     np.testing.assert_array_equal(x_val[:, 0, 0], t_val)
 
@@ -38,11 +38,13 @@ def test_targets_stay_with_their_inputs(backend, shape, dtype):
     np.testing.assert_array_equal(to_host(shuffled[0]), x[order])
     assert sorted(order) == list(range(40))
     assert list(order) != list(range(40))
-    np.testing.assert_array_equal(order, shuffle_dataset(x, t, seed=3)[1])  # as on the host
+    np.testing.assert_array_equal(
+        order, shuffle_dataset(x, t, seed=3)[1]
+    )  # the same as on the host
     np.testing.assert_array_equal(to_host(here[1]).astype(int), t)  # a copy
 
 
-def test_inputs_and_targets_may_live_apart(backend):
+def test_inputs_and_targets_may_be_on_different_devices(backend):
     x, t = dataset()
     shuffled_x, shuffled_t = shuffle_dataset(backend.asarray(x), t, seed=1)
     assert backend_of(shuffled_x) == backend
@@ -50,7 +52,7 @@ def test_inputs_and_targets_may_live_apart(backend):
     np.testing.assert_array_equal(to_host(shuffled_x)[:, 0], shuffled_t)
 
 
-def test_each_call_shuffles_anew_unless_seeded():
+def test_each_call_gives_a_new_order_unless_seeded():
     x, t = dataset()
     assert list(shuffle_dataset(x, t)[1]) != list(shuffle_dataset(x, t)[1])
     assert list(shuffle_dataset(x, t, seed=1)[1]) == list(shuffle_dataset(x, t, seed=1)[1])
@@ -63,17 +65,17 @@ def test_each_call_shuffles_anew_unless_seeded():
     [
         (np.zeros((3, 2)), np.zeros(2), ValueError, "the same number of samples, .* got 3 and 2$"),
         (np.zeros((0, 2)), np.zeros(0), ValueError, "at least one, got 0 and 0$"),
-        ([[1.0]], np.zeros(1), TypeError, "x must be an array .* got a list. Make one with"),
+        ([[1.0]], np.zeros(1), TypeError, "x must be an array .* got a list. Convert it with"),
         (np.zeros((1, 2)), 1.0, TypeError, "t must be an array .* got a float"),
         (np.zeros((1, 2)), None, TypeError, "t must be an array .* got a NoneType"),
-        (np.zeros(()), np.zeros(1), TypeError, "x must be an array with a row for each sample"),
+        (np.zeros(()), np.zeros(1), TypeError, "x must be an array with one row per sample"),
     ],
 )
-def test_what_is_no_data_set_is_refused(x, t, error, message):
+def test_invalid_data_is_refused(x, t, error, message):
     with pytest.raises(error, match=message):
         shuffle_dataset(x, t)
 
 
-def test_a_wrong_seed_is_refused():
+def test_an_invalid_seed_is_refused():
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         shuffle_dataset(*dataset(), seed=-1)

@@ -1,4 +1,4 @@
-"""Warnings: each for a network that was made ill on purpose, and none for a healthy one."""
+"""Warnings: one for each kind of badly configured network, and none for a healthy one."""
 
 import numpy as np
 import pytest
@@ -45,13 +45,13 @@ def net(*args, **options):
         ),
     ],
 )
-def test_none_for_a_healthy_network(digits, network, optimizer):
+def test_a_healthy_network_gets_no_warning(digits, network, optimizer):
     for steps in (1, 21):
         assert observed(network, digits, steps, optimizer, every=4).warnings() == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_of_a_few_samples_no_unit_is_called_dead(digits, count):
+def test_dead_units_are_not_detected_in_small_batches(digits, count):
     x, t = digits
     monitor = Monitor(net(), every=1)
     monitor.observe(x[:count], t[:count])
@@ -59,26 +59,26 @@ def test_of_a_few_samples_no_unit_is_called_dead(digits, count):
     assert np.isnan(monitor.history("dead")).all()
 
 
-def test_a_start_at_0_is_no_large_update(digits):
+def test_zero_initial_weights_give_no_warning_about_updates(digits):
     network = net("sigmoid", 0)
     (warnings,) = [observed(network, digits, optimizer=SGD(0.1)).warnings()]
     assert not any("inf" in warning or "one update" in warning for warning in warnings)
 
 
-def test_dead_relus(digits):
+def test_dead_units_give_a_warning(digits):
     network = net()
     network.params["b2"] = np.where(np.arange(50) < 45, -100, 0)
     monitor = observed(network, digits)
     (warning,) = monitor.warnings()
-    share = monitor.history("dead")[0, 3]
-    assert share > 0.89
+    fraction = monitor.history("dead")[0, 3]
+    assert fraction > 0.89
     assert warning == (
-        f"layer 4 (ReLU): {share:.0%} of its units are dead (0 for the whole batch); try He's "
-        "initial values or a smaller learning rate"
+        f"layer 4 (ReLU): {fraction:.0%} of the units are dead (0 for the whole batch). Try He "
+        "initialization or a smaller learning rate"
     )
 
 
-def test_saturated_sigmoids_and_tanhs(digits):
+def test_saturated_outputs_give_a_warning(digits):
     for activation, name in (("sigmoid", "Sigmoid"), ("tanh", "Tanh")):
         warnings = observed(net(activation, 1.0), digits).warnings()
         assert f"layer 2 ({name}): " in warnings[0]
@@ -86,31 +86,31 @@ def test_saturated_sigmoids_and_tanhs(digits):
         assert "Xavier" in warnings[0]
 
 
-def test_vanishing_gradient(digits):
+def test_a_vanishing_gradient_gives_a_warning(digits):
     (warning,) = observed(net("sigmoid", 0.01), digits).warnings()
-    assert warning.startswith("layer 1 (Affine): its gradient is ")
-    assert "that of layer 7 (Affine): it vanishes" in warning
+    assert warning.startswith("layer 1 (Affine): the gradient is ")
+    assert "that of layer 7 (Affine), so it vanishes" in warning
 
 
-def test_exploding_gradient(digits):
+def test_an_exploding_gradient_gives_a_warning(digits):
     (warning,) = observed(net("relu", 3.0), digits).warnings()
-    assert "it explodes on its way back" in warning
+    assert "so it explodes" in warning
 
 
-def test_exploding_updates(digits):
+def test_large_updates_give_a_warning(digits):
     warnings = observed(net(), digits, 1, SGD(lr=20)).warnings()
-    assert any("one update changes its weights by" in w and "Affine" in w for w in warnings)
-    assert any("smaller learning rate, or clipping" in warning for warning in warnings)
+    assert any("one update changes the weights by" in w and "Affine" in w for w in warnings)
+    assert any("smaller learning rate or gradient clipping" in warning for warning in warnings)
 
 
-def test_what_is_not_finite_is_told_of_once_where_it_begins(digits):
+def test_only_the_first_layer_that_is_not_finite_gives_a_warning(digits):
     network = net()
     network.params["W2"] = np.full((50, 50), np.inf)
     (warning,) = observed(network, digits).warnings()
-    assert warning.startswith("layer 3 (Affine): its output is not finite")
+    assert warning.startswith("layer 3 (Affine): the output is not finite")
 
 
-def test_they_are_about_the_last_observation(digits):
+def test_warnings_are_about_the_last_observation(digits):
     network = net()
     monitor = Monitor(network, every=1)
     monitor.observe(*digits)

@@ -1,4 +1,4 @@
-"""Trainings compared step by step: what differs first is named."""
+"""Step-by-step comparison of two runs: the first difference is named."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ PLAIN, BLOCKED = Way(engine="plain"), Way(engine="blocked")
 DOUBLE = Way(dtype="float64")
 
 
-def test_the_same_training_is_the_same_bit_for_bit():
+def test_equal_runs_are_bit_identical():
     result = compare.compare(PLAIN, PLAIN, steps=3, dropout_ratio=0.2, use_batchnorm=True)
     assert result.first is None
     assert result.largest.ulp == 0
@@ -28,7 +28,7 @@ def test_engines_agree():
     assert compare.compare(PLAIN, BLOCKED, steps=3, optimizer="adam").largest.ulp <= 16
 
 
-def test_single_precision_rounds():
+def test_single_precision_differs_by_rounding():
     result = compare.compare(Way(), DOUBLE, activation="sigmoid", steps=5)
     assert result.first is None
     assert 0 < result.largest.ulp < 256
@@ -46,7 +46,7 @@ def test_single_precision_rounds():
     ],
 )
 def test_the_first_wrong_tensor_is_named(monkeypatch, kind, method, tensor):
-    """A fault that one device alone has, from its third step on."""
+    """Only the float64 run has a fault, from its third step."""
     right, calls = getattr(kind, method), []
 
     def wrong(layer, array, *args):
@@ -71,17 +71,17 @@ def test_the_first_wrong_tensor_is_named(monkeypatch, kind, method, tensor):
     [
         ([1.0, 2.0], [1.0, 2.0], 0),
         ([1.0, 2.0], [1.0, 2.0 + 2.0**-22], 1),
-        ([1e-9, 2.0], [2e-9, 2.0], 1e-9 * 2**22),  # near 0 beside something large
+        ([1e-9, 2.0], [2e-9, 2.0], 1e-9 * 2**22),  # a small value next to a large one
         ([np.nan, 1.0], [np.nan, 1.0], 0),
         ([np.nan, 1.0], [0.0, 1.0], np.inf),
-        ([np.nan, 2.0], [np.nan, 2.0 + 2.0**-22], 1),  # by the rest
+        ([np.nan, 2.0], [np.nan, 2.0 + 2.0**-22], 1),  # from the finite elements
         ([np.inf, 2.0], [np.inf, 2.0 + 2.0**-22], 1),
         ([np.inf, 1.0], [1.0, 1.0], np.inf),
         ([np.inf, 1.0], [-np.inf, 1.0], np.inf),
         ([], [], 0),
     ],
 )
-def test_units_in_the_last_place(ours, theirs, ulp):
+def test_differences_are_measured_in_units_in_the_last_place(ours, theirs, ulp):
     ours, theirs = {"w": np.asarray(ours)}, {"w": np.asarray(theirs)}
     scale = compare._scales(ours, theirs)["w"]
     found = compare._difference(1, "w", ours["w"], theirs["w"], scale, 2.0**-23)
@@ -92,7 +92,7 @@ def test_units_in_the_last_place(ours, theirs, ulp):
     ("wrong", "error"),
     [({"steps": 0}, ValueError), ({"tolerance": -1}, ValueError), ({"optimizer": "a"}, ValueError)],
 )
-def test_mistakes(wrong, error):
+def test_invalid_arguments_are_refused(wrong, error):
     with pytest.raises(error):
         compare.compare(PLAIN, BLOCKED, **wrong)
 
@@ -103,20 +103,20 @@ def test_mistakes(wrong, error):
     "network",
     [
         {"optimizer": "SGD", "use_batchnorm": True, "dropout_ratio": 0.2},
-        {"optimizer": "Adam", "dropout_ratio": 0.2},  # with Batch Norm it steps by pure rounding
+        {"optimizer": "Adam", "dropout_ratio": 0.2},  # with Batch Norm, Adam would amplify rounding
     ],
 )
 def test_cpu_and_gpu_agree_over_fifty_steps(backend, dtype, network):
     ways = Way("cpu", dtype), Way("cuda", dtype)
     relative = {"float32": 1e-5, "float64": 1e-12}[dtype]
     tolerance = relative / np.finfo(dtype).eps
-    # Sigmoid, since some of a ReLU's two million inputs lie so close to 0 that rounding flips
-    # their sign; which ones depends on the processor.
+    # Sigmoid, since rounding flips the sign of some of a ReLU's two million inputs; which ones
+    # depends on the processor.
     result = compare.compare(*ways, **network, activation="sigmoid", steps=50, tolerance=tolerance)
     assert result.first is None, str(result.first)
 
 
-def test_a_gradient_of_pure_rounding_is_no_difference():
+def test_a_gradient_of_rounding_errors_only_is_no_difference():
     result = compare.compare(Way(), DOUBLE, activation="sigmoid", steps=3, use_batchnorm=True)
     assert result.first is None
 
@@ -128,18 +128,18 @@ def invoke(*args):
     return CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["compare", *map(str, args)])
 
 
-def test_the_command_says_what_agrees():
+def test_the_command_reports_agreement():
     result = invoke("--engine", "plain", "--engine", "blocked", "--steps", 2)
     assert result.exit_code == 0
     assert "compared (cpu, float32, plain) with (cpu, float32, blocked)" in result.output
     assert "they agree bit for bit over 2 steps" in result.output
     result = invoke("--dtype", "float32", "--dtype", "float64", "--steps", 2)
     assert result.exit_code == 0
-    assert "they agree to 1024 ulp over 2 steps" in result.output
+    assert "they agree within 1024 ulp over 2 steps" in result.output
     assert "the largest difference is at step " in result.output
 
 
-def test_the_command_says_what_differs():
+def test_the_command_reports_the_first_difference():
     result = invoke("--dtype", "float32", "--dtype", "float64", "--steps", 2, "--tolerance", 0)
     assert result.exit_code == 1
     assert "they differ by more than 0 ulp, first at step 1, the output of" in result.output
@@ -155,11 +155,11 @@ def test_the_command_says_what_differs():
         (["--dropout", "1.5"], "dropout must be at least 0 and less than 1"),
     ],
 )
-def test_what_is_wrong_is_said_before_what_is_missing(args, message):
+def test_wrong_names_are_reported_before_missing_options(args, message):
     assert message in str(invoke(*args).exception)
 
 
-def test_an_engine_that_is_missing_is_one_line(monkeypatch, capsys):
+def test_an_unavailable_engine_gives_a_one_line_error(monkeypatch, capsys):
     monkeypatch.setattr(type(ENGINES["blocked"]), "missing", lambda self: "gone")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
     monkeypatch.setattr(sys, "argv", ["dlskills", "compare", "--engine", "blocked"])
@@ -171,12 +171,12 @@ def test_an_engine_that_is_missing_is_one_line(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "both ways are the same"),
-        (["--engine", "plain", "--engine", "plain"], "both ways are the same"),
-        (["--dtype", "float32"] * 3, "--dtype is given 3 times"),
+        ([], "the two runs must differ"),
+        (["--engine", "plain", "--engine", "plain"], "the two runs must differ"),
+        (["--dtype", "float32"] * 3, "--dtype must be given at most twice, got 3"),
     ],
 )
-def test_the_command_needs_two_ways(args, message):
+def test_the_command_needs_two_different_runs(args, message):
     result = invoke(*args)
     assert result.exit_code == 2
     assert message in result.output

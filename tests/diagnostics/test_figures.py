@@ -1,4 +1,4 @@
-"""A monitor's figures: what they show, and that they can be drawn."""
+"""Figures of a monitor: their contents, and that they can be saved."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def monitor():
     return observed(MultiLayerNet(6, [20, 10], 3, seed=0))
 
 
-def test_histograms_of_the_activations_first_and_last(monitor):
+def test_histograms_show_the_first_and_last_activations(monitor):
     figure = monitor.plot()["histograms"]
     assert len(figure.axes) == 4
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["layer 2 (ReLU)", "layer 4 (ReLU)"]
@@ -33,11 +33,11 @@ def test_histograms_of_the_activations_first_and_last(monitor):
                             strict=True):  # fmt: skip
         zeros = np.mean(values == 0)
         assert axes.get_title() == f"std {np.std(values.astype(float)):.2g}, {zeros:.0%} are 0"
-        # the bars are of what is not 0, as shares of all
+        # the bars show nonzero values as fractions of all values
         assert sum(bar.get_height() for bar in axes.patches) == pytest.approx(1 - zeros)
 
 
-def test_curves_over_the_steps(monitor):
+def test_curves_show_the_measures_over_the_steps(monitor):
     figure = monitor.plot()["curves"]
     measures = ("activation_std", "gradient_std", "dead", "update_ratio")
     for axes, measure, layers in zip(
@@ -52,13 +52,13 @@ def test_curves_over_the_steps(monitor):
         assert axes.get_ylabel()
 
 
-def test_they_can_be_drawn(tmp_path):
+def test_figures_of_one_observation_can_be_saved(tmp_path):
     network = MultiLayerNet(6, [5], 3, "sigmoid", seed=0)
     for name, figure in observed(network, 1).plot().items():
         save_figure(figure, tmp_path, name)
 
 
-def test_a_network_without_activations_and_one_that_diverged(tmp_path):
+def test_figures_without_activations_and_after_divergence_can_be_saved(tmp_path):
     plain = Sequential([Affine(6, 3)], seed=0)
     assert len(observed(plain).plot()["histograms"].axes) == 2
     plain.params["W1"] = np.full((6, 3), np.nan)

@@ -1,4 +1,4 @@
-"""The monitor: when it looks, what it measures, and that training does not notice."""
+"""The monitor: when it observes, what it measures, and that training is unaffected."""
 
 import copy
 
@@ -33,7 +33,7 @@ def batch(backend, size=20):
 
 
 def everything(backend, activation=ReLU, **options):
-    """A network with something of every kind."""
+    """Return a network with layers of every kind."""
     layers = [
         Affine(6, 8), BatchNormalization(8), activation(), Dropout(0.25),
         Affine(8, 5), activation(), Affine(5, 3),
@@ -54,7 +54,7 @@ def train(network, steps=7, observer=None, optimizer=None, backend=None):
     return to_host(losses)
 
 
-def test_it_looks_at_intervals(backend):
+def test_the_monitor_observes_at_intervals(backend):
     network = everything(backend)
     observer = Monitor(network, every=3)
     assert observer.steps == []
@@ -68,7 +68,7 @@ def test_it_looks_at_intervals(backend):
         assert observer.history(measure).dtype == np.float64
 
 
-def test_training_is_the_same_bit_by_bit(backend):
+def test_training_stays_bit_identical(backend):
     plain, watched = everything(backend), everything(backend)
     observer = Monitor(watched, every=2)
     losses, watched_losses = train(plain), train(watched, observer=observer)
@@ -78,7 +78,7 @@ def test_training_is_the_same_bit_by_bit(backend):
         assert str(layer.get_state()) == str(other.get_state())
 
 
-def test_an_observation_leaves_no_trace(backend):
+def test_an_observation_does_not_change_the_network(backend):
     network = everything(backend)
     x, t = batch(backend)
     network.gradient(x, t)
@@ -88,25 +88,25 @@ def test_an_observation_leaves_no_trace(backend):
     for flat, old in zip((network.params.flat, network.grads.flat), before, strict=True):
         np.testing.assert_array_equal(to_host(flat), old)
     assert [str(layer.get_state()) for layer in network.layers] == states
-    # what forward kept for backward is still that of the network's own pass
+    # the values kept for backward are still those of the network's own pass
     assert network.layers[0].backward(backend.zeros((20, 8), "float32")) is None
 
 
 @pytest.mark.backends("numpy", "strict")
-def test_between_observations_nothing_is_done(backend, monkeypatch):
+def test_between_observations_the_monitor_only_counts(backend, monkeypatch):
     network = everything(backend)
     observer = Monitor(network, every=4)
     x, t = batch(backend)
     observer.observe(x, t)
-    monkeypatch.setattr(copy, "deepcopy", None)
+    monkeypatch.setattr(copy, "deepcopy", None)  # fails if called
     monkeypatch.setattr(monitor, "to_host", None)
-    observer._before = None
     observer.observe(x, t)
     observer.observe(x, t)
+    assert observer.steps == [1]
 
 
 @pytest.mark.backends("numpy", "strict")
-def test_all_numbers_come_in_one_transfer(backend, monkeypatch):
+def test_each_observation_takes_one_transfer(backend, monkeypatch):
     transfers = []
 
     def counted(array):
@@ -120,7 +120,7 @@ def test_all_numbers_come_in_one_transfer(backend, monkeypatch):
 
 
 @pytest.mark.backends("cupy")
-def test_one_copy_from_the_device_an_observation(backend, device_counters):
+def test_each_observation_takes_one_copy_from_the_gpu(backend, device_counters):
     network = everything(backend)
     observer = Monitor(network, every=2)
     x, t = batch(backend)
@@ -133,7 +133,7 @@ def test_one_copy_from_the_device_an_observation(backend, device_counters):
     assert added["copies_d2h"] == 1
 
 
-def test_measures_are_those_computed_by_hand(backend):
+def test_measures_agree_with_numpy(backend):
     layers = [Affine(6, 8), ReLU(), Affine(8, 4), Tanh(), Affine(4, 3)]
     network = Sequential(layers, seed=1, device=backend.device, xp=backend.xp, dtype="float64")
     x, t = batch(backend)
@@ -174,7 +174,7 @@ def test_measures_are_those_computed_by_hand(backend):
 
 
 def halves(backend, layers, **options):
-    """The same network with its layers in half and in single precision, and a batch for them."""
+    """Return the same network in half and in single precision, and a batch."""
     made = [
         Sequential(copy.deepcopy(layers), seed=0, device=backend.device, xp=backend.xp,
                    compute_dtype=dtype, **options)
@@ -184,8 +184,8 @@ def halves(backend, layers, **options):
 
 
 @HALF
-@pytest.mark.parametrize("scale", [1.0, 1e-6])  # the latter: float16 has 0 for such gradients
-def test_a_network_in_half_precision_has_the_measures_of_single_precision(backend, scale):
+@pytest.mark.parametrize("scale", [1.0, 1e-6])  # at 1e-6, gradients underflow in float16
+def test_measures_in_half_precision_agree_with_single_precision(backend, scale):
     layers = [Affine(6, 8), BatchNormalization(8), Tanh(), Affine(8, 5), Sigmoid(), Affine(5, 3)]
     half, single, (x, t) = halves(backend, layers)
     observers = []
@@ -195,13 +195,13 @@ def test_a_network_in_half_precision_has_the_measures_of_single_precision(backen
     grads = single.gradient(x, t).copy()
     for network in (half, single):
         observers.append(Monitor(network, every=1))
-        for _ in range(2):  # a large step, so that what is not refreshed shows
+        for _ in range(2):  # a large step, so that stale half-precision copies show
             SGD(lr=0.5).update(network.params, grads)
             observers[-1].observe(x, t)
     for measure in MEASURES:
         found, expected = (observer.history(measure) for observer in observers)
         atol = 0.0
-        if measure.endswith("mean"):  # which may be next to 0, where spread is not
+        if measure.endswith("mean"):  # the mean may be near 0, the spread is not
             atol = 5e-4 * np.nanmax(observers[1].history(measure.replace("mean", "std")))
         np.testing.assert_allclose(found, expected, rtol=1e-2, atol=atol, err_msg=measure)
     for sample in observers[0].samples[2]:
@@ -209,7 +209,7 @@ def test_a_network_in_half_precision_has_the_measures_of_single_precision(backen
 
 
 @HALF
-def test_what_half_precision_can_not_sum_or_square_is_measured(backend):
+def test_measures_do_not_overflow_in_half_precision(backend):
     half, single, _ = halves(backend, [Affine(6, 8), ReLU(), Affine(8, 3)])
     x = backend.asarray(np.random.default_rng(0).normal(size=(20_000, 6)), "float32")
     t = backend.zeros((20_000,), "int64")
@@ -226,7 +226,7 @@ def test_what_half_precision_can_not_sum_or_square_is_measured(backend):
 
 
 @HALF
-def test_the_loss_is_not_taken_in_half_precision(backend):
+def test_the_loss_is_not_computed_in_half_precision(backend):
     seen = []
 
     class Watched(SoftmaxWithLoss):
@@ -240,7 +240,7 @@ def test_the_loss_is_not_taken_in_half_precision(backend):
 
 
 @HALF
-def test_parameters_in_half_precision_are_measured_too(backend):
+def test_updates_of_half_precision_parameters_are_measured(backend):
     layers = [Affine(6, 8), ReLU(), Affine(8, 3)]
     network = Sequential(layers, device=backend.device, xp=backend.xp, dtype="float16")
     with backend.active():
@@ -252,7 +252,7 @@ def test_parameters_in_half_precision_are_measured_too(backend):
     assert observer.history("update_ratio")[0, 0] == pytest.approx(1)
 
 
-def test_saturated_sigmoids(backend):
+def test_saturated_sigmoid_outputs_are_counted(backend):
     network = everything(backend, Sigmoid)
     network.params["gamma1"] = [10.0] * 8
     observer = Monitor(network)
@@ -263,7 +263,7 @@ def test_saturated_sigmoids(backend):
     assert 0.5 < observer.history("saturated")[0, 2] < 1
 
 
-def test_an_update_is_measured_alone_however_long_the_interval(backend):
+def test_the_update_ratio_is_independent_of_the_interval(backend):
     ratios = []
     for every in (1, 5):
         network = everything(backend)
@@ -283,10 +283,10 @@ def test_layers_before_the_first_weights_have_no_gradient():
 
 
 @pytest.mark.parametrize("units", [100, 7])
-def test_samples_are_of_all_units(units):
+def test_samples_include_all_units(units):
     network = MultiLayerNet(6, [units], 3, seed=0)
     network.params["W1"] = np.zeros((6, units), "float32")
-    network.params["b1"] = list(range(units))  # each unit gives its own number
+    network.params["b1"] = list(range(units))  # each unit outputs its own index
     observer = Monitor(network)
     observer.observe(np.zeros((3000, 6), "float32"), np.zeros(3000, dtype=int))
     sample = observer.samples[1][1]
@@ -294,7 +294,7 @@ def test_samples_are_of_all_units(units):
     assert set(sample) == set(range(units))
 
 
-def test_with_a_trainer(backend):
+def test_a_trainer_with_a_monitor_trains_identically(backend):
     x, t = batch(backend, 9)
 
     def trainer(**options):
@@ -314,7 +314,7 @@ def test_with_a_trainer(backend):
     )
 
 
-def test_a_trainer_takes_anything_that_observes():
+def test_a_trainer_accepts_any_object_with_observe():
     seen = []
 
     class Watcher:
@@ -330,7 +330,7 @@ def test_a_trainer_takes_anything_that_observes():
 @pytest.mark.parametrize(
     ("activation", "measure"), [("relu", "dead"), ("sigmoid", "saturated"), ("tanh", "saturated")]
 )
-def test_what_is_no_number_is_neither_dead_nor_saturated(backend, activation, measure):
+def test_nan_counts_as_neither_dead_nor_saturated(backend, activation, measure):
     net = MultiLayerNet(
         6, [5], 3, activation, seed=0, dtype="float64", device=backend.device, xp=backend.xp
     )
@@ -341,16 +341,18 @@ def test_what_is_no_number_is_neither_dead_nor_saturated(backend, activation, me
     assert np.isnan(observer.history(measure)).all()
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_refused():
     network, other = (MultiLayerNet(6, [4], 3, seed=0) for _ in range(2))
     x, t = batch(network.backend, 6)
     with pytest.raises(ValueError, match="another network"):
         Trainer(network, x, t, x, t, monitor=Monitor(other), verbose=False)
     with pytest.raises(ValueError, match="every"):
         Monitor(network, every=0)
-    with pytest.raises(ValueError, match="nothing was observed yet"):
+    with pytest.raises(ValueError, match="nothing has been observed yet"):
         Monitor(network).plot()
-    with pytest.raises(ValueError, match="'spread' is not known; there are: activation_mean"):
+    with pytest.raises(
+        ValueError, match="measure 'spread' is not known.* Choose from: 'activation_mean'"
+    ):
         Monitor(network).history("spread")
     assert Monitor(network).history("dead").shape == (0, 3)
     assert Monitor(network).warnings() == []

@@ -144,7 +144,13 @@ def test_other_source_code_is_another_run(fake, tmp_path, monkeypatch):
     assert len(fake.calls) == 2
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"seconds": 1}', "\0"])
+SPOILT = [
+    "", "{", "[]", "{}", '{"seconds": 1}', "\0", "[" * 100_000, '{"seconds": "1", "numbers": {}}',
+    '{"seconds": 1, "numbers": []}', '{"seconds": 1, "seconds": 2, "numbers": {}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", SPOILT)
 def test_a_spoilt_file_is_run_again(fake, tmp_path, content):
     experiments.run(["fake"], QUIET, cache=tmp_path)
     (path,) = tmp_path.iterdir()

@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: shared by processes, told apart by their source, never fatal."""
+"""The on-disk cache of compiled kernels: shared by processes, keyed by source, never fatal."""
 
 import importlib.util
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def cache():
-    """The module, which imports Numba; as new, and without a warning given before."""
+    """The cache module, without kernels in memory and without earlier warnings."""
     from dlskills.formulas import cache
 
     cache._warn_of.cache_clear()
@@ -27,7 +27,7 @@ def cache():
 
 @pytest.fixture
 def folder(cache, tmp_path, monkeypatch):
-    """An empty folder for compiled code."""
+    """An empty folder for the cache."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -42,12 +42,12 @@ def forget_kernels():
 
 
 def kept(folder):
-    """The numbers of sources and of compiled kernels."""
+    """Return the numbers of cached sources and of cached kernels."""
     return len(list(folder.rglob("kernel_*.py"))), len(list(folder.rglob("kernel_*.nbc")))
 
 
 def step_of(rule, gradient=3.0, dtype="float64"):
-    """By how much a rule that knows only lr = 1 moves a parameter at 10."""
+    """Return the step that a rule with lr = 1 takes from a parameter of 10."""
     own = type("Own", (SGD,), {"rule": staticmethod(rule)})
     params = {"w": np.full(2, 10, dtype)}
     with engine("numba"):
@@ -56,7 +56,7 @@ def step_of(rule, gradient=3.0, dtype="float64"):
     return float(params["w"][0]) - 10
 
 
-def test_a_second_process_finds_what_the_first_compiled(run_python, tmp_path):
+def test_a_second_process_reuses_compiled_kernels(run_python, tmp_path):
     code = """
         import numpy as np
         from dlskills import Adam
@@ -93,7 +93,7 @@ def scaling_by_helper(factor):
     return rule
 
 
-# Pairs that differ in one thing, under one name, each with the steps that they take.
+# Pairs of rules with the same name and one difference, and the steps that they take.
 PAIRS = {
     "closure": (scaling(2.0), -6, scaling(3.0), -9),
     "helper": (scaling_by_helper(2.0), -6, scaling_by_helper(3.0), -9),
@@ -118,7 +118,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize(("one", "first", "two", "second"), PAIRS.values(), ids=PAIRS)
-def test_a_changed_rule_is_not_taken_for_the_old(folder, one, first, two, second):
+def test_a_changed_rule_is_compiled_again(folder, one, first, two, second):
     for _ in "compiled", "loaded":
         assert step_of(one) == first
         assert step_of(two) == pytest.approx(second, rel=2**-44)
@@ -129,7 +129,7 @@ def test_a_changed_rule_is_not_taken_for_the_old(folder, one, first, two, second
 FACTOR = 2.0
 
 
-def test_what_a_rule_reads_elsewhere_is_part_of_its_source(folder, monkeypatch):
+def test_a_changed_global_compiles_the_rule_again(folder, monkeypatch):
     rule = lambda xp: lambda param, grad, lr: param - lr * FACTOR * grad  # noqa: E731
     assert step_of(rule) == -6
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
@@ -145,8 +145,8 @@ def test_rules_that_compute_the_same_share_a_kernel(folder, dtype):
     assert kept(folder) == (1, 1)
 
 
-@pytest.mark.slow  # compiles each
-def test_every_optimizer_is_kept(folder):
+@pytest.mark.slow  # compiles every rule
+def test_every_optimizer_is_cached(folder):
     params = {"w": np.ones(5000)}
     for rule in OPTIMIZERS.values():
         rule().update(params, params)
@@ -154,7 +154,7 @@ def test_every_optimizer_is_kept(folder):
     assert sources == kernels > 5
 
 
-def test_settings_of_the_compiler_are_part_of_the_name(folder, monkeypatch):
+def test_changed_compiler_options_compile_again(folder, monkeypatch):
     from dlskills.formulas import vector_math
 
     assert step_of(SGD.rule) == -3
@@ -164,23 +164,23 @@ def test_settings_of_the_compiler_are_part_of_the_name(folder, monkeypatch):
     assert kept(folder) == (2, 2)
 
 
-# What goes wrong with files costs a compilation, and is warned of once
+# File errors give one warning, and kernels are compiled again
 
 
 def warned_once(rule=None):
-    with pytest.warns(RuntimeWarning, match="compiled formulas can't be kept on disk"):
+    with pytest.warns(RuntimeWarning, match="compiled formulas can't be cached on disk"):
         assert step_of(rule or scaling(2.0)) == -6
     forget_kernels()
     assert step_of(rule or scaling(2.0)) == -6  # a second warning would be an error
 
 
-def test_a_folder_that_can_not_be_made(cache, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_created_warns_once(cache, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
     warned_once()
 
 
-def test_no_home(cache, monkeypatch):
+def test_a_missing_home_folder_warns_once(cache, monkeypatch):
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
@@ -191,14 +191,14 @@ def test_no_home(cache, monkeypatch):
     warned_once()
 
 
-def test_a_kept_source_where_numba_can_not_write(folder, monkeypatch, tmp_path):
+def test_a_folder_that_numba_cannot_write_to_warns(folder, monkeypatch, tmp_path):
     assert step_of(scaling(2.0)) == -6
     (tmp_path / "file").touch()
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "file"))
     (next(folder.rglob("kernel_*.py")).parent / "__pycache__").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     forget_kernels()
-    with pytest.warns(RuntimeWarning, match="can't be kept on disk"):
+    with pytest.warns(RuntimeWarning, match="can't be cached on disk"):
         assert step_of(scaling(2.0)) == -6
 
 
@@ -206,7 +206,7 @@ def test_a_kept_source_where_numba_can_not_write(folder, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"\x80\x04damaged", None], ids=["empty", "damaged", "cut"]
 )
-def test_damaged_files(folder, kind, content):
+def test_damaged_files_are_compiled_again(folder, kind, content):
     assert step_of(scaling(2.0)) == -6
     (file,) = folder.rglob(kind)
     whole = file.read_bytes()
@@ -215,7 +215,7 @@ def test_damaged_files(folder, kind, content):
     warned_once()
 
 
-def test_a_full_disk(folder, cache, monkeypatch):
+def test_a_full_disk_warns_once(folder, cache, monkeypatch):
     def full(self, *arguments):
         raise OSError(28, "No space left on device")
 
@@ -225,7 +225,7 @@ def test_a_full_disk(folder, cache, monkeypatch):
     assert len(warned) == 1
 
 
-def test_a_source_that_can_not_be_written(folder, cache, monkeypatch):
+def test_a_source_that_cannot_be_written_warns_once(folder, cache, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Updates by the engine `cuda`: of single arrays, and of many in one launch."""
+"""Updates on the engine `cuda`, of single arrays and of many arrays in one launch."""
 
 import hypothesis
 import numpy as np
@@ -43,7 +43,7 @@ def numbers_of(group):
 
 
 def check(rows, host, groups, factor=1.0):
-    """Rows after one update, against NumPy in double precision."""
+    """Compare rows after one update with NumPy in double precision."""
     for row, before, group in zip(rows, host, groups, strict=True):
         param, grad, m, v = (array.astype("float64") for array in before)
         param, m, v = adam_rule(np)(param, grad * factor, m, v, *numbers_of(group))
@@ -60,7 +60,7 @@ DTYPES = [
 
 
 @hypothesis.given(data=st.data())
-def test_rows_of_all_kinds(backend, data):
+def test_updates_of_arbitrary_rows_match_numpy(backend, data):
     sizes = st.one_of(
         st.integers(0, 30), st.tuples(st.integers(1, 9), st.integers(1, 9)),
         st.sampled_from([CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5]),
@@ -104,16 +104,16 @@ TABLES = {
     "two rows": ([100, 200], None, 1),
     "some empty": ([0, 5000, 0, 7, 1], [0, 1, 2, 1, 0], 1),
     "all empty": ([0, 0], None, 0),
-    "more numbers than one launch takes": (range(334), range(334), 2),
-    "of two launches, in turn": ([3] * 6, [399, 0, 398, 1, 399, 0], 2),
+    "more coefficients than fit into one launch": (range(334), range(334), 2),
+    "groups of two launches, alternating": ([3] * 6, [399, 0, 398, 1, 399, 0], 2),
 }
 
 
 @pytest.mark.parametrize(("sizes", "groups", "launches"), TABLES.values(), ids=TABLES)
-def test_launches(sizes, groups, launches, backend, device_counters):
+def test_number_of_launches(sizes, groups, launches, backend, device_counters):
     table, host = table_of(backend, sizes, groups)
     before = [[array.copy() for array in row] for row in table.rows]
-    engines.update(table)  # compiles it, and makes the table on the device
+    engines.update(table)  # compiles the kernel and creates the table on the device
     for row, values in zip(table.rows, before, strict=True):
         for array, value in zip(row, values, strict=True):
             array[...] = value
@@ -124,7 +124,7 @@ def test_launches(sizes, groups, launches, backend, device_counters):
     check(table.rows, host, table.groups)
 
 
-def test_many_rows_are_one_launch(backend, device_counters):
+def test_many_rows_take_one_launch(backend, device_counters):
     rng = np.random.default_rng(0)
     ends = np.cumsum(rng.integers(0, 9, 10_000)).tolist()
     host = row_of(ends[-1], DTYPES[0], rng)
@@ -138,7 +138,7 @@ def test_many_rows_are_one_launch(backend, device_counters):
     check([flat], [host], [0])
 
 
-def test_one_launch_for_each_choice_of_dtypes(backend, device_counters):
+def test_each_combination_of_dtypes_takes_one_launch(backend, device_counters):
     table, host = table_of(backend, [10, 20])
     more, more_host = table_of(backend, [10, 20], dtypes=DTYPES[3])
     table = Table([*table.rows, *more.rows])
@@ -149,7 +149,7 @@ def test_one_launch_for_each_choice_of_dtypes(backend, device_counters):
     check(table.rows, host + more_host, table.groups)
 
 
-def test_rule_and_numbers_may_change(backend):
+def test_rule_and_coefficients_may_change_between_steps(backend):
     table, host = table_of(backend, [10, 20])
     engines.update(table)
     check(table.rows, host, table.groups)
@@ -160,7 +160,7 @@ def test_rule_and_numbers_may_change(backend):
     check(table.rows, host, table.groups, 0.25)
 
 
-def test_a_rule_without_numbers(backend):
+def test_a_rule_without_coefficients(backend):
     @Rule
     def halve(xp):
         return lambda param, grad: param / 2
@@ -173,16 +173,16 @@ def test_a_rule_without_numbers(backend):
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_a_rule_returns_as_much_as_it_changes(rows, backend):
+def test_a_rule_with_too_few_results_is_rejected(rows, backend):
     @Rule
     def short(xp):
         return lambda param, grad, m: param
 
     table = Table([[backend.xp.ones(3) for _ in range(3)] for _ in range(rows)])
     table.rule, table.numbers = short, [()]
-    with pytest.raises(TypeError, match=r"must return \(param, \*slots\), 2 in all.* got 1"):
+    with pytest.raises(TypeError, match=r"must return \(param, \*slots\), 2 in all.*, got 1$"):
         engines.update(table)
 
 
-def test_numbers_fit_into_a_kernel_s_arguments():
+def test_coefficients_fit_into_the_kernel_arguments():
     assert cuda_table.NUMBERS_BYTES + 8 + 4 + 8 + 8 <= 4096

@@ -1,6 +1,6 @@
-"""Which engine is chosen: one that suits, or the one that is forced; and the fallback.
+"""The choice of an engine: the best one, the forced one, and the fallback.
 
-That all engines agree is tested in tests/optimizers/test_agreement.py.
+tests/optimizers/test_agreement.py tests that all engines agree.
 """
 
 import contextlib
@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from dlskills import SGD, Adam, Optimizer, Parameters, engine, optimizers, to_host
-from dlskills.formulas.engines import ENGINES, engine_for, forced_engine, numba, plain
+from dlskills.formulas.engines import ENGINES, engine_for, forced_engine, plain
 from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.engines.blocked import BLOCK
 from dlskills.formulas.engines.numba import SMALL
 from dlskills.formulas.trace import NotElementwiseError, UnsuitedFormulaError
+from dlskills.installation import install_command
 
 with_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="numba is not installed"
@@ -23,7 +24,7 @@ with_numba = pytest.mark.skipif(
 
 
 class Spy(Engine):
-    """Runs rules as the engine `plain` does, and notes the shapes that it runs over."""
+    """An engine that runs rules like the engine `plain` and records the shapes of parameters."""
 
     name = "spy"
 
@@ -37,7 +38,7 @@ class Spy(Engine):
 
 @pytest.fixture
 def spy(monkeypatch):
-    """The shapes that an engine named "spy" has run over."""
+    """The shapes of the parameters that the engine "spy" has updated."""
     made = Spy()
     monkeypatch.setitem(ENGINES, "spy", made)
     return made.shapes
@@ -57,13 +58,22 @@ def test_all_engines_are_public():
     }
 
 
-# The one that suits
+# The best engine
 
 
-@pytest.mark.parametrize("installed", [True, False], ids=["with numba", "without"])
-def test_the_library_and_the_size_choose(backend, monkeypatch, installed):
-    problem = None if installed else "not installed"
-    monkeypatch.setattr(numba, "_import_problem", lambda: problem)
+@pytest.fixture
+def without_numba(monkeypatch):
+    """Make the engine `numba` reject all arrays, as it does if Numba is missing."""
+    monkeypatch.setattr(type(ENGINES["numba"]), "suits", lambda self, array, size=None: False)
+
+
+@pytest.mark.parametrize(
+    "installed",
+    [pytest.param(True, marks=with_numba, id="with numba"), pytest.param(False, id="without")],
+)
+def test_library_and_size_determine_the_engine(backend, request, installed):
+    if not installed:
+        request.getfixturevalue("without_numba")
     large = {"numpy": "numba" if installed else "blocked", "cupy": "cuda"}
     medium = {"numpy": "numba" if installed else "plain", "cupy": "cuda"}
     for shape, chosen in (
@@ -81,7 +91,7 @@ def test_the_library_and_the_size_choose(backend, monkeypatch, installed):
 
 @with_numba
 @pytest.mark.parametrize("dtype", ["float16", "longdouble", ">f4"])
-def test_dtypes_that_numba_does_not_know_are_left_to_blocked(dtype):
+def test_dtypes_that_numba_does_not_support_use_blocked(dtype):
     assert engine_for(np.zeros(BLOCK + 1, dtype)).name == "blocked"
     params, gradient = {"w": np.zeros(BLOCK + 1, dtype)}, np.arange(BLOCK + 1) % 7
     SGD(lr=0.5).update(params, {"w": gradient.astype(dtype)})
@@ -89,8 +99,7 @@ def test_dtypes_that_numba_does_not_know_are_left_to_blocked(dtype):
     np.testing.assert_array_equal(params["w"], -0.5 * gradient)
 
 
-def test_the_size_of_all_arrays_together_chooses(monkeypatch):
-    monkeypatch.setattr(numba, "_import_problem", lambda: "not installed")
+def test_the_total_size_determines_the_engine(monkeypatch, without_numba):
     updated = []
     monkeypatch.setattr(
         type(ENGINES["blocked"]), "update", lambda self, table: updated.append(table.size)
@@ -101,13 +110,14 @@ def test_the_size_of_all_arrays_together_chooses(monkeypatch):
     assert updated == [BLOCK // 4 * 5]
 
 
-def test_why_numba_is_not_available(monkeypatch):
+@with_numba
+def test_numba_can_be_disabled_by_its_environment_variable(monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
+    assert ENGINES["numba"].missing() is None
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    monkeypatch.setattr(numba, "_import_problem", lambda: None)
-    assert numba.ENGINE.missing() == "NUMBA_DISABLE_JIT is set: unset it"
-    for value in ("0", ""):
-        monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
-        assert numba.ENGINE.missing() is None
+    assert ENGINES["numba"].missing() == "NUMBA_DISABLE_JIT is set. Unset it"
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "")
+    assert ENGINES["numba"].missing() is None
 
 
 @pytest.mark.parametrize(
@@ -116,10 +126,13 @@ def test_why_numba_is_not_available(monkeypatch):
         ("raise ImportError('no such symbol')", "numba fails to import: no such symbol"),
         ("raise RuntimeError('NumPy 9')", "numba fails to import: NumPy 9"),
         ("import not_there", "numba fails to import: No module named 'not_there'"),
-        ("raise ModuleNotFoundError('x', name='numba')", "numba is not installed: pip install"),
+        (
+            "raise ModuleNotFoundError('x', name='numba')",
+            f"numba is not installed: {install_command('jit')}",
+        ),
     ],
 )
-def test_a_numba_that_fails_to_import_is_done_without(run_python, tmp_path, module, reason):
+def test_a_broken_numba_is_not_used(run_python, tmp_path, module, reason):
     (tmp_path / "numba.py").write_text(module)
     code = f"""
         import sys
@@ -140,12 +153,12 @@ def test_a_numba_that_fails_to_import_is_done_without(run_python, tmp_path, modu
     assert second.startswith(f"engine 'numba' is not available: {reason}")
 
 
-def test_why_cuda_is_not_available():
+def test_a_missing_cuda_engine_gives_the_reason():
     obstacle = ENGINES["cuda"].missing()
     if importlib.util.find_spec("cupy"):
         assert obstacle is None or "driver" in obstacle
     else:
-        assert "pip install" in obstacle
+        assert install_command("gpu") in obstacle
 
 
 UPDATES = """
@@ -171,7 +184,7 @@ UPDATES = """
 
 
 @with_numba
-def test_numba_is_imported_when_it_is_used_first(run_python):
+def test_numba_is_imported_on_first_use(run_python):
     assert run_python(UPDATES.format(before=""))[:4] == ["False", "True", "True", "numba"]
 
 
@@ -182,15 +195,15 @@ def test_numba_is_imported_when_it_is_used_first(run_python):
         pytest.param("", {"NUMBA_DISABLE_JIT": "1"}, id="NUMBA_DISABLE_JIT"),
     ],
 )
-def test_without_compiled_code_blocks_are_taken(run_python, before, environment):
+def test_without_numba_large_arrays_use_blocked(run_python, before, environment):
     printed = run_python(UPDATES.format(before=before), **environment)
     assert printed[:4] == ["False", "False", "False", "blocked"]
 
 
-# The one that is forced
+# The forced engine
 
 
-def test_an_engine_can_be_forced_for_a_block(backend, spy):
+def test_an_engine_can_be_forced_in_a_with_block(backend, spy):
     params = {"w": backend.zeros((3,), "float32")}
     grads, optimizer = {"w": ones(backend, 3)}, SGD(lr=1.0)
     with engine(" Spy"):
@@ -201,7 +214,7 @@ def test_an_engine_can_be_forced_for_a_block(backend, spy):
     assert to_host(params["w"]).tolist() == [-2, -2, -2]
 
 
-def test_blocks_nest_and_end_with_an_error(spy):
+def test_with_blocks_nest_and_end_after_an_error(spy):
     params = {"w": np.ones(3)}
     with engine("spy"):
         with engine("plain"):
@@ -215,13 +228,13 @@ def test_blocks_nest_and_end_with_an_error(spy):
     assert spy == [(3,)]
 
 
-def test_an_unknown_engine_is_refused():
-    message = r"engine 'plian' is not known; did you mean 'plain'\?; known are: 'plain', 'blocked'"
+def test_an_unknown_engine_is_rejected():
+    message = r"engine 'plian' is not known; did you mean 'plain'\? Choose from: 'plain', 'blocked'"
     with pytest.raises(ValueError, match=message), engine("plian"):
         pass
 
 
-def test_an_engine_that_is_not_available_is_refused(monkeypatch):
+def test_an_engine_that_is_not_available_is_rejected(monkeypatch):
     reason = "it is not installed: pip install it"
     monkeypatch.setattr(ENGINES["numba"], "missing", lambda: reason, raising=False)
     message = f"^engine 'numba' is not available: {reason}$"
@@ -229,7 +242,7 @@ def test_an_engine_that_is_not_available_is_refused(monkeypatch):
         pass
 
 
-def test_the_old_name_of_cuda_is_taken_with_a_warning(monkeypatch):
+def test_the_old_name_of_cuda_works_with_a_warning(monkeypatch):
     monkeypatch.setattr(type(ENGINES["cuda"]), "missing", lambda self: None)
     message = "the engine 'fused' is now called 'cuda'"
     with pytest.warns(DeprecationWarning, match=message) as w, engine("Fused"):
@@ -237,7 +250,7 @@ def test_the_old_name_of_cuda_is_taken_with_a_warning(monkeypatch):
     assert w[0].filename == __file__
 
 
-def test_an_engine_for_other_arrays_is_refused(backend, monkeypatch):
+def test_an_engine_for_another_library_is_rejected(backend, monkeypatch):
     for name in ("numba", "cuda"):
         monkeypatch.setattr(type(ENGINES[name]), "missing", lambda self: None)
     suited = {"numpy": ["plain", "blocked", "numba"], "cupy": ["plain", "cuda"]}
@@ -245,8 +258,8 @@ def test_an_engine_for_other_arrays_is_refused(backend, monkeypatch):
     params, grads, optimizer = {"w": ones(backend, 3)}, {"w": ones(backend, 3)}, Adam()
     for name in set(ENGINES) - set(suited):
         message = (
-            f"engine '{name}' runs on arrays of .*, got one of {backend.name}; "
-            f"the engines for it are: {', '.join(suited)}$"
+            rf"engine '{name}' takes arrays of .*, got one of {backend.name}\. "
+            f"Engines for it: {', '.join(suited)}$"
         )
         with pytest.raises(RuntimeError, match=message), engine(name):
             optimizer.update(params, grads)
@@ -258,19 +271,19 @@ def test_an_engine_for_other_arrays_is_refused(backend, monkeypatch):
 
 
 @pytest.mark.backends("strict", "torch", "cupy")
-def test_an_engine_that_is_refused_for_some_arrays_changes_none(backend):
+def test_a_rejected_update_changes_no_array(backend):
     params = {"first": np.ones(3, "float32"), "second": ones(backend, 3)}
-    message = "engine 'blocked' runs on arrays of numpy"
+    message = "engine 'blocked' takes arrays of numpy"
     with pytest.raises(RuntimeError, match=message), engine("blocked"):
         SGD().update(params, params)
     assert params["first"].tolist() == [1, 1, 1]
 
 
-# A rule that it can't run
+# Rules that an engine can't run
 
 
 def wrapping():
-    """An optimizer whose rule has an operation that no kernel can be made of."""
+    """Return an optimizer whose rule has an operation that can't be compiled."""
 
     class Wrapping(Optimizer):
         lr: float = 1.0
@@ -293,17 +306,18 @@ def wrapping():
 
 @pytest.fixture
 def demanding(backend):
-    """The name of the engine for large arrays that wants rules for single elements."""
+    """The name of the engine for large arrays, which requires elementwise rules."""
     return engine_for(backend.zeros((BLOCK + 1,), "float32")).name
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_a_rule_that_does_not_suit_runs_on_plain_with_one_warning(backend, demanding):
+def test_a_rule_that_cannot_be_compiled_falls_back_with_one_warning(backend, demanding):
     optimizer, size = wrapping(), BLOCK + 1
     values = np.random.default_rng(0).standard_normal(size)
     params = {"w": backend.zeros((size,), "float64")}
     grads = {"w": backend.asarray(values)}
-    with pytest.warns(UserWarning, match="; it runs on the engine 'plain'$") as warned:
+    message = r"\. Falling back to the engine 'plain'$"
+    with pytest.warns(UserWarning, match=message) as warned:
         optimizer.update(params, grads)
     optimizer.update(params, grads)  # a second warning would be an error
 
@@ -316,10 +330,10 @@ def test_a_rule_that_does_not_suit_runs_on_plain_with_one_warning(backend, deman
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_a_rule_that_does_not_suit_the_forced_engine_is_refused(backend, demanding):
+def test_a_rule_that_the_forced_engine_cannot_compile_is_rejected(backend, demanding):
     params, optimizer = {"w": ones(backend, 3)}, wrapping()
     with (
-        pytest.raises(UnsuitedFormulaError, match="no kernel .*: unsupported operand"),
+        pytest.raises(UnsuitedFormulaError, match="can't be compiled: unsupported operand"),
         engine(demanding),
     ):
         optimizer.update(params, {"w": ones(backend, 3)})
@@ -329,7 +343,7 @@ def test_a_rule_that_does_not_suit_the_forced_engine_is_refused(backend, demandi
 
 
 class LARS(Optimizer):
-    """A rule with a norm of each parameter: You, Gitman & Ginsburg (2017)."""
+    """A rule with a norm per parameter: You, Gitman & Ginsburg (2017)."""
 
     lr: float = 0.1
 
@@ -348,9 +362,9 @@ class LARS(Optimizer):
 @pytest.mark.parametrize("kind", [dict, Parameters])
 @pytest.mark.parametrize("size", [3, SMALL + 1])
 @pytest.mark.parametrize("name", [None, "plain"])
-def test_a_rule_with_a_norm_is_refused_with_the_reason(backend, kind, size, name):
+def test_a_rule_with_a_norm_is_rejected_with_the_reason(backend, kind, size, name):
     params, grads = (kind({"w": ones(backend, size), "b": ones(backend, 2)}) for _ in range(2))
-    message = "for each element by itself.* can't use xp.sum.* A norm of each parameter"
+    message = "must be elementwise.* can't use xp.sum.* A norm per parameter can't be part"
     optimizer = LARS()
     with (
         engine(name) if name else contextlib.nullcontext(),
@@ -362,20 +376,20 @@ def test_a_rule_with_a_norm_is_refused_with_the_reason(backend, kind, size, name
 
 
 @with_numba
-def test_a_formula_that_branches_is_refused_with_the_remedy():
+def test_a_rule_that_branches_is_rejected_with_the_remedy():
     class Branching(SGD):
         @staticmethod
         def rule(xp):
             return lambda param, grad, lr: param - lr * grad if grad > 0 else param
 
     params = {"w": np.ones(3)}
-    message = r"can't branch on an element's value: use xp.where\(condition, a, b\)"
+    message = r"can't branch on an element's value. Use xp.where\(condition, a, b\)"
     with pytest.raises(UnsuitedFormulaError, match=message), engine("numba"):
         Branching().update(params, params)
 
 
 @pytest.mark.parametrize("size", [3, SMALL + 1])
-def test_an_error_in_a_rule_is_the_users_own(size):
+def test_an_error_in_a_rule_is_not_replaced(size):
     class Wrong(SGD):
         @staticmethod
         def rule(xp):

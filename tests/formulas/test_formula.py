@@ -1,4 +1,4 @@
-"""Formulas give the same on every engine, for all shapes, dtypes, strides and axes."""
+"""Formulas give the same results on every engine, for all shapes, dtypes, strides and axes."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -30,7 +30,7 @@ def gelu_of_sum(xp):
 
 @along
 def everything(xp):
-    """Two passes, a costly value, results of all kinds."""
+    """Two passes, a costly value, and results of all kinds."""
 
     def results(x, per_line, along_it, number, axis):
         shifted = x - xp.max(x, axis=axis, keepdims=True)
@@ -54,7 +54,7 @@ def only_sums(xp):
 
 
 def on_all(backend, formula, *operands, **options):
-    """The results on each engine, compared with those of plain in float64."""
+    """Compare the results of each engine with those of the engine `plain` in float64."""
     wide = [
         backend.asarray(to_host(o).astype("float64")) if hasattr(o, "shape") else o
         for o in operands
@@ -79,7 +79,7 @@ def on_all(backend, formula, *operands, **options):
 
 
 def strided(backend, array, kind):
-    """The same values in another order of memory."""
+    """Return the same values in another memory order."""
     if kind == "transposed":
         turned = backend.asarray(array.T.copy())
         return backend.xp.permute_dims(turned, tuple(range(array.ndim))[::-1])
@@ -100,7 +100,7 @@ STRIDES = st.sampled_from(["contiguous", "transposed", "every second"])
     strides=STRIDES,
     seed=st.integers(0, 100),
 )
-def test_along_an_axis_of_two(backend, shape, axis, dtype, strides, seed):
+def test_reductions_along_one_of_two_axes(backend, shape, axis, dtype, strides, seed):
     rng = np.random.default_rng(seed)
     x = strided(backend, rng.standard_normal(shape).astype(dtype), strides)
     lines = (1, shape[1]) if axis == 0 else (shape[0], 1)
@@ -117,7 +117,7 @@ def test_along_an_axis_of_two(backend, shape, axis, dtype, strides, seed):
     dtype=st.sampled_from(["float32", "float64"]),
     seed=st.integers(0, 100),
 )
-def test_along_the_batch_and_the_pixels(backend, shape, dtype, seed):
+def test_reductions_over_batch_and_pixels(backend, shape, dtype, seed):
     rng = np.random.default_rng(seed)
     per_channel = rng.standard_normal((1, shape[1], 1, 1)).astype(dtype)
     x, per_channel = map(backend.asarray, (rng.standard_normal(shape).astype(dtype), per_channel))
@@ -152,7 +152,7 @@ def test_sums_over_everything(backend, shape, dtype):
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_a_long_sum_keeps_its_digits(backend):
+def test_a_long_sum_is_accurate(backend):
     x = backend.asarray(np.full(3_000_000, 0.1, "float32"))
     for name in [name for name in engines_for(backend) if ENGINES[name].fuses]:
         with engine(name):
@@ -161,7 +161,7 @@ def test_a_long_sum_keeps_its_digits(backend):
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_a_large_problem_is_shared_and_whole(backend):
+def test_a_large_problem_split_over_threads_is_complete(backend):
     x = normal(backend, 1500, 1000, dtype="float32")
     line, along_it = normal(backend, 1, 1000, dtype="float32"), normal(backend, 1500, 1, seed=3)
     on_all(backend, everything, x, line, along_it, 0.5, axis=0)
@@ -170,9 +170,9 @@ def test_a_large_problem_is_shared_and_whole(backend):
 
 @pytest.mark.backends("numpy", "torch", "cupy")
 @pytest.mark.parametrize("shape", [(4, 6), (300, 40)])
-def test_half_precision_is_computed_in_single(backend, shape):
+def test_half_precision_is_computed_in_single_precision(backend, shape):
     rng = np.random.default_rng(0)
-    x = backend.asarray((300 * rng.standard_normal(shape)).astype("float16"))  # squares: infinite
+    x = backend.asarray((300 * rng.standard_normal(shape)).astype("float16"))  # squares overflow
     for name in engines_for(backend):
         with engine(name):
             full, total, mean = only_sums(x, x, axis=(0, 1))
@@ -186,7 +186,7 @@ def test_half_precision_is_computed_in_single(backend, shape):
 @pytest.mark.backends("numpy", "torch", "cupy")
 @pytest.mark.parametrize("shape", [(4, 6), (300, 40)])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_shows(backend, shape, value):
+def test_nonfinite_values_propagate(backend, shape, value):
     x = np.random.default_rng(0).standard_normal(shape)
     x[1, 2] = value
     x = backend.asarray(x)
@@ -202,7 +202,7 @@ def test_what_is_not_finite_shows(backend, shape, value):
 
 @pytest.mark.parametrize("given", [(True, True, True), (True, False, True), (False, False, False)])
 @pytest.mark.backends("numpy", "torch", "cupy")
-def test_results_go_where_they_are_wanted(backend, given):
+def test_results_are_written_to_the_arrays_of_out(backend, given):
     x, y = (normal(backend, 80, 90, seed=seed, dtype="float32") for seed in (0, 1))
     for name in engines_for(backend):
         wanted = [backend.zeros((80, 90), "float32"), backend.zeros((), "float32"), None]
@@ -215,7 +215,7 @@ def test_results_go_where_they_are_wanted(backend, given):
 
 
 @pytest.mark.backends("numpy", "torch", "cupy")
-def test_sums_go_into_arrays_without_the_reduced_axis(backend):
+def test_sums_may_be_written_to_arrays_without_the_reduced_axis(backend):
     @along
     def sums(xp):
         return lambda x, axis: (2 * x, xp.sum(x, axis=axis, keepdims=True))
@@ -235,7 +235,7 @@ def doubled_and_centred(xp):
 
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.backends("numpy", "torch", "cupy")
-def test_a_result_may_be_written_over_an_operand(backend, axis):
+def test_a_result_may_overwrite_an_operand(backend, axis):
     for name in engines_for(backend):
         x = normal(backend, 80, 90)
         host = to_host(x).copy()
@@ -248,7 +248,7 @@ def test_a_result_may_be_written_over_an_operand(backend, axis):
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_another_number_of_arrays_than_results_is_refused(backend):
+def test_a_wrong_number_of_output_arrays_is_rejected(backend):
     x = normal(backend, 80, 90)
     for name in engines_for(backend):
         for _ in range(2):
@@ -256,7 +256,7 @@ def test_another_number_of_arrays_than_results_is_refused(backend):
                 only_sums(x, x, axis=0, out=(None,))
 
 
-def test_operands_are_left_as_they_are(backend):
+def test_operands_are_not_changed(backend):
     x = normal(backend, 80, 90)
     before = to_host(x).copy()
     gelu_of_sum(x, x, 2.0)
@@ -265,7 +265,7 @@ def test_operands_are_left_as_they_are(backend):
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (80, 90)])
-def test_numbers_of_numpy_are_numbers(backend, shape):
+def test_numpy_scalars_are_treated_as_numbers(backend, shape):
     x = normal(backend, *shape, dtype="float32")
     found = gelu_of_sum(x, np.float32(1.0), np.float64(0.5))
     for one, other in zip(found, gelu_of_sum(x, 1.0, 0.5), strict=True):
@@ -273,19 +273,19 @@ def test_numbers_of_numpy_are_numbers(backend, shape):
         np.testing.assert_array_equal(to_host(one), to_host(other))
 
 
-def test_the_first_operand_may_be_a_scalar_of_numpy():
+def test_the_first_operand_may_be_a_numpy_scalar():
     assert gelu_of_sum(np.float64(0.0), 1.0, 1.0)[0] == 0.0
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (80, 90)])
-def test_a_number_may_be_an_array_without_dimensions(backend, shape):
+def test_a_number_may_be_a_0d_array(backend, shape):
     x, half = normal(backend, *shape), backend.asarray(np.asarray(0.5))
     for one, other in zip(gelu_of_sum(x, half, half), gelu_of_sum(x, 0.5, 0.5), strict=True):
         np.testing.assert_allclose(to_host(one), to_host(other), rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (80, 90)])
-def test_integers_beside_floats(backend, shape):
+def test_integer_operands_next_to_floats(backend, shape):
     @elementwise
     def hot(xp):
         return lambda x, labels, classes: xp.exp(x) * xp.astype(labels == classes, x.dtype)
@@ -298,7 +298,7 @@ def test_integers_beside_floats(backend, shape):
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_integers_are_computed_with_as_the_library_does(backend):
+def test_integer_arrays_follow_the_librarys_promotion(backend):
     quarter = elementwise(lambda xp: lambda x: x * 0.25)
     x = backend.asarray(np.arange(-3, 5000))
     np.testing.assert_array_equal(to_host(quarter(x)), np.arange(-3, 5000) * 0.25)
@@ -306,7 +306,7 @@ def test_integers_are_computed_with_as_the_library_does(backend):
 
 @pytest.mark.parametrize("shape", [(3, 5), (80, 90)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_random_mask_is_an_operand(backend, shape, dtype):
+def test_a_random_mask_may_be_an_operand(backend, shape, dtype):
     masked = elementwise(lambda xp: lambda x, mask, scale: x * mask * scale)
     x = normal(backend, *shape, dtype=dtype)
     mask = MaskStream(0, "dropout").draw(x, 0.3)
@@ -327,13 +327,13 @@ def test_a_formula_may_have_any_name(backend, name, size):
     )
 
 
-def test_a_decorated_formula_keeps_its_name_and_words():
+def test_a_decorated_formula_keeps_its_name_and_docstring():
     assert everything.__name__ == "everything"
     assert everything.__doc__.startswith("Two passes")
 
 
 @pytest.mark.backends("cupy")
-def test_a_formula_is_one_launch(backend, device_counters):
+def test_a_formula_takes_one_launch(backend, device_counters):
     x, y = normal(backend, 30, 40), normal(backend, 30, 40, seed=1)
     for work in (
         lambda: gelu_of_sum(x, y, 0.5),
@@ -348,33 +348,32 @@ def test_a_formula_is_one_launch(backend, device_counters):
         assert added["copies_h2d"] == added["copies_d2h"] == 0
 
 
-# What an engine can't run
+# Formulas that an engine can't run
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_a_formula_of_other_functions_is_called_with_one_warning(backend):
+def test_a_formula_that_cannot_be_compiled_warns_once_and_runs(backend):
     parity = elementwise(lambda xp: lambda x: x % 2)
     x = backend.asarray(np.arange(5000.0))
     if "numba" not in engines_for(backend) and "cuda" not in engines_for(backend):
-        pytest.skip("no engine that writes code")
-    with pytest.warns(
-        UserWarning, match="no kernel can be made .* on the engine 'plain'"
-    ) as warned:
+        pytest.skip("no engine that compiles formulas")
+    message = r"the formula can't be compiled: .*\. Falling back to the engine 'plain'"
+    with pytest.warns(UserWarning, match=message) as warned:
         assert to_host(parity(x))[:3].tolist() == [0, 1, 0]
     assert warned[0].filename == __file__
     parity(x)  # a second warning would be an error
 
 
 @pytest.mark.backends("numpy", "cupy")
-def test_a_forced_engine_is_not_replaced(backend):
+def test_a_forced_engine_does_not_fall_back(backend):
     parity = elementwise(lambda xp: lambda x: x % 2)
     names = set(engines_for(backend)) - {"plain"}
     for name in names:
-        with engine(name), pytest.raises(UnsuitedFormulaError, match="no kernel can be made"):
+        with engine(name), pytest.raises(UnsuitedFormulaError, match="can't be compiled"):
             parity(normal(backend, 5000))
 
 
-def test_an_elementwise_formula_that_reduces_is_refused_where_it_would_go_wrong():
+def test_blocked_rejects_an_elementwise_formula_that_reduces():
     centred = elementwise(lambda xp: lambda x: x - xp.mean(x))
-    with engine("blocked"), pytest.raises(NotElementwiseError, match="@along is for reductions"):
+    with engine("blocked"), pytest.raises(NotElementwiseError, match="Use @along for reductions"):
         centred(np.arange(100_000.0))

@@ -1,4 +1,4 @@
-"""Every function that a formula may use is NumPy's, on every engine that writes code of its own."""
+"""Functions in formulas match NumPy's on every engine that generates code."""
 
 import operator
 
@@ -79,7 +79,7 @@ BINARY = (
         "where in where": lambda xp, a, b: xp.where(a < b, xp.where(a == 0, 1, a), -b),
     }
 )
-# Of these, the sign of a 0 is the library's own business.
+# Functions for which libraries differ in the sign of a zero.
 SIGN_OF_ZERO_IS_FREE = {"xp.maximum", "xp.minimum", "xp.sign"}
 FUNCTIONS = [(name, f, 1) for name, f in UNARY.items()] + [(n, f, 2) for n, f in BINARY.items()]
 
@@ -91,7 +91,7 @@ def all_functions(xp):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.backends("numpy", "cupy")
-def test_functions_are_numpys(backend, dtype):
+def test_functions_match_numpy(backend, dtype):
     name = {"numpy": "numba", "cupy": "cuda"}[backend.name]
     if problem := ENGINES[name].missing():
         pytest.skip(problem)
@@ -101,7 +101,7 @@ def test_functions_are_numpys(backend, dtype):
     for (name, f, count), result in zip(FUNCTIONS, results, strict=True):
         actual = to_host(result)
         with np.errstate(all="ignore"):
-            operands = a.copy(), b.copy()  # which the operators in place change
+            operands = a.copy(), b.copy()  # in-place operators change them
             expected = np.asarray(f(np, *operands[:count]), dtype)
         rtol = 8 * np.finfo(dtype).eps
         np.testing.assert_allclose(actual, expected, rtol=rtol, err_msg=name)

@@ -1,4 +1,4 @@
-"""Arrays as lines, and what lies along them."""
+"""Layouts: operands as lines with at most three dimensions."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from dlskills.formulas.layout import layout_of
         (((), None), None, "B", (1, 1, 1), ("B", "")),
     ],
 )
-def test_dimensions_that_lie_together_merge(shapes, axis, dims, sizes, kinds):
+def test_adjacent_dimensions_merge(shapes, axis, dims, sizes, kinds):
     layout = layout_of(shapes, axis)
     assert layout.dims == dims
     assert tuple(layout.sizes[dim] for dim in "ALB") == sizes
@@ -33,12 +33,12 @@ def test_dimensions_that_lie_together_merge(shapes, axis, dims, sizes, kinds):
 @pytest.mark.parametrize(
     ("shapes", "axis"),
     [
-        (((0, 4),), (0,)),  # nothing to do
+        (((0, 4),), (0,)),  # no elements
         (((2, 3, 4, 5), (3, 1, 5)), None),  # four dimensions
         (((2, 3, 4),), (1,)),  # lines on both sides
     ],
 )
-def test_what_three_dimensions_can_not_hold(shapes, axis):
+def test_no_layout_for_more_than_three_dimensions_or_no_elements(shapes, axis):
     assert layout_of(shapes, axis) is None
 
 

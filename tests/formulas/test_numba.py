@@ -1,4 +1,4 @@
-"""The engine `numba`: its threads, also after a fork, and what it computes with."""
+"""The engine `numba`: threads, forks, shares of rows, tables of arrays and dtypes."""
 
 import importlib.util
 import itertools
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from dlskills import SGD, Optimizer, Parameters, engine
 from dlskills.formulas import threads
-from dlskills.formulas.engines import numba_kernels
 from dlskills.formulas.formula import rule_of
 from dlskills.optimizers import make_optimizer
 
@@ -29,7 +28,7 @@ LARGE = threads.SHARE_FROM + 3 * threads.SHARE + 1
 
 @pytest.fixture
 def at_work(monkeypatch):
-    """The threads that ran a part of an update."""
+    """The ids of the threads that ran a part of an update."""
     seen, in_threads = set(), threads.in_threads
 
     def spied(work, count):
@@ -44,7 +43,7 @@ def at_work(monkeypatch):
 
 
 @pytest.mark.parametrize("asked", [1, 2])
-def test_as_many_threads_as_numba_is_told(at_work, asked):
+def test_numbas_number_of_threads_is_respected(at_work, asked):
     import numba
 
     if asked > numba.config.NUMBA_NUM_THREADS:
@@ -60,10 +59,10 @@ def test_as_many_threads_as_numba_is_told(at_work, asked):
     assert (params["w"] == -0.5).all()
     if asked > 1:
         assert threading.get_ident() in at_work
-    assert len(at_work) <= asked  # fewer, if one was done with all before another began
+    assert len(at_work) <= asked  # fewer if one thread finished before another started
 
 
-def test_small_arrays_are_left_to_one_thread(at_work):
+def test_small_arrays_use_one_thread(at_work):
     w = np.zeros(threads.SHARE_FROM - 1, "float32")
     with engine("numba"):
         SGD().update({"w": w}, {"w": np.ones_like(w)})
@@ -72,7 +71,7 @@ def test_small_arrays_are_left_to_one_thread(at_work):
 
 
 class Chosen(Optimizer):
-    """Adds what where() chooses, of single numbers, in place."""
+    """A rule that adds results of where(), some of them scalars, in place."""
 
     lr: float = 0.1
     slots = ("v",)
@@ -91,7 +90,7 @@ class Chosen(Optimizer):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_where_chooses_numbers(dtype):
+def test_where_on_scalars_in_place(dtype):
     rng = np.random.default_rng(0)
     start, grads = rng.standard_normal((2, 5000)).astype(dtype)
     params = {name: {"w": start.copy()} for name in ("numba", "plain")}
@@ -104,7 +103,7 @@ def test_where_chooses_numbers(dtype):
     np.testing.assert_allclose(params["numba"]["w"], params["plain"]["w"], rtol=1e-5)
 
 
-def test_updates_in_several_threads_at_once():
+def test_concurrent_updates_in_several_threads():
     names = ["sgd", "adam", "adam", "lion", "nadam"]
     gradients = np.random.default_rng(0).standard_normal((3, LARGE), "float32")
     together = threading.Barrier(len(names))
@@ -140,8 +139,8 @@ ALONGSIDE = """
 
     try:
         numba.njit(parallel=True)(lambda x: x + x)(np.ones(10))
-    except ValueError as error:  # no such layer here
-        print("not here:", *str(error).split())
+    except ValueError as error:  # this threading layer is not installed
+        print("not available:", *str(error).split())
         sys.exit()
 
     def lead(steps):
@@ -162,7 +161,7 @@ ALONGSIDE = """
     for worker in workers: worker.start()
     for worker in workers: worker.join()
     assert not wrong
-    warnings.simplefilter("ignore")  # Python's, of forks beside threads
+    warnings.simplefilter("ignore")  # Python warns about forks in threaded processes
     child = os.fork()
     if not child:
         os._exit(0 if np.allclose(lead(3), expected, rtol=1e-12) else 7)
@@ -182,10 +181,10 @@ ALONGSIDE = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
-def test_beside_numbas_own_threads_and_after_a_fork(run_python, layer):
+def test_updates_next_to_numbas_threads_and_after_a_fork(run_python, layer):
     options = {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
     printed = run_python(ALONGSIDE, **options)[-1]
-    if "not here" in printed:
+    if "not available" in printed:
         pytest.skip(printed)
     assert printed == layer
 
@@ -200,9 +199,9 @@ def update_in_child(queue):
     "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
 )
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_forked_process_goes_on_alike():
+def test_updates_work_in_a_forked_process():
     params = {"w": np.zeros(LARGE, "float32")}
-    SGD().update(params, {"w": np.ones(LARGE, "float32")})  # the threads are there
+    SGD().update(params, {"w": np.ones(LARGE, "float32")})  # starts the threads
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=update_in_child, args=(queue,))
@@ -255,7 +254,7 @@ AT_SHUTDOWN = """
     optimizer.update(params, grads)
 
     def go_on():
-        threading.main_thread().join()  # from here on the interpreter starts no more threads
+        threading.main_thread().join()  # from now on, the interpreter starts no threads
         for _ in range(20):
             optimizer.update(params, grads)
         print(np.unique(params["w"]).tolist(), flush=True)
@@ -264,13 +263,13 @@ AT_SHUTDOWN = """
 """
 
 
-def test_an_update_while_the_interpreter_shuts_down(run_python):
+def test_updates_continue_during_interpreter_shutdown(run_python):
     assert run_python(AT_SHUTDOWN, NUMBA_NUM_THREADS="2") == ["[-21.0]"]
 
 
 @pytest.mark.parametrize("started", [0, 1, 2])
-def test_threads_that_did_start_are_waited_for(monkeypatch, started):
-    """The pool may refuse a helper after it took others."""
+def test_threads_that_started_are_awaited(monkeypatch, started):
+    """The pool may reject a helper after it accepted others."""
     import numba
 
     monkeypatch.setattr(numba, "get_num_threads", lambda: 4)
@@ -298,7 +297,7 @@ def test_threads_that_did_start_are_waited_for(monkeypatch, started):
     pool.shutdown()
 
 
-# How rows are shared
+# Shares of rows
 
 
 @given(
@@ -337,7 +336,7 @@ def test_shares_are_a_multiple_of_the_threads(monkeypatch, workers):
     assert len(threads.shares(3, 10_000_000)) <= 3
 
 
-def test_shares_are_of_about_one_size():
+def test_shares_are_of_about_equal_size():
     sizes = [3_000_000, 10, 2_000_000, 500, 1_000_000]
     cuts = threads.cuts(sizes)
     parts = [sum(cuts.sizes[start:stop]) for start, stop in cuts.runs]
@@ -345,10 +344,10 @@ def test_shares_are_of_about_one_size():
     assert max(parts) - min(parts) < 4 * threads.LINE
 
 
-# A table of arrays
+# Tables of arrays
 
 
-def test_new_gradients_take_the_old_ones_places():
+def test_gradients_may_be_new_arrays_at_each_step():
     params = {"a": np.zeros(5000), "b": np.zeros((3, 4)), "c": np.zeros(0)}
     optimizer = SGD(lr=1.0)
     with engine("numba"):
@@ -359,7 +358,7 @@ def test_new_gradients_take_the_old_ones_places():
         np.testing.assert_array_equal(value, -3.0)
 
 
-def test_new_gradients_may_lie_otherwise_in_memory():
+def test_gradients_may_change_their_memory_layout():
     params = {"a": np.zeros((40, 50)), "b": np.asfortranarray(np.zeros((40, 50)))}
     values = np.random.default_rng(0).standard_normal((40, 50))
     layouts = [
@@ -374,12 +373,12 @@ def test_new_gradients_may_lie_otherwise_in_memory():
         np.testing.assert_allclose(value, -4 * values)
 
 
-# What it computes with
+# Dtypes and kernels
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_all_numbers_are_of_the_arrays_dtype(dtype):
-    """Else the compiled loop would widen each element, compute in float64 and round back."""
+def test_coefficients_are_rounded_to_the_arrays_dtype(dtype):
+    """Otherwise the compiled loop would compute in float64 and round back."""
     gradient = np.linspace(0.1, 1, 5000).astype(dtype)
     params = {"w": np.zeros(5000, dtype)}
     with engine("numba"):
@@ -389,12 +388,12 @@ def test_all_numbers_are_of_the_arrays_dtype(dtype):
     np.testing.assert_array_equal(params["w"], expected)
 
 
-def test_one_compilation_serves_all_networks():
+def test_networks_share_compiled_kernels():
     first, second = (Parameters({"w": np.ones(5000)}) for _ in "12")
     SGD().update(first, first)
-    count = numba_kernels._kernel_of.cache_info().misses
+    kernels = dict(rule_of(SGD.rule).memory)
     for params in (first, second):
         SGD(lr=0.5).update(params, params)
-    assert numba_kernels._kernel_of.cache_info().misses == count
-    rule = rule_of(SGD.rule)
-    assert len([key for key in rule.memory if key[-1] == np.dtype("float64")]) == 1
+    assert rule_of(SGD.rule).memory == kernels
+    [kernel] = [kernel for key, kernel in kernels.items() if key[-1] == np.dtype("float64")]
+    assert len(kernel.signatures) == 1

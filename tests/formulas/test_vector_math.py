@@ -1,3 +1,5 @@
+"""Accuracy, special values and vectorization of the mathematical functions for Numba."""
+
 import importlib.util
 import itertools
 import re
@@ -15,14 +17,14 @@ from dlskills.formulas.vector_math import OPTIONS, functions  # noqa: E402
 
 DTYPES = [np.float32, np.float64]
 ULP = {"exp": 2, "log": 2, "tanh": 6}
-REFERENCE = {  # where NumPy has no function of this name
+REFERENCE = {  # for functions that NumPy lacks under this name
     "plus": np.add,
     "round": np.rint,
     "where": lambda a, b: np.where(a > b, a, b),
 }
 CONDITIONS = {"isfinite", "isinf", "isnan"}
 BINARY = {"add", "atan2", "copysign", "hypot", "logaddexp", "maximum", "minimum", "plus", "pow"}
-BINARY |= {"where"}  # tested as a function of two numbers
+BINARY |= {"where"}  # tested as a binary function
 
 
 @cache
@@ -96,7 +98,7 @@ def arguments(dtype):
 
 
 def check_ulps(name, x, errors, y, reference):
-    """Special results must be equal, including the sign of 0; others within the limit."""
+    """Check that special values are equal, including the sign of 0, and others within the limit."""
     ordinary = np.isfinite(reference) & (reference != 0) & np.isfinite(y)
     np.testing.assert_array_equal(y[~ordinary], reference[~ordinary], err_msg=f"{x[~ordinary]}")
     number = ~ordinary & ~np.isnan(reference)
@@ -148,7 +150,7 @@ def test_limits_of_exp(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tanh_of_a_tiny_number_is_the_number(dtype):
+def test_tanh_of_a_tiny_number_is_exact(dtype):
     limits = np.finfo(dtype)
     x = np.array([limits.smallest_subnormal, limits.smallest_normal, limits.eps / 4, 0], dtype)
     x = np.concatenate([x, -x])
@@ -159,7 +161,7 @@ def test_tanh_of_a_tiny_number_is_the_number(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ULP)
-def test_loops_become_vector_code(name, dtype):
+def test_loops_are_vectorized(name, dtype):
     applied(name, np.ones(1, dtype))
     [llvm] = loop(name, dtype).inspect_llvm().values()
     kind = {np.float32: "float", np.float64: "double"}[dtype]
@@ -169,9 +171,9 @@ def test_loops_become_vector_code(name, dtype):
 
 @cache
 def computed(binary, dtype):
-    """Arguments, and the results and result types of all functions of one or two numbers.
+    """Return the arguments, results and result types of all unary or binary functions.
 
-    They are compiled as one kernel, which takes a tenth of the time.
+    Compiling them as one kernel takes a tenth of the time.
     """
     names = [name for name in functions(dtype) if (name in BINARY) == binary]
     parameters = "a, b" if binary else "a"
@@ -196,7 +198,7 @@ def test_dtype_and_agreement_with_numpy(name, dtype):
     assert kind == ("bool" if name in CONDITIONS else np.dtype(dtype).name)
     with np.errstate(all="ignore"):
         reference = (REFERENCE.get(name) or getattr(np, name))(*operands)
-    if name == "pow":  # NumPy takes powers of 1/2 as square roots: unlike C for -0.0 and -inf
+    if name == "pow":  # NumPy computes x**0.5 as sqrt(x), which differs from C at -0.0 and -inf
         usual = (operands[1] != 0.5) | (operands[0] > 0)
         result, reference = result[usual], reference[usual]
     limits = np.finfo(dtype)
@@ -210,14 +212,14 @@ def test_dtype_and_agreement_with_numpy(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_division_by_zero_raises_nothing(dtype):
+def test_division_by_zero_does_not_raise(dtype):
     divide = nb.njit(**OPTIONS)(lambda a, b: a / b)
     assert divide(dtype(1), dtype(0)) == np.inf
     assert np.isnan(divide(dtype(0), dtype(0)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_add_keeps_the_order_and_plus_need_not(dtype):
+def test_only_plus_allows_reordering(dtype):
     x = np.random.default_rng(0).normal(size=10_001).astype(dtype)
     ordered, free = reduction("add", dtype, 0), reduction("plus", dtype, 0)
     assert ordered(x) == np.cumsum(x)[-1]
@@ -232,7 +234,7 @@ def test_add_keeps_the_order_and_plus_need_not(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "start"), [("maximum", -np.inf), ("minimum", np.inf)])
-def test_extrema_of_an_array_keep_nan(name, start, dtype):
+def test_extrema_of_an_array_propagate_nan(name, start, dtype):
     x = np.random.default_rng(0).normal(size=1001).astype(dtype)
     extremum = reduction(name, dtype, start)
     assert extremum(x) == getattr(np, name).reduce(x)
@@ -274,7 +276,7 @@ import sys
 import numpy as np
 from dlskills.formulas.vector_math import functions
 
-# Compiled in another order than in the first process, before and after the cache is read.
+# This compiles in another order than the first process, before and after it reads the cache.
 for name in ("tanh", "log"):
     functions(np.float64)[name](1.0)
 sys.path.insert(0, sys.argv[1])
@@ -297,7 +299,7 @@ def test_kernels_cached_on_disk_work_in_another_process(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("cached_kernel", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setitem(sys.modules, "cached_kernel", module)  # else Numba's cache cannot name it
+    monkeypatch.setitem(sys.modules, "cached_kernel", module)  # Numba's cache needs it
     first = module.run()
     assert sum(module.kernel.stats.cache_misses.values()) == 1
 

@@ -1,4 +1,4 @@
-"""NVIDIA's compiler, as CuPy calls it at a launch: it needs neither a GPU nor a driver."""
+"""NVIDIA's run-time compiler (NVRTC), called as CuPy calls it, without a GPU or a driver."""
 
 import functools
 import importlib
@@ -14,15 +14,15 @@ import pytest
 
 @functools.cache
 def obstacle():
-    """Why CuPy can't compile for CUDA here, or None if it can."""
+    """Return why CuPy can't compile for CUDA here, or None if it can."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # they are not about our code
+        with warnings.catch_warnings(action="ignore"):  # not about our code
             cupy = importlib.import_module("cupy")
             core = importlib.import_module("cupy._core.core")
     except ImportError as error:
         return f"CuPy can't be imported: {error}"
     if cupy.cuda.runtime.is_hip:
-        return "this CuPy is made for ROCm, which has no NVRTC"
+        return "this CuPy is built for ROCm, which has no NVRTC"
     try:
         cupy.cuda.nvrtc.getVersion()
         options = core.assemble_cupy_compiler_options(())
@@ -36,7 +36,7 @@ def obstacle():
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """A function of source and compute capability: the PTX and the assembler's report."""
+    """A function that compiles source for a compute capability and returns PTX and ptxas's log."""
     if problem := obstacle():
         if os.environ.get("DLSKILLS_TEST_PTX"):
             pytest.fail(problem)
@@ -45,19 +45,19 @@ def compiled(monkeypatch):
     from cupy.cuda import compiler, function
 
     class Module(function.Module):
-        def load(self, ptx):  # onto the GPU that there isn't
+        def load(self, ptx):  # keeps the PTX instead of loading it onto a GPU
             self.ptx = ptx.decode()
 
     monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
     monkeypatch.setattr(compiler, "function", SimpleNamespace(Module=Module))
-    # Machine code for this capability is made, as at a launch; the PTX on the way is handed out.
+    # As at a launch, machine code for this capability is generated; the PTX is a by-product.
     monkeypatch.setattr(
         compiler, "_get_arch_for_options_for_nvrtc", lambda arch: (f"-arch=sm_{arch}", "ptx")
     )
 
     def compiled(text, arch):
         log = io.StringIO()
-        # of a code that it has compiled before, in any process, CUDA 13's compiler reports nothing
+        # CUDA 13 caches compiled code across processes and then reports nothing: make it unique
         text += f"\n__device__ int unlike_others_{uuid.uuid4().hex};\n"
         module = core.compile_with_cache(text, ("--ptxas-options=-v",), arch, log_stream=log)
         return module.ptx, log.getvalue()

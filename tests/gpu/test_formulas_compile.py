@@ -1,9 +1,9 @@
-"""The kernels of formulas compile for CUDA, read memory as often as they need, and spill nothing.
+"""Kernels of formulas compile for CUDA, load each array once per pass, and spill no registers.
 
-Networks and losses run on NumPy, where it is noted which formulas they call with what; what the
-engine `cuda` prepares for such calls is compiled by NVRTC for the compute capabilities 8.0 and 9.0,
-as in test_ptx.py. So are formulas of all kinds in all forms of kernels. What the kernels compute
-is tested on the backend cupy.
+Networks and losses run on NumPy, and their formula calls are recorded. NVRTC compiles the kernels
+that the engine `cuda` prepares for such calls, for the compute capabilities 8.0 and 9.0, as in
+test_ptx.py. Other formulas cover all forms of kernels. Tests on the backend cupy check what the
+kernels compute.
 """
 
 import re
@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import ptx
 import pytest
-from some_formulas import EACH, PLACES, operands_for
+from some_formulas import EACH, PROBLEMS, operands_for
 
 from dlskills import (
     BinaryCrossEntropy,
@@ -54,11 +54,11 @@ class Call(NamedTuple):
         return f"{self.formula.__name__}-{kinds}-{self.axis}{into}".replace(" ", "")
 
 
-# What layers call
+# Calls of layers
 
 
 def train(dtype):
-    """Everything that has a kernel: with labels and one-hot targets, on vectors and images."""
+    """Run everything that has a kernel, with labels and one-hot targets, on vectors and images."""
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((8, 5)).astype("float32"), np.arange(8) % 3
     dtypes = {"compute_dtype": dtype} if dtype == "float16" else {"dtype": dtype}
@@ -66,7 +66,7 @@ def train(dtype):
         network = MultiLayerNet(5, [4], 3, activation, seed=0, **dtypes)
         network.gradient(x.astype(network.params.dtype), labels)
         layer, bias = ACTIVATIONS[activation](), np.zeros(5, dtype)
-        y = layer.forward_biased(x.astype(dtype), bias)  # as a network joins them on a GPU
+        y = layer.forward_biased(x.astype(dtype), bias)  # as a network fuses them on a GPU
         layer.backward_biased(y, bias, np.empty_like(bias))
     extended = MultiLayerNetExtend(
         5, [4], 3, use_batchnorm=True, use_dropout=True, seed=0, **dtypes
@@ -94,12 +94,12 @@ def train(dtype):
 
 
 def calls():
-    """The calls of formulas while everything is trained, by a name for each kernel."""
+    """Return the formula calls of a training run, by a name per kernel."""
     found = {}
 
     def noting(formula, operands, axis=None, out=None):
         call = Call(formula, operands, axis, out)
-        if not isinstance(formula, Rule):  # those are in test_ptx.py
+        if not isinstance(formula, Rule):  # test_ptx.py tests rules
             found[call.name] = call
         return run(formula, operands, axis, out)
 
@@ -113,8 +113,8 @@ def calls():
 CALLS = calls()
 
 
-def test_all_formulas_are_called():
-    """Each formula in the layers' modules and of the norm, in each precision."""
+def test_every_formula_of_the_layers_is_covered():
+    """Each formula of the layers' modules and of the norm is called in each precision."""
     from dlskills.layers import dropout, layer_normalization, losses, normalization
     from dlskills.networks import sequential
 
@@ -124,17 +124,17 @@ def test_all_formulas_are_called():
         for value in vars(module).values()
         if isinstance(value, Formula)
     }
-    for dtype in FLOATS[1:]:  # where Batch Norm and the loss don't compute in half precision
+    for dtype in FLOATS[1:]:  # Batch Norm and the loss don't compute in half precision
         assert there <= {
             call.formula.__name__ for call in CALLS.values() if call.operands[0].dtype == dtype
         }
 
 
-# What is compiled
+# Compiled kernels
 
 
 def prepared(call):
-    """What the engine has for such a call, for which arrays of NumPy do; None if it runs plain."""
+    """Return the engine's prepared call for NumPy arrays; None if it falls back to `plain`."""
     return getattr(cuda_calls._prepare(*call), "__self__", None)
 
 
@@ -150,7 +150,7 @@ def source(call):
 
 
 def check(compiled, text):
-    """The PTX for the last architecture."""
+    """Compile for all architectures and return the PTX of the last one."""
     for arch in ARCHITECTURES:
         code, log = compiled(text, arch)
         assert f".target sm_{arch}" in code
@@ -159,16 +159,16 @@ def check(compiled, text):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_formula_of_a_layer_compiles(name, compiled):
-    assert prepared(CALLS[name]) is not None  # it would be one launch for each operation
+def test_formulas_of_layers_compile_to_one_kernel(name, compiled):
+    assert prepared(CALLS[name]) is not None  # otherwise it takes one launch per operation
     check(compiled, source(CALLS[name]))
 
 
 def by_text(dtype):
-    """Calls of all formulas in all forms of kernels, one for each text."""
+    """Return calls of all formulas in all forms of kernels, one per kernel source."""
     found = {}
-    for formula, place in EACH:
-        shape, axes = PLACES[place]
+    for formula, problem in EACH:
+        shape, axes = PROBLEMS[problem]
         operands = operands_for(formula, shape, axes, dtype, np.random.default_rng(0))
         call = Call(formula, operands, axes if formula.has_axis else None)
         form = "elementwise"
@@ -190,7 +190,7 @@ def test_all_forms_compile(name, compiled):
     check(compiled, source(FORMS[name]))
 
 
-# A loop that is unrolled would show its loads more than once.
+# "#pragma unroll 1" is inserted, since an unrolled loop would repeat its loads.
 @pytest.mark.parametrize("name", [n for n, call in FORMS.items() if call.formula.has_axis])
 def test_each_pass_loads_an_array_once(name, compiled):
     call = FORMS[name]
@@ -216,7 +216,7 @@ def test_each_pass_loads_an_array_once(name, compiled):
     assert ptx.accesses(code, ptx.arguments_of(source(call))) == wanted
 
 
-# Masks, and functions
+# Masks and functions
 
 
 @elementwise
@@ -231,14 +231,13 @@ def test_a_formula_with_a_mask_compiles(dtype, compiled):
     call = Call(dropped, [x, mask, 2.0])
     text = source(call)
     assert type(mask) is Mask
-    assert "Philox" in text
     code = check(compiled, text)
-    # eight elements for each thread
+    # eight elements per thread; the mask is computed and not loaded
     assert ptx.accesses(code, ptx.arguments_of(text)) == {("ld", "in0"): 8, ("st", "out0"): 8}
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_a_mask_compiles(dtype, compiled):
+def test_the_mask_kernel_compiles(dtype, compiled):
     from cupy._core import _kernel
 
     kernel = philox._kernel()
@@ -256,7 +255,7 @@ def every_function(xp):
     def results(a, b):
         found = []
         for op, operator in OPERATORS.items():
-            count = sum(f"{{{i}}}" in operator.cuda for i in range(3))
+            count = operator.operands
             given = [a > 0, b > 0] if op.startswith("logical") else [a, b]
             if op == "where":
                 given = [a > 0, a, b]
@@ -268,7 +267,7 @@ def every_function(xp):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_every_function_that_a_formula_may_use_compiles(dtype, compiled):
+def test_every_function_available_to_formulas_compiles(dtype, compiled):
     call = Call(every_function, [np.ones((2, 3), dtype), np.ones((1, 3), dtype)])
     for arch in ARCHITECTURES:
         assert f".target sm_{arch}" in compiled(source(call), arch)[0]

@@ -1,22 +1,21 @@
-"""Each update on a GPU loads every array once an element and stores it once: shown in its PTX.
+"""Update kernels load and store every array once per element, as their PTX shows.
 
-The kernels of the engine `cuda` are compiled as CuPy compiles them at a launch: from the source
-that it writes for contiguous arrays, with its options, by NVRTC, for the GPUs of the compute
-capabilities 8.0 and 9.0. That needs neither a GPU nor a driver. That the source is a launch's own
-is seen where CuPy has a device, which may be the stand-in: `nox -s tests_cupy`.
+The kernels of the engine `cuda` are compiled as at a launch: by NVRTC with CuPy's options, from the
+source that CuPy generates for contiguous arrays, for the compute capabilities 8.0 and 9.0. This
+needs neither a GPU nor a driver. Another test checks that a launch compiles this same source; it
+needs a device, which may be the stand-in (`nox -s tests_cupy`).
 
-What is shown. In the PTX, each array that a rule reads is loaded by one instruction, each that it
-writes is stored by one, and nothing else touches memory but `clip_norm`, whose factor, one number
-on the GPU, is loaded anew for every element. All of this is in the one loop of the kernel, the
-loop over elements, so nothing runs twice for an element. Nor does the assembler add anything on
-the way to machine code: it reports no stack and no register spilled to memory.
+In the PTX, each array that a rule reads is loaded by one instruction, and each array that it writes
+is stored by one. The only other memory access is the factor of `clip_norm`, a number on the GPU
+that is loaded for every element. All accesses are in the kernel's only loop, so none runs twice per
+element. The assembler adds none: it reports no stack and no register spills.
 
-So it is for the kernel that updates many arrays, but for its table of addresses, which each thread
-reads once, before its loop.
+The same holds for the kernel that updates many arrays, except that each thread first reads its row
+of the table of addresses.
 
-What is not shown. No GPU runs here: neither what a kernel computes nor how fast. It is computed
-and compared in the other tests on the backend cupy, and timed by `nox -s bench`. Arrays that are
-not contiguous, which CuPy indexes in another way, are not looked at.
+These tests do not run kernels. Tests on the backend cupy check what kernels compute, and
+`nox -s bench` measures their speed. Arrays that are not contiguous, which CuPy indexes differently,
+are not covered.
 """
 
 import functools
@@ -35,11 +34,11 @@ from dlskills.formulas.engines import cuda, cuda_calls, cuda_table
 from dlskills.formulas.formula import Rule, rule_of
 from dlskills.optimizers import OPTIMIZERS, Adam, modifiers
 
-# What is compiled
+# Compiled kernels
 
 
 class Own(Optimizer):
-    """A rule such as a user might write, with branches and functions of all kinds."""
+    """A custom rule with branches and various functions."""
 
     lr: float = 0.01
     slots = ("v", "m")
@@ -63,7 +62,7 @@ class Case:
     rule: Rule
     slots: int
     numbers: int
-    factor: bool = False  # whether the last number is one on the GPU, as `clip_norm` makes it
+    factor: bool = False  # whether the last number is on the GPU, as with `clip_norm`
 
     @classmethod
     def of(cls, optimizer):
@@ -77,7 +76,7 @@ class Case:
         return 2 + self.slots
 
     def kernel(self, dtype):
-        """The kernel for one row of arrays, for which arrays of NumPy will do."""
+        """Return the kernel for one row of arrays, prepared with NumPy arrays."""
         row = [np.empty(10, dtype) for _ in range(self.arrays)]
         numbers = [0.5] * (self.numbers - self.factor) + [np.empty((), dtype)] * self.factor
         param, _, *slots = row
@@ -86,7 +85,7 @@ class Case:
 
     @property
     def loaded(self):
-        # the factor for every element, yet the same number: it comes from the cache
+        # the factor is loaded for every element, from the cache
         return self.arrays + self.factor
 
     @property
@@ -110,14 +109,14 @@ SIZES = [1000, 2**30, 2**32]  # in 64 bits CuPy counts bytes past 2**31, and ele
 
 
 def source(case, dtype, size):
-    """The text that CuPy compiles when the kernel is launched over contiguous arrays."""
+    """Return the source that CuPy compiles at a launch over contiguous arrays."""
     inputs = range(case.arrays + case.numbers)
     factor = inputs[-1:] if case.factor else ()
     numbers = set(inputs[case.arrays :]) - set(factor)
     return ptx.elementwise_text(case.kernel(dtype), numbers, factor, size=size)
 
 
-# What is found
+# Memory accesses
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -142,7 +141,7 @@ def test_arrays_are_loaded_once_and_stored_once(name, dtype, compiled):
 
 @pytest.mark.parametrize("dtypes", [("float32",), ("float64",), ("float16", "float32")])
 @pytest.mark.parametrize("name", CASES)
-def test_so_they_are_by_the_kernel_for_many_arrays(name, dtypes, compiled):
+def test_the_kernel_for_many_arrays_loads_and_stores_each_element_once(name, dtypes, compiled):
     case = CASES[name]
     dtypes = [np.dtype(dtype) for dtype in (dtypes[0], dtypes[0], *[dtypes[-1]] * case.slots)]
     factors = [np.dtype("float32")] * case.factor
@@ -172,10 +171,10 @@ def test_so_they_are_by_the_kernel_for_many_arrays(name, dtypes, compiled):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["adam", "adam-clip_norm", "own-modified"])
-def test_it_is_the_source_that_a_launch_compiles(name, dtype, size, backend, monkeypatch):
+def test_the_source_is_the_one_that_a_launch_compiles(name, dtype, size, backend, monkeypatch):
     import cupy
 
-    def array(size):  # without memory: the launch ends before any is touched
+    def array(size):  # without memory, which the interrupted launch does not touch
         memory = cupy.cuda.UnownedMemory(2**40, size * np.dtype(dtype).itemsize, None, device_id=0)
         return cupy.ndarray((size,), dtype, memptr=cupy.cuda.MemoryPointer(memory, 0))
 
@@ -188,11 +187,11 @@ def test_it_is_the_source_that_a_launch_compiles(name, dtype, size, backend, mon
     monkeypatch.setattr(cupy.cuda.compiler, "_compile_module_with_cache", compiles)
     made = functools.cache(cuda_calls._elementwise_kernel.__wrapped__)
     monkeypatch.setattr(cuda_calls, "_elementwise_kernel", made)
-    cupy.clear_memo()  # of kernels that are compiled already
+    cupy.clear_memo()  # forgets kernels that are already compiled
     case = CASES[name]
     numbers = [0.5] * (case.numbers - case.factor) + [array(1)[0]] * case.factor
     param, grad, *slots = (array(size) for _ in range(case.arrays))
-    rule = Rule(case.rule.function)  # which remembers no kernel
+    rule = Rule(case.rule.function)  # has no cached kernels
     with pytest.raises(Compiles) as caught:
         cuda.ENGINE.run(rule, [param, grad, *slots, *numbers], None, [param, *slots])
 

@@ -1,4 +1,4 @@
-"""The real CuPy on a machine without an NVIDIA driver: installed, imported, and of no use."""
+"""Errors of the real CuPy on a machine without an NVIDIA driver."""
 
 import re
 import warnings
@@ -9,17 +9,17 @@ from typer.testing import CliRunner
 from dlskills import DeviceError, cli, engine, get_backend
 
 MESSAGE = (
-    r"device 'cuda': CuPy finds no GPU to use \(cudaErrorInsufficientDriver: .+\); install or "
-    r"update the NVIDIA driver \(nvidia-smi shows it\), or use device='cpu'"
+    r"device 'cuda': CuPy found no usable GPU \(cudaErrorInsufficientDriver: .+\)\. Install or "
+    r"update the NVIDIA driver \(nvidia-smi shows its version\), or use device='cpu'"
 )
 
 
 @pytest.fixture(autouse=True)
 def no_driver():
-    with warnings.catch_warnings(action="ignore"):  # they are not about our code
+    with warnings.catch_warnings(action="ignore"):  # not about our code
         cupy = pytest.importorskip("cupy", exc_type=ImportError)
     if cupy.cuda.runtime.is_hip:
-        pytest.skip("this CuPy is made for ROCm")
+        pytest.skip("this CuPy is built for ROCm")
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -28,30 +28,30 @@ def no_driver():
     pytest.skip("a driver is installed")
 
 
-def test_the_device_is_refused_with_the_reason():
+def test_the_device_is_rejected_with_the_reason():
     with pytest.raises(DeviceError, match=f"^{MESSAGE}$"):
         get_backend("cuda")
 
 
-def test_a_driver_too_old_is_told_from_none(monkeypatch):
+def test_an_outdated_driver_is_distinguished_from_a_missing_one(monkeypatch):
     import cupy
 
     monkeypatch.setattr(cupy.cuda.runtime, "driverGetVersion", lambda: 11_080)
     message = (
-        r"^device 'cuda': the NVIDIA driver is too old: it knows CUDA 11.8, and this CuPy needs "
-        r"1[23]\.\d+ \(cudaErrorInsufficientDriver: .+\); update the driver, or use device='cpu'$"
+        r"^device 'cuda': the NVIDIA driver is too old: it supports CUDA 11.8, but this CuPy needs "
+        r"1[23]\.\d+ \(cudaErrorInsufficientDriver: .+\)\. Update the driver, or use device='cpu'$"
     )
     with pytest.raises(DeviceError, match=message):
         get_backend("cuda")
 
 
-def test_the_engine_is_refused_with_the_reason():
+def test_the_engine_is_rejected_with_the_reason():
     message = f"^engine 'cuda' is not available: {MESSAGE}$"
     with pytest.raises(RuntimeError, match=message), engine("cuda"):
         pass
 
 
-def test_info_says_so(monkeypatch):
+def test_info_shows_the_reason(monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")  # no line is wrapped
     result = CliRunner().invoke(cli.app, ["info"])
 

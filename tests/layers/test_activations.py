@@ -1,4 +1,4 @@
-"""Activation functions: their values, also of huge numbers, and their derivatives."""
+"""Values and derivatives of the activation functions, also for huge inputs."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_the_slope_of_leaky_relu(backend):
 
 
 @pytest.mark.parametrize("activation", [ReLU, LeakyReLU])
-def test_the_derivative_at_0_is_that_of_the_left(backend, activation):
+def test_the_derivative_at_0_is_the_left_derivative(backend, activation):
     layer = activation()
     layer.forward(backend.asarray([0.0, -0.0]))
     left = 0.01 if activation is LeakyReLU else 0
@@ -53,7 +53,7 @@ def test_the_derivative_at_0_is_that_of_the_left(backend, activation):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("activation", "limits"), [(Sigmoid, (0, 1)), (Tanh, (-1, 1))])
-def test_huge_numbers_reach_the_limits(backend, activation, limits, dtype):
+def test_huge_inputs_saturate_without_overflow(backend, activation, limits, dtype):
     layer = activation()
     y = layer.forward(backend.asarray([-1e30, 1e30], dtype))
 
@@ -65,11 +65,11 @@ def test_huge_numbers_reach_the_limits(backend, activation, limits, dtype):
 @pytest.mark.parametrize(
     ("dtype", "huge"), [("float32", 1e10), ("float32", 1e30), ("float16", 8e3)]
 )
-def test_huge_numbers_go_through(backend, activation, dtype, huge):
+def test_huge_inputs_pass_through_without_overflow(backend, activation, dtype, huge):
     if dtype == "float16" and backend.name == "array_api_strict":
         pytest.skip("the standard has no half precision")
     layer = activation()
-    with np.errstate(over="ignore"):  # of the third power in GELU
+    with np.errstate(over="ignore"):  # GELU's third power overflows
         y = layer.forward(backend.asarray([-huge, huge], dtype))
         dx = layer.backward(backend.asarray([1.0, 1.0], dtype))
 
@@ -79,20 +79,20 @@ def test_huge_numbers_go_through(backend, activation, dtype, huge):
     np.testing.assert_allclose(to_host(dx), [slope, 1], rtol=rtol)
 
 
-def test_gelu_is_near_its_exact_form():
+def test_gelu_approximates_its_exact_form():
     x = np.linspace(-6, 6, 1001)
     exact = [v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in x]
 
     assert np.abs(GELU().forward(x) - exact).max() < 5e-4
 
 
-def test_names():
+def test_activation_names_match_their_classes():
     assert {name: kind.__name__.lower() for name, kind in ACTIVATIONS.items()} == {
         name: name for name in ACTIVATIONS
     }
 
 
 @pytest.mark.parametrize("slope", ["0.1", None, math.nan])
-def test_a_bad_slope_is_refused(slope):
+def test_an_invalid_slope_is_rejected(slope):
     with pytest.raises((TypeError, ValueError), match="slope must be"):
         LeakyReLU(slope)

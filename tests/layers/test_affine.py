@@ -22,20 +22,20 @@ def test_output_is_x_W_plus_b(backend, shape):
     np.testing.assert_allclose(to_host(layer.forward(x)), rows @ W + b, rtol=1e-12)
 
 
-def test_a_vector_is_a_column_of_one_feature(backend):
+def test_a_vector_is_treated_as_one_feature_per_sample(backend):
     layer = bind(Affine(1, 2), backend)
 
     assert tuple(layer.forward(normal(backend, 5)).shape) == (5, 2)
     assert_backward(layer, normal(backend, 5))
 
 
-def test_backward_belongs_to_the_last_forward(backend):
+def test_backward_uses_the_last_forward(backend):
     layer = bind(Affine(3, 2), backend)
     layer.forward(normal(backend, 7, 3, seed=5))
     assert_backward(layer, normal(backend, 4, 3))
 
 
-def test_gradients_are_written_anew_each_time(backend):
+def test_gradients_are_overwritten_and_not_accumulated(backend):
     layer = bind(Affine(3, 2), backend)
     views = dict(layer.grads)
     x, dout = normal(backend, 4, 3), normal(backend, 4, 2)
@@ -49,7 +49,7 @@ def test_gradients_are_written_anew_each_time(backend):
     assert all(layer.grads[name] is view for name, view in views.items())
 
 
-def test_without_propagation_there_is_no_gradient_of_the_input(backend):
+def test_without_propagation_the_input_gradient_is_skipped(backend):
     layer = bind(Affine(3, 2), backend)
     layer.propagates = False
     layer.forward(normal(backend, 4, 3))
@@ -63,7 +63,8 @@ def test_shapes():
 
     assert layer.input_shape == (12,)
     assert layer.output_shape((3, 2, 2)) == (3,)
-    with pytest.raises(ValueError, match=r"Affine\(12, 3, he\(\)\) takes 12 numbers a sample, got"):
+    message = r"Affine\(12, 3, he\(\)\) takes 12 values per sample, got samples of shape \(11,\)"
+    with pytest.raises(ValueError, match=message):
         layer.output_shape((11,))
 
 
@@ -75,7 +76,7 @@ def test_shapes():
         ((2.0, 2), TypeError, "input_size must be a whole number, got 2.0"),
     ],
 )
-def test_bad_sizes_are_refused(sizes, error, message):
+def test_invalid_sizes_are_rejected(sizes, error, message):
     with pytest.raises(error, match=message):
         Affine(*sizes)
 
@@ -84,6 +85,6 @@ def test_bad_sizes_are_refused(sizes, error, message):
     ("keyword", "own"),
     [("in_features", "input_size"), ("out_features", "output_size"), ("units", "output_size")],
 )
-def test_keywords_of_other_libraries_get_the_name_used_here(keyword, own):
+def test_keywords_of_other_libraries_are_rejected_with_the_right_name(keyword, own):
     with pytest.raises(TypeError, match=f"Affine has no argument '{keyword}'. Write {own}=..."):
         Affine(3, 2, **{keyword: 1})

@@ -1,4 +1,4 @@
-"""What holds for every layer: it stays where its input is, and runs forward before backward."""
+"""Properties of every layer: device and dtype, forward before backward, and custom layers."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ LAYERS = {
 every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 
-def test_every_layer_and_activation_is_here():
+def test_every_public_layer_is_tested():
     made = {type(make()) for make in LAYERS.values()}
     public = {value for value in vars(layers).values() if isinstance(value, type)}
 
@@ -53,7 +53,7 @@ def test_every_layer_and_activation_is_here():
 @every_layer
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("train_flg", [True, False])
-def test_arrays_stay_on_their_device_in_their_dtype(backend, make, dtype, train_flg):
+def test_outputs_and_gradients_keep_device_and_dtype(backend, make, dtype, train_flg):
     layer = bind(make(), backend, dtype)
     x = normal(backend, 8, 3, dtype=dtype)
     before = to_host(x).copy()
@@ -70,24 +70,24 @@ def test_arrays_stay_on_their_device_in_their_dtype(backend, make, dtype, train_
 
 
 @every_layer
-def test_every_device_computes_the_same(backend, make):
+def test_every_backend_computes_the_same_output(backend, make):
     here, there = (
-        bind(make(), place, "float64").forward(normal(place, 8, 3))
-        for place in (backend_of(np.zeros(1)), backend)
+        bind(make(), where, "float64").forward(normal(where, 8, 3))
+        for where in (backend_of(np.zeros(1)), backend)
     )
     np.testing.assert_allclose(to_host(there), here, rtol=1e-12, atol=1e-14)
 
 
 @every_layer
-def test_backward_before_forward_is_refused(backend, make):
+def test_backward_before_forward_is_rejected(backend, make):
     layer = bind(make(), backend)
-    with pytest.raises(RuntimeError, match=rf"^{type(layer).__name__}.backward needs .* call"):
+    with pytest.raises(RuntimeError, match=rf"^{type(layer).__name__}.backward needs .* Call"):
         layer.backward(normal(backend, 8, 3))
 
 
 @pytest.mark.parametrize("loss", [SoftmaxWithLoss(), MeanSquaredError()])
-def test_a_loss_needs_forward_too(loss):
-    with pytest.raises(RuntimeError, match="call forward before it"):
+def test_backward_of_a_loss_before_forward_is_rejected(loss):
+    with pytest.raises(RuntimeError, match="Call forward first"):
         loss.backward()
 
 
@@ -100,13 +100,13 @@ def test_a_loss_needs_forward_too(loss):
         (lambda: Loss().backward(), r"Loss must define backward\(dout\)"),
     ],
 )
-def test_what_a_layer_of_ones_own_must_define(call, what):
+def test_base_classes_name_the_missing_method(call, what):
     with pytest.raises(NotImplementedError, match=what):
         call()
 
 
 class Scale(Layer):
-    """A layer of a user's own, with one parameter."""
+    """A custom layer with one parameter."""
 
     def declare(self):
         return {"factor": layers.Declared((1,), lambda shape, rng: np.full(shape, 2.0))}
@@ -120,7 +120,7 @@ class Scale(Layer):
         return dout * self.params["factor"]
 
 
-def test_a_layer_of_ones_own(backend):
+def test_a_custom_layer_learns_its_parameter(backend):
     network = Sequential(
         [Affine(3, 4), Scale(), Affine(4, 2), Scale()],
         dtype="float64",
@@ -153,5 +153,5 @@ def test_a_layer_of_ones_own(backend):
         (SoftmaxWithLoss(), "SoftmaxWithLoss()"),
     ],
 )
-def test_repr_shows_which_form_is_in_force(layer, expected):
+def test_repr_shows_the_settings(layer, expected):
     assert repr(layer) == expected

@@ -1,4 +1,4 @@
-"""Dropout, in the page's form and inverted."""
+"""Dropout in the tutorial's form and in the inverted form."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_backward_with_a_fixed_mask(backend, inverted, train_flg, shape):
 
 @both_forms
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
-def test_the_kept_share_and_scale(backend, inverted, ratio):
+def test_kept_fraction_and_scale(backend, inverted, ratio):
     ones = backend.zeros((200, 200), "float64") + 1.0
     y = to_host(Dropout(ratio, inverted=inverted, seed=0).forward(ones))
     kept = y[y != 0]
@@ -29,7 +29,7 @@ def test_the_kept_share_and_scale(backend, inverted, ratio):
 
 
 @both_forms
-def test_the_output_of_a_test(backend, inverted):
+def test_output_at_inference(backend, inverted):
     x = normal(backend, 5, 4)
     y = Dropout(0.2, inverted=inverted).forward(x, train_flg=False)
 
@@ -37,20 +37,20 @@ def test_the_output_of_a_test(backend, inverted):
 
 
 @both_forms
-def test_training_and_test_agree_on_average(backend, inverted):
+def test_training_and_inference_agree_on_average(backend, inverted):
     layer = Dropout(0.3, inverted=inverted, seed=0)
     x = normal(backend, 4, 5)
     passes = 2000
     many = backend.xp.broadcast_to(x, (passes, 4, 5)) + 0.0
     mean = to_host(layer.forward(many)).mean(axis=0)
-    in_a_test = to_host(layer.forward(x, train_flg=False))
+    at_inference = to_host(layer.forward(x, train_flg=False))
 
     scale = np.abs(to_host(x)) / (0.7 if inverted else 1)
-    assert (np.abs(mean - in_a_test) < 4.5 * scale * np.sqrt(0.3 * 0.7 / passes)).all()
+    assert (np.abs(mean - at_inference) < 4.5 * scale * np.sqrt(0.3 * 0.7 / passes)).all()
 
 
 @both_forms
-def test_each_pass_draws_a_mask_and_backward_uses_it(backend, inverted):
+def test_each_forward_draws_a_new_mask_that_backward_uses(backend, inverted):
     layer = Dropout(0.5, inverted=inverted, seed=0)
     ones = backend.zeros((10, 10), "float64") + 1.0
     masks = []
@@ -83,7 +83,7 @@ def test_each_layer_of_a_network_has_its_own_stream():
     assert (masks(1)[0] != first).any()
 
 
-def test_a_seed_of_its_own_stays_within_a_network():
+def test_a_network_keeps_a_layers_own_seed():
     ones = np.ones((10, 10))
     layer = Dropout(seed=4)
     Sequential([Affine(3, 10), layer], seed=0)
@@ -92,7 +92,7 @@ def test_a_seed_of_its_own_stays_within_a_network():
 
 
 @both_forms
-def test_a_ratio_of_0_keeps_all(backend, inverted):
+def test_a_ratio_of_0_keeps_all_units(backend, inverted):
     x = normal(backend, 5, 4)
     layer = Dropout(0, inverted=inverted)
     for train_flg in (True, False):
@@ -101,12 +101,12 @@ def test_a_ratio_of_0_keeps_all(backend, inverted):
 
 
 @pytest.mark.parametrize("ratio", [1, 1.5, -0.1, float("nan")])
-def test_a_bad_ratio_is_refused(ratio):
+def test_an_invalid_ratio_is_rejected(ratio):
     with pytest.raises(ValueError, match="dropout_ratio must be .*at least 0 and less than 1, got"):
         Dropout(ratio)
 
 
-def test_the_pages_call():
+def test_the_tutorials_arguments_work():
     layer = Dropout(dropout_ratio=0.5)
     with pytest.raises(ValueError, match="dropout_ratio must be .*at least 0 and less than 1, got"):
         layer.dropout_ratio = 2.0
@@ -116,12 +116,12 @@ def test_the_pages_call():
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5])
-def test_a_bad_seed_is_refused(seed):
+def test_an_invalid_seed_is_rejected(seed):
     with pytest.raises((TypeError, ValueError), match="seed must be"):
         Dropout(seed=seed)
 
 
 @pytest.mark.parametrize(("keyword", "own"), [("p", "dropout_ratio"), ("rate", "dropout_ratio")])
-def test_keywords_of_other_libraries_get_the_name_used_here(keyword, own):
+def test_keywords_of_other_libraries_are_rejected_with_the_right_name(keyword, own):
     with pytest.raises(TypeError, match=f"Dropout has no argument '{keyword}'. Write {own}=..."):
         Dropout(**{keyword: 0.5})

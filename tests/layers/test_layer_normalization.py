@@ -1,4 +1,4 @@
-"""Normalization of each sample: statistics, gradients, what it refuses."""
+"""Per-sample normalization: statistics, gradients and errors."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ KINDS = pytest.mark.parametrize("kind", [LayerNormalization, RMSNormalization])
 
 
 def expected(kind, x, params, epsilon):
-    """The textbook, in float64."""
+    """Compute the textbook formula in float64."""
     x = x.astype(np.float64)
     if kind is RMSNormalization:
         return params["gamma"] * x / np.sqrt(np.mean(x**2, -1, keepdims=True) + epsilon)
@@ -30,7 +30,7 @@ def expected(kind, x, params, epsilon):
 @KINDS
 @pytest.mark.parametrize("shape", [(4, 6), (128, 100), (3, 2, 5), (2, 3, 4, 70)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_output_is_the_textbooks(backend, kind, shape, dtype):
+def test_output_matches_the_textbook_formula(backend, kind, shape, dtype):
     layer = bind(kind(shape[-1], epsilon=1e-3), backend, dtype=dtype)
     x = normal(backend, *shape, dtype=dtype)
     y = layer.forward(x)
@@ -44,12 +44,12 @@ def test_the_output_is_the_textbooks(backend, kind, shape, dtype):
 
 @KINDS
 @pytest.mark.parametrize("shape", [(4, 6), (3, 2, 5)])
-def test_gradients_agree_with_differences(backend, kind, shape):
+def test_gradients_match_numerical_gradients(backend, kind, shape):
     assert_backward(bind(kind(shape[-1]), backend), normal(backend, *shape))
 
 
 @KINDS
-def test_training_and_inference_are_alike(backend, kind):
+def test_training_and_inference_give_the_same_output(backend, kind):
     layer, x = bind(kind(5), backend), normal(backend, 3, 5)
     assert to_host(layer.forward(x, True)).tolist() == to_host(layer.forward(x, False)).tolist()
 
@@ -67,8 +67,8 @@ def test_engines_agree_on_large_inputs(backend, kind):
 
 
 @KINDS
-def test_a_network_with_another_number_of_features_is_refused(kind):
-    with pytest.raises(ValueError, match=r"last axis has 7 features, got \(5,\)"):
+def test_a_mismatched_number_of_features_is_rejected(kind):
+    with pytest.raises(ValueError, match=r"last axis has 7 features, got samples of shape \(5,\)"):
         Sequential([Affine(3, 5), kind(7), ReLU(), Affine(5, 2)])
 
 

@@ -1,4 +1,4 @@
-"""Losses: their values, exact for huge scores too, and their gradients."""
+"""Values and gradients of the losses, also for huge scores."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_cross_entropy(backend, kind):
 
 @pytest.mark.parametrize("kind", ["labels", "one-hot", "probabilities"])
 @pytest.mark.parametrize("epsilon", [1e-7, 0.1])
-def test_cross_entropy_with_the_books_small_number_inside(backend, kind, epsilon):
+def test_cross_entropy_with_epsilon_inside_the_logarithm(backend, kind, epsilon):
     x, t, loss = normal(backend, 5, 3), targets(backend, kind), SoftmaxWithLoss(epsilon)
     exps = np.exp(to_host(x))
     p = exps / exps.sum(axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def test_cross_entropy_with_the_books_small_number_inside(backend, kind, epsilon
     assert_same_gradient(loss.backward(), differences["x"])
 
 
-def test_the_books_small_number_caps_the_loss(backend):
+def test_epsilon_caps_the_loss(backend):
     x = backend.asarray([[1000.0, 0.0, 0.0]], "float32")
     t = backend.asarray([1])
     assert float(SoftmaxWithLoss().forward(x, t)) == 1000
@@ -76,7 +76,7 @@ def test_mean_squared_error(backend, shape):
 
 
 @pytest.mark.parametrize("loss", [SoftmaxWithLoss(), SoftmaxWithLoss(0.1), MeanSquaredError()])
-def test_backward_multiplies(backend, loss):
+def test_backward_multiplies_by_dout(backend, loss):
     loss.forward(normal(backend, 5, 3), targets(backend, "one-hot"))
 
     np.testing.assert_allclose(
@@ -97,7 +97,7 @@ def test_the_loss_stays_on_its_device_in_its_dtype(backend, loss, dtype, t_dtype
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "int8"])
-def test_labels_of_every_integer_dtype_are_as_good_as_one_hot(backend, dtype):
+def test_labels_of_every_integer_dtype_match_one_hot_targets(backend, dtype):
     x, loss = normal(backend, 5, 3, dtype="float32"), SoftmaxWithLoss()
     of_labels = loss.forward(x, backend.asarray([2, 0, 1, 1, 2], dtype))
     gradient = to_host(loss.backward())
@@ -115,7 +115,7 @@ def test_the_number_of_classes_may_change(backend):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1e4, 1e30])
-def test_huge_scores_stay_finite_and_exact(backend, dtype, scale):
+def test_huge_scores_give_finite_and_accurate_losses(backend, dtype, scale):
     x = backend.asarray([[scale, 0, -scale], [0, scale, 0], [-scale, -scale, -scale]], dtype)
     loss = SoftmaxWithLoss()
     right = float(loss.forward(x, backend.asarray([0, 1, 2])))
@@ -127,14 +127,14 @@ def test_huge_scores_stay_finite_and_exact(backend, dtype, scale):
     assert wrong == pytest.approx(scale, rel=1e-6)  # (2 * scale + 0) / 2
 
 
-def test_the_loss_of_a_sure_mistake_is_not_capped(backend):
-    # the book adds 1e-7 inside the logarithm, which caps it at 16.1
+def test_the_default_loss_is_not_capped(backend):
+    # the book adds 1e-7 inside the logarithm, which caps the loss at 16.1
     x = backend.asarray([[0.0, 100.0]], "float64")
 
     assert float(SoftmaxWithLoss().forward(x, backend.asarray([0]))) == pytest.approx(100)
 
 
-def test_even_scores_cost_the_logarithm_of_the_classes(backend):
+def test_equal_scores_give_the_logarithm_of_the_number_of_classes(backend):
     x = backend.zeros((4, 10), "float64")
 
     assert float(SoftmaxWithLoss().forward(x, backend.asarray([0, 3, 6, 9]))) == pytest.approx(
@@ -152,7 +152,7 @@ def test_even_scores_cost_the_logarithm_of_the_classes(backend):
         ([True] * 5, r"bool of shape \(5,\)"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(backend, t, got):
+def test_labels_of_the_wrong_shape_or_dtype_are_rejected(backend, t, got):
     message = rf"integers of shape \(5,\) or one-hot of shape \(5, 3\), got .*{got}$"
     with pytest.raises(ValueError, match=message):
         SoftmaxWithLoss().forward(normal(backend, 5, 3), backend.asarray(t))
@@ -160,7 +160,7 @@ def test_labels_that_do_not_fit_are_refused(backend, t, got):
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 @pytest.mark.parametrize("label", [-1, 3, 1000])
-def test_a_label_that_is_no_class_shows_as_nan(backend, epsilon, label):
+def test_a_label_out_of_range_gives_nan(backend, epsilon, label):
     loss = SoftmaxWithLoss(epsilon)
     value = loss.forward(normal(backend, 3, 3), backend.asarray([0, label, 2]))
     dx = to_host(loss.backward())
@@ -172,7 +172,7 @@ def test_a_label_that_is_no_class_shows_as_nan(backend, epsilon, label):
 
 @pytest.mark.backends("numpy", "torch", "cupy")
 @pytest.mark.parametrize("epsilon", [0.0, 1e-7])
-def test_half_precision_tells_thousands_of_classes_apart(backend, epsilon):
+def test_half_precision_distinguishes_thousands_of_classes(backend, epsilon):
     x, labels = normal(backend, 3, 5000, dtype="float16"), [2049, 2051, 4999]
     results = []
     for scores in (x, backend.asarray(x, "float64")):
@@ -188,7 +188,7 @@ def test_half_precision_tells_thousands_of_classes_apart(backend, epsilon):
 
 
 @pytest.mark.backends("numpy", "torch", "cupy")
-def test_half_precision_squares_in_single(backend):
+def test_half_precision_errors_are_squared_in_single_precision(backend):
     x = backend.zeros((2000, 5), "float16") + 300
     loss = MeanSquaredError()
 
@@ -196,12 +196,12 @@ def test_half_precision_squares_in_single(backend):
     np.testing.assert_allclose(to_host(loss.backward()), 2 * 200 / 10_000, rtol=1e-3)
 
 
-def test_targets_of_another_shape_are_refused(backend):
+def test_mean_squared_error_rejects_targets_of_another_shape(backend):
     with pytest.raises(ValueError, match=r"shape.*\(5, 3\), got \(5, 1\)$"):
         MeanSquaredError().forward(normal(backend, 5, 3), normal(backend, 5, 1))
 
 
-# Targets of all kinds
+# Rows of arbitrary targets
 
 
 def softmax(x):
@@ -219,7 +219,7 @@ TARGETS = {
 
 @pytest.mark.parametrize("rows", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("epsilon", [0.0, 1e-3])
-def test_the_gradient_is_that_of_the_loss_for_any_targets(backend, rows, epsilon):
+def test_loss_and_gradient_for_arbitrary_target_rows(backend, rows, epsilon):
     x, t = normal(backend, 2, 3), backend.asarray(np.array(rows, dtype="float64"))
     loss = SoftmaxWithLoss(epsilon)
     value = float(loss.forward(x, t))
@@ -235,7 +235,7 @@ def test_the_gradient_is_that_of_the_loss_for_any_targets(backend, rows, epsilon
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (200, 30)])
-def test_rows_of_zeros_leave_their_samples_out(backend, shape):
+def test_rows_of_zeros_exclude_their_samples(backend, shape):
     loss = SoftmaxWithLoss()
     zeros = backend.zeros(shape, "float64")
     assert float(loss.forward(zeros + 1.0, zeros)) == 0
@@ -257,7 +257,7 @@ def test_rows_of_zeros_leave_their_samples_out(backend, shape):
 )
 @pytest.mark.parametrize("samples", [1, 2000])
 @pytest.mark.parametrize("epsilon", [0.0, 1e-9])
-def test_scores_that_are_no_class_cost_nothing(
+def test_scores_of_other_classes_may_be_infinite(
     backend, targets, scores, label, dtype, expected, samples, epsilon
 ):
     if not hasattr(backend.xp, dtype):
@@ -273,7 +273,7 @@ def test_scores_that_are_no_class_cost_nothing(
     assert np.all(np.isfinite(to_host(loss.backward())))
 
 
-def test_a_score_of_minus_infinity_for_the_right_class_shows(backend):
+def test_minus_infinity_for_the_right_class_gives_an_infinite_loss(backend):
     x = backend.asarray(np.array([[-np.inf, 0.0, 1.0]]))
     assert float(SoftmaxWithLoss().forward(x, backend.asarray([0]))) == np.inf
 
@@ -281,19 +281,19 @@ def test_a_score_of_minus_infinity_for_the_right_class_shows(backend):
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        ([[7, 3], [1, 0]], "t must be one-hot, integers 0 and 1 .* got 7; give labels as an array"),
-        ([[0.5, -0.1], [1, 0]], "t must hold targets of at least 0, got -0.1"),
-        ([[-1, 1], [1, 0]], "t must hold targets of at least 0, got -1"),
-        ([[0.5, np.nan], [1, 0]], "t must hold targets of at least 0, got nan"),
+        ([[7, 3], [1, 0]], r"must be one-hot \(0 or 1, .*, got 7\. Pass labels as an array"),
+        ([[0.5, -0.1], [1, 0]], "t must be at least 0, got -0.1"),
+        ([[-1, 1], [1, 0]], "t must be at least 0, got -1"),
+        ([[0.5, np.nan], [1, 0]], "t must be at least 0, got nan"),
     ],
 )
-def test_targets_that_are_none_are_refused(t, message):
+def test_invalid_targets_are_rejected(t, message):
     with pytest.raises(ValueError, match=message):
         SoftmaxWithLoss().forward(np.ones((2, 2)), np.array(t))
 
 
 @pytest.mark.parametrize("t", [[0, 0], [[1], [1]]], ids=["labels", "one-hot"])
-def test_softmax_of_one_score_is_refused(backend, t):
+def test_softmax_with_one_class_is_rejected(backend, t):
     x = backend.zeros((2, 1), "float32")
     with pytest.raises(ValueError, match=r"at least 2 classes.*BinaryCrossEntropy\(\)"):
         SoftmaxWithLoss().forward(x, backend.asarray(np.array(t)))
@@ -303,14 +303,14 @@ def test_softmax_of_one_score_is_refused(backend, t):
 
 
 def binary(x, t):
-    """The textbook, in float64."""
+    """Compute the textbook formula in float64."""
     p = 1 / (1 + np.exp(-x))
     return -np.mean(t * np.log(p) + (1 - t) * np.log(1 - p))
 
 
 @pytest.mark.parametrize("shape", [(7,), (7, 1), (9000, 1)])
 @pytest.mark.parametrize("kind", ["labels", "bool", "probabilities"])
-def test_binary_cross_entropy_is_the_textbooks(backend, shape, kind):
+def test_binary_cross_entropy_matches_the_textbook_formula(backend, shape, kind):
     x = normal(backend, *shape)
     t = np.arange(shape[0]) % 2 if kind != "probabilities" else np.linspace(0, 1, shape[0])
     t = t.astype(bool) if kind == "bool" else t
@@ -333,7 +333,7 @@ def test_binary_cross_entropy_of_extreme_scores(backend, score, target, expected
     assert np.all(np.isfinite(to_host(loss.backward())))
 
 
-def test_a_score_above_0_is_class_1(backend):
+def test_a_score_above_0_predicts_class_1(backend):
     network = Sequential(
         [Affine(2, 1)], BinaryCrossEntropy(), device=backend.device, xp=backend.xp, seed=0
     )
@@ -346,13 +346,13 @@ def test_a_score_above_0_is_class_1(backend):
 @pytest.mark.parametrize(
     ("x", "t", "message"),
     [
-        (np.ones((3, 2)), np.ones(3), "one score for each sample, got scores of shape .3, 2."),
+        (np.ones((3, 2)), np.ones(3), r"one score per sample, got scores of shape \(3, 2\)"),
         (np.ones((3, 1)), np.ones(2), r"must have shape \(3,\), got \(2,\)"),
         (np.ones(3), np.ones((3, 2)), r"must have shape \(3,\), got \(3, 2\)"),
-        (np.ones(3), np.array([0, 1, 2]), "numbers from 0 to 1, got numbers from 0 to 2"),
-        (np.ones(3), np.array([0, 1, np.nan]), "numbers from 0 to 1"),
+        (np.ones(3), np.array([0, 1, 2]), "values from 0 to 1, got values from 0 to 2"),
+        (np.ones(3), np.array([0, 1, np.nan]), "values from 0 to 1"),
     ],
 )
-def test_what_binary_cross_entropy_refuses(x, t, message):
+def test_binary_cross_entropy_rejects_invalid_input(x, t, message):
     with pytest.raises(ValueError, match=message):
         BinaryCrossEntropy().forward(x, t)

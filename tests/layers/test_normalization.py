@@ -16,7 +16,7 @@ def axes(x):
 
 
 def plain(layer, backend, dtype="float64"):
-    """With gamma 1 and beta 0."""
+    """Bind the layer to gamma 1 and beta 0."""
     params = Parameters.from_shapes(
         {"gamma": (layer.size,), "beta": (layer.size,)},
         dtype=dtype,
@@ -29,7 +29,7 @@ def plain(layer, backend, dtype="float64"):
 
 
 def batches(backend, count, shape=(8, 3)):
-    """Each of another mean and spread."""
+    """Return batches with different means and variances."""
     return [normal(backend, *shape, seed=seed) * (1.0 + seed) + 2.0 * seed for seed in range(count)]
 
 
@@ -41,7 +41,7 @@ def test_backward_in_training(backend, shape, settings):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_backward_in_a_test(backend, shape):
+def test_backward_at_inference(backend, shape):
     layer = bind(BatchNormalization(3), backend)
     for batch in batches(backend, 2, shape):
         layer.forward(batch)
@@ -87,7 +87,7 @@ def test_epsilon_is_added_to_the_variance(backend):
     assert to_host(y).tolist() == [[-0.5], [0.5]]
 
 
-def test_equal_values_become_beta(backend):
+def test_a_constant_feature_gives_beta(backend):
     y = plain(BatchNormalization(2), backend).forward(backend.zeros((8, 2), "float64") + 7.0)
 
     assert not to_host(y).any()
@@ -108,7 +108,7 @@ def test_running_averages_are_weighted_means(backend, shape, momentum):
         np.testing.assert_allclose(to_host(layer.running_var), variances, rtol=1e-12)
 
 
-def test_running_averages_of_the_book(backend):
+def test_running_averages_without_debiasing_match_the_book(backend):
     layer = plain(BatchNormalization(3, debias=False), backend)
     mean = var = 0
     for batch in batches(backend, 5):
@@ -131,7 +131,7 @@ def test_a_correction_makes_the_running_variance_unbiased(backend, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_agrees_with_torch(shape):
+def test_training_and_inference_match_pytorch(shape):
     torch = pytest.importorskip("torch")
     ours = plain(
         BatchNormalization(3, epsilon=1e-5, debias=False, correction=1), get_backend("cpu")
@@ -139,7 +139,7 @@ def test_it_agrees_with_torch(shape):
     theirs = (torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d)(
         3, momentum=0.1, eps=1e-5, dtype=torch.float64
     )
-    # where PyTorch starts: what it averages with is a batch of mean 0 and variance 1
+    # PyTorch's running averages start from a batch of mean 0 and variance 1
     ours.set_state({"batches": 1, "running_mean": np.zeros(3), "running_var": np.ones(3)})
     for seed in range(4):
         x = np.random.default_rng(seed).standard_normal(shape) * (1 + seed) + seed
@@ -164,7 +164,7 @@ def state(layer):
     return layer.batches, *(to_host(a).tolist() for a in (layer.running_mean, layer.running_var))
 
 
-def test_a_test_uses_the_running_averages_and_leaves_them(backend):
+def test_inference_uses_the_running_averages_unchanged(backend):
     layer = plain(BatchNormalization(3), backend)
     for batch in batches(backend, 3):
         layer.forward(batch)
@@ -182,8 +182,8 @@ def test_a_batch_of_one_is_normalized_by_the_running_averages(backend):
     x = normal(backend, 1, 3, seed=9)
     for batch in batches(backend, 2):
         before = state(layer)
-        in_training, in_a_test = layer.forward(x, True), layer.forward(x, False)
-        np.testing.assert_array_equal(to_host(in_training), to_host(in_a_test))
+        in_training, at_inference = layer.forward(x, True), layer.forward(x, False)
+        np.testing.assert_array_equal(to_host(in_training), to_host(at_inference))
         assert to_host(in_training).all()
         assert state(layer) == before
         layer.forward(batch)
@@ -191,14 +191,14 @@ def test_a_batch_of_one_is_normalized_by_the_running_averages(backend):
 
 @pytest.mark.parametrize("debias", [True, False])
 @pytest.mark.parametrize(("count", "train_flg"), [(5, False), (1, True)])
-def test_before_any_batch_the_averages_change_nothing_much(backend, debias, count, train_flg):
+def test_before_the_first_batch_inference_is_nearly_the_identity(backend, debias, count, train_flg):
     x = normal(backend, count, 3)
     y = plain(BatchNormalization(3, debias=debias), backend).forward(x, train_flg)
 
     np.testing.assert_allclose(to_host(y), to_host(x), rtol=1e-6)
 
 
-def test_a_state_brings_averages_back(backend):
+def test_restoring_the_state_restores_the_averages(backend):
     layer = plain(BatchNormalization(3), backend)
     first, second, third = batches(backend, 3)
     layer.forward(first)
@@ -211,7 +211,7 @@ def test_a_state_brings_averages_back(backend):
         layer.forward(third)
 
 
-def test_a_state_may_come_from_elsewhere(backend):
+def test_a_state_may_have_another_dtype_and_device(backend):
     layer = plain(BatchNormalization(2), backend, "float32")
     layer.set_state({"batches": 3, "running_mean": np.ones(2), "running_var": np.full(2, 4.0)})
     layer.forward(normal(backend, 8, 2, dtype="float32"))
@@ -222,7 +222,7 @@ def test_a_state_may_come_from_elsewhere(backend):
     assert y.dtype == backend.dtype("float32")
 
 
-def test_statistics_of_each_element_as_in_the_book(backend):
+def test_per_element_statistics_of_images_as_in_the_book(backend):
     x = normal(backend, 8, 3, 2, 2)
     of_elements, of_rows = (
         plain(BatchNormalization(12), backend),
@@ -239,8 +239,8 @@ def test_statistics_of_each_element_as_in_the_book(backend):
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3), (4, 3, 2, 2), (4,)])
-def test_an_input_of_the_wrong_shape_is_refused(backend, shape):
-    with pytest.raises(ValueError, match=r"takes samples of shape \(2,\), or \(2, H, W\), or of"):
+def test_an_input_of_the_wrong_shape_is_rejected(backend, shape):
+    with pytest.raises(ValueError, match=r"takes samples of shape \(2,\) or \(2, H, W\), or with"):
         plain(BatchNormalization(2), backend).forward(normal(backend, *shape))
 
 
@@ -253,7 +253,7 @@ def test_an_input_of_the_wrong_shape_is_refused(backend, shape):
         ({"size": 2, "correction": -1}, "correction must be at least 0"),
     ],
 )
-def test_bad_settings_are_refused(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
     with pytest.raises(ValueError, match=message):
         BatchNormalization(**settings)
 
@@ -268,19 +268,19 @@ def test_a_constant_feature_is_normalized_to_0(backend, value, shape, name):
     x[:, 1] = value
     with engine(name) if name else contextlib.nullcontext():
         y = to_host(layer.forward(backend.asarray(x)))
-    # what is left is the rounding of the value itself, over the root of epsilon
+    # the rounding error of the value itself remains, divided by the square root of epsilon
     assert np.max(np.abs(y[:, 1])) <= np.spacing(np.float32(abs(value))) / 1e-3
     assert np.std(y[:, 0]) == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("epsilon", [0, 0.0, -1e-6])
 def test_epsilon_must_be_positive(epsilon):
-    # a feature that is constant over a batch would be 0 / 0
+    # otherwise a feature that is constant over a batch would give 0 / 0
     with pytest.raises(ValueError, match=f"^epsilon must be greater than 0, got {epsilon}$"):
         BatchNormalization(3, epsilon=epsilon)
 
 
 @pytest.mark.parametrize(("keyword", "own"), [("num_features", "size"), ("eps", "epsilon")])
-def test_keywords_of_other_libraries_get_the_name_used_here(keyword, own):
+def test_keywords_of_other_libraries_are_rejected_with_the_right_name(keyword, own):
     with pytest.raises(TypeError, match=f"has no argument '{keyword}'. Write {own}=..."):
         BatchNormalization(**{keyword: 3})

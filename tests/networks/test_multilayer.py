@@ -1,4 +1,4 @@
-"""The tutorial's networks: names, seeds, gradients, and the page's own way of calling them."""
+"""The tutorial's networks: names, seeds, gradients, and the tutorial's own calls."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def on(backend, kind=MultiLayerNet, sizes=(5, [4, 3], 3), **settings):
 
 def assert_gradients(net, backend):
     for name in ("b1", "b2", "b3"):
-        net.params[name] += 0.1  # away from ReLU's kink, where an input of zeros would be
+        net.params[name] += 0.1  # away from ReLU's kink at 0
     x, t = normal(backend, 8, 5, seed=3), backend.asarray(LABELS)
     expected = net.numerical_gradient(x, t)
     grads = net.gradient(x, t)
@@ -133,7 +133,7 @@ def test_a_seed_gives_the_same_network_everywhere(backend, kind, dtype):
     assert (kind(5, [4, 3], 3).params["W1"] != kind(5, [4, 3], 3).params["W1"]).all()
 
 
-def test_what_is_added_leaves_the_weights_as_they_were():
+def test_adding_layers_does_not_change_the_initial_weights():
     plain = MultiLayerNet(5, [4, 3], 3, seed=1)
     full = MultiLayerNetExtend(5, [4, 3], 3, use_dropout=True, use_batchnorm=True, seed=1)
     for name, array in plain.params.items():
@@ -163,8 +163,8 @@ def test_weight_init_std(given, std):
     assert W.std() == pytest.approx(std, rel=4 / np.sqrt(2 * W.size))
 
 
-def test_the_pages_calls():
-    """In the order of the page's arguments, with its spelling."""
+def test_the_tutorials_calls():
+    """With the tutorial's argument order and spelling."""
     net = MultiLayerNetExtend(
         784, [10, 10], 10, "relu", "relu", 0.1, True, 0.2, True
     )  # fmt: skip

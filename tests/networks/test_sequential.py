@@ -1,4 +1,4 @@
-"""Networks of layers in a row: passes, gradients, accuracy, copies, and what is refused."""
+"""Sequential networks: passes, gradients, accuracy, copies, and refused arguments."""
 
 import copy
 import pickle
@@ -80,7 +80,7 @@ def test_inputs_are_cast_to_the_networks_dtype(backend, dtype, x_dtype):
     assert x.dtype == backend.dtype(x_dtype)
 
 
-def test_a_test_changes_nothing(backend):
+def test_inference_changes_nothing(backend):
     net, (x, t) = network(backend), batch(backend)
     net.gradient(x, t)
     params, states = to_host(net.params.flat).copy(), [layer.get_state() for layer in net.layers]
@@ -102,7 +102,7 @@ def assert_same_state(actual, expected):
     np.testing.assert_equal(host, other)
 
 
-def test_training_differs_from_a_test(backend):
+def test_training_differs_from_inference(backend):
     net, (x, t) = network(backend), batch(backend)
 
     assert float(net.loss(x, t, train_flg=True)) != float(net.loss(x, t))
@@ -113,7 +113,7 @@ def test_training_differs_from_a_test(backend):
 
 @pytest.mark.parametrize("decay", [0, 0.3])
 @pytest.mark.parametrize("kind", ["labels", "one-hot"])
-def test_gradients_are_those_of_the_differences(backend, decay, kind):
+def test_gradients_equal_central_differences(backend, decay, kind):
     net, (x, t) = network(backend, weight_decay_lambda=decay), batch(backend)
     if kind == "one-hot":
         t = backend.asarray(np.eye(2)[LABELS])
@@ -135,7 +135,7 @@ def test_a_float32_network_is_checked_in_float64(backend):
         assert relative_error(grads[name], expected[name]) < 1e-5
 
 
-def test_differences_leave_the_network_as_it_was(backend):
+def test_numerical_gradients_leave_the_network_unchanged(backend):
     net, (x, t) = network(backend), batch(backend)
     net.gradient(x, t)
     params, grads = to_host(net.params.flat).copy(), to_host(net.grads.flat).copy()
@@ -188,7 +188,7 @@ def test_gradients_are_written_into_one_buffer(backend):
         (lambda: [ReLU(), Affine(6, 2), Tanh()], [False, False, True]),
     ],
 )
-def test_nothing_before_the_first_parameters_is_computed(
+def test_backward_stops_at_the_first_layer_with_parameters(
     backend, make_layers, computed, monkeypatch
 ):
     net, (x, t) = network(backend, *make_layers()), batch(backend)
@@ -211,7 +211,7 @@ def test_nothing_before_the_first_parameters_is_computed(
     assert set(results) == set(net.layers[net.layers.index(first) :])
 
 
-def test_decay_is_of_weights_alone(backend):
+def test_only_weights_decay(backend):
     plain, decaying = (network(backend, weight_decay_lambda=decay) for decay in (0, 0.3))
     x, t = batch(backend)
     for net in (plain, decaying):
@@ -272,7 +272,7 @@ def test_a_step_stays_on_the_device(backend, device_counters):
 
 @pytest.mark.parametrize("size", [1, 999, 1000, 1001])
 @pytest.mark.parametrize("kind", ["int64", "uint8", "one-hot", "one-hot bool"])
-def test_accuracy_is_the_share_of_right_answers(backend, size, kind):
+def test_accuracy_is_the_fraction_of_correct_answers(backend, size, kind):
     rng = np.random.default_rng(size)
     net = network(backend, Affine(6, 4), seed=0)
     x, labels = rng.standard_normal((size, 6)), rng.integers(0, 4, size)
@@ -293,7 +293,7 @@ def test_accuracy_knows_more_classes_than_a_byte():
     assert net.accuracy(np.ones((2, 1)), np.zeros(2, dtype=np.uint8)) == 0
 
 
-def test_scores_that_are_nan_are_wrong(backend):
+def test_nan_scores_count_as_wrong(backend):
     net = network(backend, Affine(6, 4), seed=0)
     net.params["b1"] = backend.asarray(np.full(4, np.nan))
     x = backend.asarray(np.ones((3, 6)))
@@ -308,7 +308,7 @@ def test_accuracy_takes_labels_as_the_loss_does(backend):
             net.accuracy(x, backend.asarray(wrong))
 
 
-# What is refused
+# Refused arguments
 
 
 @pytest.mark.backends("strict", "torch", "cupy")
@@ -322,10 +322,10 @@ def test_arrays_from_elsewhere_are_refused(backend):
         lambda: net.gradient(here, t),
         lambda: Sequential([Affine(6, 2)]).predict(x),
     ):
-        with pytest.raises(TypeError, match=r"^x is on .*, expected on .*; move it with"):
+        with pytest.raises(TypeError, match=r"^x must be on .*, got an array on .*\. Move it with"):
             call()
     for call in (net.loss, net.accuracy, net.gradient, net.numerical_gradient):
-        with pytest.raises(TypeError, match=r"^t is on cpu \(NumPy\), expected on .*; move it"):
+        with pytest.raises(TypeError, match=r"^t must be on .*, got .* on cpu \(NumPy\)\. Move it"):
             call(x, labels)
 
 
@@ -341,7 +341,7 @@ def test_lists_are_refused(backend, method):
 @pytest.mark.parametrize("shape", [(9, 7), (9, 2, 2), (6,), (9, 0)])
 def test_samples_of_the_wrong_size_are_refused(backend, shape):
     net = network(backend)
-    message = r"x must have 6 numbers a sample, as Affine\(6, 5, he\(\)\) takes, got an array of sh"
+    message = r"x must have 6 numbers per sample for Affine\(6, 5, he\(\)\), got an array of sh"
     with pytest.raises(ValueError, match=message):
         net.predict(backend.zeros(shape, "float64"))
 
@@ -356,7 +356,7 @@ def test_accuracy_needs_a_label_for_each_sample(backend):
 
 
 def test_layers_have_to_fit():
-    message = r"^layers\[1\] does not fit: Affine\(5, 2, he\(\)\) takes 5 numbers a sample, got \(4"
+    message = r"^layers\[1\] does not fit: Affine\(5, 2, he\(\)\) takes 5 values per sample, got"
     with pytest.raises(ValueError, match=message):
         Sequential([Affine(6, 4), Affine(5, 2)])
     with pytest.raises(ValueError, match=r"^layers\[2\] does not fit: BatchNormalization\(5"):
@@ -365,12 +365,12 @@ def test_layers_have_to_fit():
         Sequential([Dropout(), Affine(5, 4), Affine(5, 2)])
 
 
-def test_what_comes_before_a_layer_that_flattens_sees_images(backend):
+def test_layers_before_one_that_flattens_take_images(backend):
     net = network(backend, BatchNormalization(2), ReLU(), Affine(18, 4), seed=0)
     x = backend.asarray(np.random.default_rng(0).standard_normal((5, 2, 3, 3)))
     assert tuple(net.predict(x).shape) == (5, 4)
     assert tuple(net.gradient(x, backend.asarray([0, 1, 2, 3, 0]))["W1"].shape) == (18, 4)
-    with pytest.raises(ValueError, match=r"BatchNormalization\(2.* got \(18,\)"):
+    with pytest.raises(ValueError, match=r"BatchNormalization\(2.* got .*\(18,\)"):
         net.predict(backend.asarray(np.ones((5, 18))))
 
 
@@ -383,17 +383,17 @@ def test_what_comes_before_a_layer_that_flattens_sees_images(backend):
         ([Affine(3, 2), SoftmaxWithLoss()], r"layers\[1\] is a loss, .* as loss=\.\.\."),
     ],
 )
-def test_what_is_no_layer_is_refused(layers, message):
+def test_anything_but_layers_is_refused(layers, message):
     with pytest.raises(TypeError, match=message):
         Sequential(layers)
 
 
 def test_a_layer_belongs_to_one_network():
     layer = Affine(6, 6)
-    with pytest.raises(ValueError, match=r"layers\[1\], Affine.*, has its place in a network"):
+    with pytest.raises(ValueError, match=r"layers\[1\], Affine.*, belongs to a network"):
         Sequential([layer, layer])
     Sequential([layer])
-    with pytest.raises(ValueError, match=r"layers\[0\], Affine.*, has its place in a network"):
+    with pytest.raises(ValueError, match=r"layers\[0\], Affine.*, belongs to a network"):
         Sequential([layer])
 
 
@@ -416,7 +416,7 @@ def test_labels_out_of_range_are_refused_on_the_host():
             net.gradient(x, np.array(labels))
 
 
-def test_a_saved_network_leaves_the_last_batch_behind():
+def test_a_pickle_leaves_out_the_last_batch():
     net = Sequential([Affine(6, 3), ReLU()], seed=0)
     before = len(pickle.dumps(net))
     net.loss(np.zeros((1000, 6), "float32"), np.zeros(1000, "int64"))
@@ -458,7 +458,7 @@ def test_a_copy_is_a_network_of_its_own(backend, duplicate, steps, dtype):
     np.testing.assert_array_equal(to_host(twin.predict(x)), to_host(net.predict(x)))
     np.testing.assert_array_equal(to_host(twin.grads.flat), to_host(net.grads.flat))
     assert twin.summary() == net.summary()
-    # its layers read and write its own buffers,
+    # The copy's layers read and write its own buffers,
     kept = to_host(net.params.flat).copy(), to_host(net.grads.flat).copy(), to_host(net.predict(x))
     for _ in range(2):
         twins_optimizer.update(twin.params, twin.gradient(x, t))
@@ -468,7 +468,7 @@ def test_a_copy_is_a_network_of_its_own(backend, duplicate, steps, dtype):
         assert view is twin.grads[f"{name}1"]
     after = to_host(net.params.flat), to_host(net.grads.flat), to_host(net.predict(x))
     np.testing.assert_equal(after, kept)
-    # and it goes on as the original does: masks, running averages, and all.
+    # and it trains on as the original does, with the same masks and running averages.
     for _ in range(2):
         optimizer.update(net.params, net.gradient(x, t))
     np.testing.assert_array_equal(to_host(twin.params.flat), to_host(net.params.flat))
@@ -481,7 +481,7 @@ def test_a_pickle_holds_the_parameters_once():
     assert len(pickle.dumps(net)) < 2.2 * 4 * net.params.size  # with the gradients
 
 
-# What it shows
+# Summary and repr
 
 
 def test_summary():
@@ -501,6 +501,13 @@ def test_summary():
         ["39,860 parameters, float32 on cpu (NumPy)"],
     ]
     assert len({line.index("(N,") for line in lines if "(N," in line}) == 1
+
+
+def test_summary_in_a_notebook():
+    html = Sequential([Affine(4, 3, "he"), ReLU(), Affine(3, 2)]).summary()._repr_html_()
+    assert html.count("<tr>") == 5
+    assert "<td>Affine(4, 3, he())</td><td>(N, 3)</td><td>15 (W1, b1)</td>" in html
+    assert "23 parameters, " in html
 
 
 def test_summary_of_unknown_shapes():

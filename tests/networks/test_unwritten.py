@@ -1,4 +1,4 @@
-"""A layer of a user's that keeps its gradient to itself is found out."""
+"""Custom layers that do not write their gradients are detected."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from dlskills import Affine, Declared, Layer, Sequential, initializers, namespac
 
 
 class Scale(Layer):
-    """Multiplies each unit by a factor; writes its gradient as told."""
+    """Multiply each unit by a factor; `write` decides where the gradient goes."""
 
     def __init__(self, size, write):
         self.size, self.write = size, write
@@ -73,9 +73,9 @@ def test_a_gradient_that_was_written_is_right(backend, write, decay):
             np.testing.assert_allclose(to_host(gradient[name]), to_host(array), atol=1e-6)
 
 
-def test_a_gradient_of_zeros_is_one(backend):
+def test_a_gradient_of_zeros_counts_as_written(backend):
     net = network(backend, into_view)
-    net.params["W2"] = backend.xp.zeros_like(net.params["W2"])  # nothing comes back from there
+    net.params["W2"] = backend.xp.zeros_like(net.params["W2"])  # so no gradient flows back
     assert not np.any(to_host(net.gradient(*batch(backend))["a1"]))
 
 
@@ -86,7 +86,7 @@ def test_in_half_precision_too(backend):
 
 
 @pytest.mark.backends("cupy")
-def test_only_the_first_pass_looks(backend, device_counters):
+def test_only_the_first_pass_is_checked(backend, device_counters):
     net, (x, t) = network(backend, into_view), batch(backend)
     net.gradient(x, t)
     with device_counters.counting() as added:

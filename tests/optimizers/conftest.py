@@ -1,13 +1,13 @@
-"""What tests of the optimizers share: processes of their own, and the engines of a backend."""
+"""Fixtures for the tests of optimizers."""
 
 import pytest
 
 from dlskills.optimizers import ENGINES
 
 
-@pytest.fixture(scope="session")  # so that it goes with hypothesis
+@pytest.fixture(scope="session")  # as hypothesis requires
 def engine_names():
-    """The names of the engines that are available for a backend."""
+    """Return the names of the engines available for a backend."""
 
     def names(backend):
         return [

@@ -1,4 +1,4 @@
-"""Adam and its successors against the page and PyTorch, and what their formulas imply."""
+"""Adam and its variants: against the tutorial and PyTorch, and consequences of the formulas."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ THEIRS = {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}
     ],
     ids=lambda value: repr(value) if not callable(value) else "",
 )
-def test_they_agree_with_torch(ours, theirs):
+def test_updates_agree_with_torch(ours, theirs):
     pytest.importorskip("torch")
 
     np.testing.assert_allclose(
@@ -40,8 +40,8 @@ def test_they_agree_with_torch(ours, theirs):
     )
 
 
-def test_adam_exactly_as_the_page_writes_it(backend):
-    """The page's lines, in their order: equal to the last bit where roots are rounded alike."""
+def test_adam_matches_the_tutorials_code(backend):
+    """The tutorial's lines in their order: bit-identical if square roots round alike."""
     w, m, v = START.copy(), np.zeros_like(START), np.zeros_like(START)
     lr, beta1, beta2, expected = 0.001, 0.9, 0.999, []
     for i, gradient in enumerate(GRADIENTS, start=1):
@@ -56,10 +56,12 @@ def test_adam_exactly_as_the_page_writes_it(backend):
 
 
 @pytest.mark.parametrize(
-    ("mode", "factor"), [("page", 1.0), ("paper", np.sqrt(1 - 0.999))], ids=["page", "paper"]
+    ("mode", "factor"),
+    [("tutorial", 1.0), ("paper", np.sqrt(1 - 0.999))],
+    ids=["tutorial", "paper"],
 )
-def test_where_epsilon_is_added(mode, factor):
-    gradient = 1e-6  # so small that epsilon counts
+def test_epsilon_mode_decides_where_epsilon_is_added(mode, factor):
+    gradient = 1e-6  # small enough for epsilon to matter
     params = {"x": 0.0}
     Adam(lr=1.0, epsilon_mode=mode).update(params, {"x": gradient})
     root = np.sqrt(1 - 0.999)
@@ -68,16 +70,47 @@ def test_where_epsilon_is_added(mode, factor):
     assert params["x"] == pytest.approx(expected)
 
 
-def test_epsilon_modes_are_checked_and_shown():
+def test_epsilon_mode_is_validated_and_shown():
     assert "epsilon_mode='paper'" in repr(Adam(epsilon_mode="Paper"))
-    assert "epsilon_mode='page'" in repr(Adam())
-    message = r"epsilon_mode 'papper' is not known; did you mean 'paper'\?; known are: 'page', 'pap"
+    assert "epsilon_mode='tutorial'" in repr(Adam())
+    message = (
+        r"epsilon_mode 'papper' is not known; did you mean 'paper'\? Choose from: 'tutorial', "
+    )
     with pytest.raises(ValueError, match=message):
         Adam(epsilon_mode="papper")
+    optimizer = Adam()
+    with pytest.raises(ValueError, match=message):
+        optimizer.epsilon_mode = "papper"
+    assert repr(optimizer) == repr(Adam())
 
 
 @pytest.mark.parametrize("rule", [Adam, AdamW, AMSGrad, NAdam])
-def test_the_first_step_is_about_the_learning_rate(rule):
+def test_the_old_name_of_the_tutorials_epsilon_mode_still_works(rule):
+    with pytest.warns(
+        DeprecationWarning, match="epsilon_mode='page' is now called 'tutorial'"
+    ) as w:
+        optimizer = rule(epsilon_mode="page")
+    assert w[0].filename == __file__
+    assert repr(optimizer) == repr(rule(epsilon_mode="tutorial"))
+
+
+def test_a_state_saved_under_the_old_name_of_epsilon_mode_loads_without_a_warning():
+    saved = Adam(lr=0.25)
+    params = {"x": 1.0}
+    saved.update(params, {"x": 1e-6})
+    state = saved.state_dict()
+    state["hyperparameters"]["epsilon_mode"] = "page"
+    loaded, twin = Adam(epsilon_mode="paper"), dict(params)
+    loaded.load_state_dict(state)
+    assert repr(loaded) == repr(saved)
+    saved.update(params, {"x": 2e-6})
+    loaded.update(twin, {"x": 2e-6})
+    assert twin == params
+    assert state["hyperparameters"]["epsilon_mode"] == "page"
+
+
+@pytest.mark.parametrize("rule", [Adam, AdamW, AMSGrad, NAdam])
+def test_the_first_step_is_about_as_large_as_the_learning_rate(rule):
     params = {"x": 0.0, "y": 0.0}
     optimizer = rule(lr=0.25)
     optimizer.update(params, {"x": 1e-2, "y": -300.0})
@@ -87,25 +120,25 @@ def test_the_first_step_is_about_the_learning_rate(rule):
     assert params["y"] == pytest.approx(scale, rel=1e-3)
 
 
-def test_decoupled_decay_shrinks_without_a_gradient():
+def test_decoupled_weight_decay_needs_no_gradient():
     params = {"x": 2.0}
     AdamW(lr=0.1, weight_decay=0.5).update(params, {"x": 0.0})
 
     assert params["x"] == pytest.approx(2 * (1 - 0.1 * 0.5))
 
 
-def test_amsgrad_remembers_the_largest():
+def test_amsgrad_keeps_the_largest_mean_of_squares():
     params, optimizer = {"x": 0.0}, AMSGrad(lr=0.1, beta2=0.5)
     small = {"x": 0.1}
     optimizer.update(params, {"x": 10.0})
     for _ in range(100):
         before = params["x"]
         optimizer.update(params, small)
-    # the largest average of squares was 0.5 * 10**2, and stays
+    # The largest mean of squares is 0.5 * 10**2, from the first update.
     assert before - params["x"] == pytest.approx(0.1 * 0.1 / np.sqrt(50), rel=0.05)
 
 
-def test_nadams_product_is_that_of_its_own_steps():
+def test_nadam_recomputes_its_momentum_product_after_a_reset():
     fresh, used = NAdam(beta1=0.5), NAdam()
     used.update({"x": 1.0}, {"x": 1.0})
     used.reset()
@@ -120,7 +153,7 @@ def test_nadams_product_is_that_of_its_own_steps():
     assert results[0] == results[1]
 
 
-def test_lion_moves_all_by_the_same_amount():
+def test_lion_moves_every_element_by_the_learning_rate():
     params = {"x": 0.0, "y": 0.0, "z": 0.0}
     Lion(lr=0.1).update(params, {"x": 1e-5, "y": -300.0, "z": 0.0})
 

@@ -1,4 +1,4 @@
-"""AdaGrad, RMSprop and AdaDelta against PyTorch, and what their formulas imply."""
+"""AdaGrad, RMSprop and AdaDelta: against PyTorch, and consequences of their formulas."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from dlskills import AdaDelta, AdaGrad, RMSprop, get_backend
     ],
     ids=lambda value: type(value).__name__ if not callable(value) else "",
 )
-def test_they_agree_with_torch(ours, theirs):
+def test_updates_agree_with_torch(ours, theirs):
     pytest.importorskip("torch")
 
     np.testing.assert_allclose(
@@ -25,7 +25,7 @@ def test_they_agree_with_torch(ours, theirs):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_the_first_step_does_not_depend_on_the_size_of_the_gradient(scale):
+def test_the_first_step_is_independent_of_the_gradients_scale(scale):
     params = {"x": 0.0, "y": 0.0}
     AdaGrad(lr=0.5).update(params, {"x": scale, "y": -scale})
 
@@ -33,7 +33,7 @@ def test_the_first_step_does_not_depend_on_the_size_of_the_gradient(scale):
     assert params["y"] == -params["x"]
 
 
-def test_adagrads_steps_shrink_and_rmsprops_do_not():
+def test_adagrad_steps_shrink_but_rmsprop_steps_do_not():
     def steps(optimizer):
         params, positions = {"x": 0.0}, [0.0]
         for _ in range(100):
@@ -54,7 +54,7 @@ def test_adadelta_needs_no_learning_rate():
 
 
 @pytest.mark.parametrize("rule", [AdaGrad, RMSprop, AdaDelta])
-def test_a_gradient_of_0_moves_nothing(rule):
+def test_a_zero_gradient_changes_nothing(rule):
     params = {"x": 3.0}
     rule().update(params, {"x": 0.0})
 

@@ -1,4 +1,4 @@
-"""Clipping by the norm of all gradients together."""
+"""Gradient clipping by the global norm."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from dlskills import SGD, Parameters, backend_of, clip_factor, to_host
     ("max_norm", "scale", "factor"),
     [(26, 1, 1), (13, 1, 1), (6.5, 1, 0.5), (13, 2, 1), (52, 2, 2), (6.5, -2, -0.5), (1, 0, 0)],
 )
-def test_the_factor_of_clipping(backend, kind, dtype, max_norm, scale, factor):
+def test_the_factor_limits_the_global_norm(backend, kind, dtype, max_norm, scale, factor):
     values = {"W": [[3.0, 0.0], [0.0, -4.0]], "b": [12.0], "none": []}  # 3² + 4² + 12² = 13²
     grads = kind({key: backend.asarray(value, dtype) for key, value in values.items()})
     found = clip_factor(grads, max_norm, scale)
@@ -20,7 +20,7 @@ def test_the_factor_of_clipping(backend, kind, dtype, max_norm, scale, factor):
     assert float(found) == pytest.approx(factor, rel=1e-6)
     if backend.name == "numpy":
         assert isinstance(found, int | float)
-    else:  # on the device, for the kernel to read
+    else:  # stays on the device, where the kernel reads it
         assert backend_of(found) == backend
         assert found.shape == ()
         assert found.dtype == backend.dtype(dtype)
@@ -28,21 +28,23 @@ def test_the_factor_of_clipping(backend, kind, dtype, max_norm, scale, factor):
 
 @pytest.mark.backends("numpy", "torch", "cupy")
 @pytest.mark.parametrize("kind", [dict, Parameters])
-def test_the_norm_of_half_precision_is_computed_in_single(backend, kind):
+def test_the_norm_of_half_precision_gradients_is_computed_in_float32(backend, kind):
     grads = kind({"w": backend.zeros((1000,), "float16") + 20})
 
     assert float(clip_factor(grads, 1.0)) == pytest.approx(1 / (20 * 1000**0.5), rel=1e-6)
 
 
-def test_gradients_on_two_devices_have_no_norm(backend):
+def test_gradients_on_different_devices_are_refused(backend):
     if backend.name == "numpy":
-        pytest.skip("NumPy's arrays are all on one device")
+        pytest.skip("all NumPy arrays are on one device")
     grads = {"a": backend.asarray([1.0]), "b": np.ones(1), "c": 2.0}
-    with pytest.raises(TypeError, match=r"on one device; some are on .*, some on cpu \(NumPy\)"):
+    with pytest.raises(
+        TypeError, match=r"must be on one device .*, got some on .* and some on cpu \(NumPy"
+    ):
         clip_factor(grads, 1.0)
 
 
-def test_gradients_that_need_no_clipping_are_not_scaled(backend):
+def test_gradients_below_the_maximum_norm_are_not_scaled(backend):
     grads = {"w": backend.asarray([0.1, 0.2, 0.3], "float32")}
 
     assert float(clip_factor(grads, 0.7)) == 1
@@ -56,33 +58,33 @@ def test_the_norm_of_numbers():
 
 
 @pytest.mark.parametrize("kind", [dict, Parameters])
-def test_a_gradient_that_is_not_finite_shows_in_the_factor(backend, kind):
+def test_nan_and_infinity_show_in_the_factor(backend, kind):
     for bad, factor in ((np.nan, np.nan), (np.inf, 0.0), (-np.inf, 0.0)):
         grads = kind({"W": backend.asarray([1.0, bad]), "b": backend.asarray([1.0, 2.0])})
         np.testing.assert_equal(float(clip_factor(grads, 1.0)), factor)
 
 
 @pytest.mark.parametrize("layout", [np.asfortranarray, lambda a: a[::-1, ::2], np.transpose])
-def test_the_norm_of_any_layout(layout):
+def test_the_norm_of_arrays_of_any_layout(layout):
     array = layout(np.random.default_rng(0).standard_normal((300, 400)))
 
     assert clip_factor({"w": array}, 1.0) == pytest.approx(1 / np.linalg.norm(array), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", [dict, Parameters])
-def test_the_norm_of_millions_is_as_precise_as_their_dtype(kind):
+def test_the_norm_of_millions_of_elements_keeps_full_precision(kind):
     values = np.random.default_rng(0).uniform(0.9, 1.1, 3_000_000).astype("float32")
     norm = np.linalg.norm(values.astype("float64"))
 
     assert clip_factor(kind({"w": values}), 1.0) * norm == pytest.approx(1, abs=1e-6)
 
 
-def test_padding_does_not_count(backend):
+def test_padding_is_excluded_from_the_norm(backend):
     grads = Parameters({"a": backend.asarray([3.0] * 4), "b": backend.asarray(8.0)})
     assert float(clip_factor(grads, 1.0)) == pytest.approx(0.1, rel=1e-6)
 
 
-def test_many_arrays(backend):
+def test_the_norm_of_many_arrays(backend):
     rng = np.random.default_rng(0)
     values = {f"w{i}": rng.standard_normal(i % 7) for i in range(100)}
     norm = np.sqrt(sum(np.sum(value**2) for value in values.values()))
@@ -102,7 +104,7 @@ def test_many_arrays(backend):
 )
 @pytest.mark.parametrize("kind", [dict, Parameters])
 @pytest.mark.parametrize("size", [3, 100_000])
-def test_the_norm_is_right_where_squares_are_infinite_or_0(backend, value, dtype, kind, size):
+def test_the_norm_is_correct_when_squares_overflow_or_underflow(backend, value, dtype, kind, size):
     if not hasattr(backend.xp, dtype):
         pytest.skip(f"{backend.name} has no {dtype}")
     arrays = [backend.zeros((size,), dtype) + value for _ in range(2)]
@@ -118,7 +120,7 @@ def test_the_norm_is_right_where_squares_are_infinite_or_0(backend, value, dtype
     np.testing.assert_allclose(to_host(params["a"]), expected, rtol=2e-3, atol=0)
 
 
-def test_zeros_and_what_is_not_finite(backend):
+def test_the_factor_of_zeros_nan_and_infinity(backend):
     zeros = backend.zeros((4,), "float32")
     assert float(clip_factor({"a": zeros}, 1.0)) == 1
     assert np.isnan(float(clip_factor({"a": zeros + np.nan}, 1.0)))

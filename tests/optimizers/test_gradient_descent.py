@@ -1,4 +1,4 @@
-"""SGD, Momentum and Nesterov against PyTorch, and what their formulas imply."""
+"""SGD, Momentum and Nesterov: against PyTorch, and consequences of their formulas."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from dlskills import SGD, Momentum, Nesterov, get_backend
     ],
     ids=lambda value: type(value).__name__ if not callable(value) else "",
 )
-def test_they_agree_with_torch(ours, theirs):
+def test_updates_agree_with_torch(ours, theirs):
     pytest.importorskip("torch")
 
     np.testing.assert_allclose(
@@ -24,7 +24,7 @@ def test_they_agree_with_torch(ours, theirs):
     )
 
 
-def test_nesterov_as_the_book_has_it_since_2021():
+def test_nesterov_agrees_with_the_books_code_since_2021():
     lr, momentum = 0.1, 0.7
     w, v = START.copy(), np.zeros_like(START)
     for gradient in GRADIENTS:
@@ -35,7 +35,7 @@ def test_nesterov_as_the_book_has_it_since_2021():
     np.testing.assert_allclose(ours[-1], w, rtol=1e-11)
 
 
-def test_a_velocity_reaches_its_limit():
+def test_the_velocity_converges_under_a_constant_gradient():
     params = {"x": 0.0}
     optimizer = Momentum(lr=0.01, momentum=0.9)
     for _ in range(300):
@@ -45,8 +45,8 @@ def test_a_velocity_reaches_its_limit():
     assert params["x"] - before == pytest.approx(-0.01 / (1 - 0.9))
 
 
-def test_a_changed_rate_is_inside_the_velocity():
-    # as on the page; PyTorch would rescale all of the velocity
+def test_a_new_learning_rate_does_not_rescale_the_velocity():
+    # as in the tutorial; PyTorch would rescale the whole velocity
     params = {"x": 0.0}
     optimizer = Momentum(lr=1.0, momentum=0.5)
     optimizer.update(params, {"x": 1.0})

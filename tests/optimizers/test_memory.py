@@ -1,4 +1,4 @@
-"""An update allocates nothing that grows with the parameters, and is one kernel on a GPU."""
+"""An update allocates no memory that grows with the parameters, and launches one GPU kernel."""
 
 import importlib
 import tracemalloc
@@ -12,7 +12,7 @@ from dlskills.optimizers import OPTIMIZERS
 
 MODIFIERS = {"weight_decay": 0.1, "grad_scale": 0.5, "clip_value": 0.5}
 SETTINGS = {
-    "as it is": {},
+    "unmodified": {},
     "modified": MODIFIERS,
     "clip_norm": {"clip_norm": 0.5},
     "all": MODIFIERS | {"clip_norm": 0.5},
@@ -24,7 +24,7 @@ on_numpy = pytest.mark.parametrize(
         pytest.param(
             name,
             marks=pytest.mark.skipif(
-                ENGINES[name].missing() is not None, reason=f"no engine {name} here"
+                ENGINES[name].missing() is not None, reason=f"the engine {name} is not available"
             ),
         )
         for name in ("numba", "blocked")
@@ -33,7 +33,7 @@ on_numpy = pytest.mark.parametrize(
 
 
 def peak_of_a_step(engine_name, optimizer, params, grads):
-    """The bytes that the second update allocates, at most at a time."""
+    """Return the peak of the bytes allocated during the second update."""
     with engine(engine_name):
         optimizer.update(params, grads)
         tracemalloc.start()
@@ -55,7 +55,7 @@ def million(count, number=0):
 @on_numpy
 @every_setting
 @pytest.mark.parametrize("kind", [Parameters, dict])
-def test_adam_on_ten_million_parameters(engine_name, settings, kind):
+def test_adam_allocates_little_for_ten_million_parameters(engine_name, settings, kind):
     params, grads = kind(million(10)), kind(million(10, 0.5))
 
     assert peak_of_a_step(engine_name, make_optimizer("adam", **settings), params, grads) < 1e6
@@ -63,10 +63,10 @@ def test_adam_on_ten_million_parameters(engine_name, settings, kind):
 
 @on_numpy
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer(engine_name, name):
+def test_every_optimizer_allocates_little(engine_name, name):
     params, grads = Parameters(million(1)), Parameters(million(1, 0.5))
 
-    # the arrays have 4 MB each
+    # each array has 4 MB
     assert peak_of_a_step(engine_name, make_optimizer(name, **MODIFIERS), params, grads) < 1e6
 
 
@@ -76,7 +76,7 @@ def test_every_optimizer(engine_name, name):
     [lambda a: a[::2], lambda a: a[:, ::2], lambda a: a.T[::2], lambda a: a[:, None, ::-1]],
     ids=["rows", "columns", "transposed", "3-D, backwards"],
 )
-def test_arrays_with_gaps(engine_name, view):
+def test_updates_of_strided_arrays_allocate_little(engine_name, view):
     params, grads = ({"W": view(np.ones((4, 1_000_000), "float32"))} for _ in "12")
 
     assert peak_of_a_step(engine_name, make_optimizer("adam"), params, grads) < 1e6
@@ -100,14 +100,14 @@ def network(backend):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @every_setting
 @pytest.mark.backends("cupy")
-def test_a_step_is_one_kernel(backend, network, pool, device_counters, name, settings):
+def test_an_update_is_one_kernel(backend, network, pool, device_counters, name, settings):
     optimizer = make_optimizer(name, **settings)
     optimizer.update(network.params, network.grads)
     used = pool.used_bytes()
     with device_counters.counting() as added:
         optimizer.update(network.params, network.grads)
 
-    # with clip_norm: the sum of the squares and the factor
+    # clip_norm adds the sum of squares and the factor
     assert added["kernel_launches"] <= (3 if "clip_norm" in settings else 1)
     assert added["copies_h2d"] == added["copies_d2h"] == added["copies_d2d"] == 0
     assert pool.used_bytes() == used
@@ -116,7 +116,7 @@ def test_a_step_is_one_kernel(backend, network, pool, device_counters, name, set
 @every_setting
 @pytest.mark.parametrize("kind", [Parameters, dict])
 @pytest.mark.backends("cupy")
-def test_a_step_on_a_gpu_allocates_nothing(backend, pool, settings, kind):
+def test_an_update_on_a_gpu_allocates_nothing(backend, pool, settings, kind):
     params, grads = (
         kind({"w": backend.asarray(np.full(1_000_000, value, "float32"))}) for value in (1, 0.5)
     )
@@ -126,4 +126,4 @@ def test_a_step_on_a_gpu_allocates_nothing(backend, pool, settings, kind):
     held = pool.total_bytes()
     optimizer.update(params, grads)
 
-    assert pool.total_bytes() - held < 100_000  # what was held for a moment counts
+    assert pool.total_bytes() - held < 100_000  # the pool also counts temporary allocations

@@ -1,4 +1,4 @@
-"""What is done in the pass of an update, decay, scaling and clipping: by hand and by PyTorch."""
+"""Modifiers of an update (decay, scaling, clipping): against NumPy and PyTorch."""
 
 import inspect
 import os
@@ -35,7 +35,7 @@ def norm_of(grads):
 
 
 def follow(optimizer, backend, kind=dict, changed=lambda grads: grads, steps=4):
-    """Where an optimizer leads on gradients that are changed by hand; it must not change them."""
+    """Run an optimizer on gradients changed beforehand, and check that it leaves them unchanged."""
     params = kind({key: backend.asarray(value) for key, value in values(0).items()})
     for step in range(steps):
         given = changed(values(1 + step, 3.0))
@@ -64,7 +64,7 @@ def clipped(limit):
     return lambda grads: scaled(min(1.0, limit / norm_of(grads)))(grads)
 
 
-# One at a time: the same as an optimizer without, on gradients that are changed beforehand
+# One modifier at a time: the same as without it on gradients changed beforehand
 
 
 @every_rule
@@ -79,9 +79,13 @@ def clipped(limit):
         ({"clip_norm": 2.0}, clipped(2.0)),
         ({"clip_norm": 1e6}, clipped(1e6)),
     ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "",  # a function has an address
+    ids=lambda value: (
+        str(value) if isinstance(value, dict) else ""
+    ),  # the repr of a function contains an address
 )
-def test_changes_to_the_gradients(backend, name, kind, modifier, changed):
+def test_a_modifier_equals_changing_the_gradients_beforehand(
+    backend, name, kind, modifier, changed
+):
     settings = RULES[name][1][-1]
     actual = follow(make_optimizer(name, **settings | modifier), backend, kind)
 
@@ -90,8 +94,7 @@ def test_changes_to_the_gradients(backend, name, kind, modifier, changed):
 
 @every_rule
 @every_kind
-def test_decoupled_weight_decay(backend, name, kind):
-    """Before each update all parameters shrink by the same factor."""
+def test_decoupled_weight_decay_shrinks_all_parameters_first(backend, name, kind):
     settings = RULES[name][1][-1] | {"weight_decay": 0.0}
     actual = follow(make_optimizer(name, **settings | {"weight_decay": 0.3}), backend, kind)
     expected, optimizer = values(0), make_optimizer(name, **settings)
@@ -104,7 +107,7 @@ def test_decoupled_weight_decay(backend, name, kind):
 
 
 @every_kind
-def test_the_order_is_scale_and_norm_then_value_then_decay(backend, kind):
+def test_modifiers_apply_in_the_order_scale_norm_value_decay(backend, kind):
     optimizer = SGD(0.5, grad_scale=-2.0, clip_norm=3.0, clip_value=0.4, weight_decay=0.1)
     expected = values(0)
     for step in range(4):
@@ -113,16 +116,16 @@ def test_the_order_is_scale_and_norm_then_value_then_decay(backend, kind):
             value -= 0.5 * 0.1 * value
             value -= 0.5 * grads[key]
     assert_close(follow(optimizer, backend, kind), expected)
-    # another order would lead elsewhere
+    # another order gives another result
     other = SGD(0.5, weight_decay=0.1)
     swapped = follow(other, backend, kind, lambda g: clipped(3.0)(cut(0.4)(scaled(-2.0)(g))))
     assert abs(swapped["W"] - expected["W"]).max() > 1e-3
 
 
-def test_plain_numbers_are_modified_too():
+def test_modifiers_apply_to_plain_numbers():
     params = {"x": 3.0, "y": -1.0}
     optimizer = SGD(1.0, grad_scale=0.5, clip_norm=2.5, clip_value=1.75, weight_decay=0.5)
-    optimizer.update(params, {"x": 6.0, "y": -8.0})  # of norm 5 when halved, so divided by 4
+    optimizer.update(params, {"x": 6.0, "y": -8.0})  # norm 10, halved to 5, clipped to 2.5
 
     assert params == {"x": 1.5 - 1.5, "y": -0.5 + 1.75}
     optimizer.update({}, {})
@@ -154,7 +157,7 @@ def test_clipping_agrees_with_torch(limit):
         torch.nn.utils.clip_grad_norm_(tensors, limit)
         theirs.step()
     ours = follow(SGD(0.5, clip_norm=limit), get_backend("cpu"))
-    for value, tensor in zip(ours.values(), tensors, strict=True):  # they add 1e-6 to the norm
+    for value, tensor in zip(ours.values(), tensors, strict=True):  # PyTorch adds 1e-6 to the norm
         np.testing.assert_allclose(value, tensor.detach().numpy(), rtol=1e-5, atol=1e-7)
 
 
@@ -176,12 +179,12 @@ def test_decay_agrees_with_torch():
         np.testing.assert_allclose(params["w"], tensor.detach().numpy(), rtol=1e-10)
 
 
-# What is not finite
+# Values that are not finite
 
 
 @every_kind
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_clipping_by_norm_does_not_hide_what_is_not_finite(backend, engine_names, kind, bad):
+def test_clipping_by_norm_does_not_hide_nan_or_infinity(backend, engine_names, kind, bad):
     grads = values(1)
     grads["W"][2, 3] = bad
     for name in engine_names(backend):
@@ -192,12 +195,12 @@ def test_clipping_by_norm_does_not_hide_what_is_not_finite(backend, engine_names
                 params, kind({key: backend.asarray(value) for key, value in grads.items()})
             )
         assert np.isnan(to_host(params["W"])[2, 3])
-        if np.isnan(bad):  # its norm is NaN: no part of the step can be trusted
+        if np.isnan(bad):  # the norm is NaN, so no part of the step can be trusted
             assert np.isnan(to_host(params["b"])).all()
 
 
 @every_kind
-def test_clipping_by_value_keeps_nan_and_cuts_infinity(backend, kind):
+def test_clipping_by_value_keeps_nan_and_clips_infinity(backend, kind):
     params = kind({"w": backend.zeros((4,), "float64")})
     grads = kind({"w": backend.asarray([np.nan, np.inf, -np.inf, 0.1], "float64")})
     SGD(1.0, clip_value=2.0).update(params, grads)
@@ -206,7 +209,7 @@ def test_clipping_by_value_keeps_nan_and_cuts_infinity(backend, kind):
 
 
 @pytest.mark.parametrize("shape", [(), (3,)])
-def test_clipping_by_norm_goes_over_parameters_of_several_dtypes(backend, shape):
+def test_the_norm_spans_parameters_of_different_dtypes(backend, shape):
     dtypes = {"single": "float32", "double": "float64"}
     if backend.name != "array_api_strict":
         dtypes["half"] = "float16"
@@ -223,7 +226,7 @@ def test_clipping_by_norm_goes_over_parameters_of_several_dtypes(backend, shape)
         np.testing.assert_allclose(to_host(params[key]), 1 - 0.25 / size, rtol=1e-3)
 
 
-def test_gradients_of_0_are_left_alone(backend):
+def test_clipping_leaves_zero_gradients_unchanged(backend):
     params = {"w": backend.asarray([1.0, 2.0])}
     SGD(1.0, clip_norm=1.0).update(params, {"w": backend.asarray([0.0, 0.0])})
 
@@ -252,24 +255,24 @@ ON_THE_SECOND = """
 
 @pytest.mark.backends("cupy")
 def test_an_update_stays_on_the_second_gpu(backend, device_counters, run_python):
-    """Work given to another than the current device would be warned of, which is an error here."""
+    """CuPy warns about work on a device that is not current, and warnings are errors here."""
     tests, build = (str(Path(__file__).parent.parent), os.environ["DLSKILLS_HIPEMU_BUILD"])
     code = ON_THE_SECOND.format(tests=tests, build=build)
 
     assert run_python(code, HIPEMU_DEVICES="2") == ["done"]
 
 
-# As rules
+# Modified rules
 
 
-def test_a_modified_rule_is_made_once():
+def test_modified_rules_are_cached():
     for modify in (modifiers.scaled, modifiers.clipped, modifiers.decayed):
         assert modify(Adam.rule) is modify(Adam.rule)
         assert modify(Adam.rule) is not modify(SGD.rule)
 
 
 @every_rule
-def test_every_optimizer_takes_them_by_keyword_only(name):
+def test_modifiers_are_keyword_only(name):
     parameters = inspect.signature(type(make_optimizer(name))).parameters
     for modifier in ("weight_decay", "grad_scale", "clip_value", "clip_norm"):
         assert parameters[modifier].kind is inspect.Parameter.KEYWORD_ONLY
@@ -287,11 +290,11 @@ def test_every_optimizer_takes_them_by_keyword_only(name):
         ({"clip_value": "1"}, TypeError, "clip_value must be a number, got '1'"),
     ],
 )
-def test_bad_settings_are_refused(settings, error, message):
+def test_invalid_modifiers_are_refused(settings, error, message):
     with pytest.raises(error, match=message):
         SGD(**settings)
 
 
-def test_only_what_is_asked_for_is_shown():
+def test_repr_shows_only_modifiers_that_are_set():
     assert repr(SGD(0.1, clip_norm=1)) == "SGD(lr=0.1, clip_norm=1.0)"
     assert repr(SGD(0.1, clip_norm=None, grad_scale=1.0)) == "SGD(lr=0.1)"

@@ -1,4 +1,4 @@
-"""A gradient too large for its square: the element stands still, and nothing becomes NaN."""
+"""Gradients whose square overflows: the element stops moving, and nothing becomes NaN."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ RULES = ["adam", "adamw", "amsgrad", "nadam", "rmsprop", "adadelta", "adagrad"]
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("size", [3, 5000])
 @pytest.mark.parametrize("outlier", [2e19, -2e19, 3e38])
-def test_one_outlier_stops_its_element_and_no_other(backend, name, size, outlier):
+def test_an_outlier_stops_only_its_own_element(backend, name, size, outlier):
     for engine_name, runs in ENGINES.items():
         if runs.library not in (None, backend.name) or runs.missing():
             continue
@@ -28,8 +28,8 @@ def test_one_outlier_stops_its_element_and_no_other(backend, name, size, outlier
         w = to_host(params["w"])
         assert np.all(np.isfinite(w)), engine_name
         assert w[0] != 1, engine_name
-        # AdamW's decay goes on
+        # AdamW's decay continues
         assert w[1] == stopped or name == "adamw", engine_name
-        state = optimizer.state_dict()["slots"]
-        assert not any(np.any(np.isnan(slot["w"])) for slot in state.values()), engine_name
-        assert any(np.isinf(slot["w"][1]) for slot in state.values()), engine_name
+        state = [v for name, v in optimizer.state_dict().items() if name.endswith("/w")]
+        assert not any(np.any(np.isnan(slot)) for slot in state), engine_name
+        assert any(np.isinf(slot[1]) for slot in state), engine_name

@@ -1,7 +1,7 @@
-"""Every optimizer with modifiers and groups, on every engine and layout, against the references.
+"""Every optimizer with modifiers and groups, on every engine and layout, against references.
 
-The references of textbook.py know nothing of modifiers: gradients are changed beforehand, each
-parameter has its own learning rate, and decay is done by hand between the steps.
+The references in textbook.py have no modifiers: the tests change the gradients beforehand, use one
+learning rate per parameter, and apply weight decay between the steps.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ every_rule = pytest.mark.parametrize("name", RULES)
 
 @contextlib.contextmanager
 def small_blocks():
-    """Arrays of a few elements are cut into blocks and shared out to threads, like large ones."""
+    """Split even small arrays into blocks and across threads, as is done with large ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocked, "BLOCK", 16)
         patch.setattr(threads, "SHARE_FROM", 32)
@@ -61,12 +61,12 @@ modifiers = st.fixed_dictionaries(
 
 
 def drawn(rng, shape):
-    """A start and gradients, of float32's precision, in float64."""
+    """Return a start and gradients in float64, rounded to float32."""
     return np.asarray(rng.standard_normal((STEPS + 1, *shape)).astype("float32"), "float64")
 
 
 def modified(gradients, frozen, grad_scale=1.0, clip_norm=None, clip_value=None, weight_decay=0.0):
-    """The gradients of all steps as the rules are to see them."""
+    """Return the gradients of all steps after the modifiers."""
     changed = {key: grad_scale * grad for key, grad in gradients.items() if key not in frozen}
     for step in range(STEPS):
         norm = np.sqrt(sum(np.sum(grad[step] ** 2) for grad in changed.values()))
@@ -79,7 +79,10 @@ def modified(gradients, frozen, grad_scale=1.0, clip_norm=None, clip_value=None,
 
 
 def by_reference(name, start, gradients, settings, decay):
-    """Where the reference leads, and its largest step; what it adds does not depend on where."""
+    """Return the final parameter of the reference with decay, and its largest step.
+
+    The steps of the references do not depend on the parameter.
+    """
     w, position, largest = start.copy(), np.zeros_like(start), 0.0
     for there in RULES[name][0](np.zeros_like(start), list(gradients), **settings):
         w = w * (1 - settings["lr"] * decay) + (there - position)
@@ -97,7 +100,9 @@ def by_reference(name, start, gradients, settings, decay):
     seed=st.integers(0, 2**32 - 1),
 )
 @small_blocks()
-def test_every_optimizer(backend, engine_names, name, mapping, changes, dtype, kind, seed):
+def test_every_optimizer_agrees_with_its_reference(
+    backend, engine_names, name, mapping, changes, dtype, kind, seed
+):
     rng = np.random.default_rng(seed)
     values = {key: drawn(rng, entry["shape"]) for key, entry in mapping.items()}
     settings = dict(RULES[name][1][-1])

@@ -1,4 +1,4 @@
-"""Learning-rate schedules against their formulas and PyTorch's, and how optimizers take them."""
+"""Learning-rate schedules: against their formulas and PyTorch, and their use by optimizers."""
 
 import copy
 import math
@@ -57,7 +57,7 @@ every_schedule = pytest.mark.parametrize("schedule", ALL, ids=repr)
         (OneCycle(0.5, 11, rise=0.5, start_divisor=5, end_divisor=2), {4.5: 0.5, 10: 0.05}),
         (OneCycle(0.5, 10, rise=0.5), {0: 0.02, 2: 0.26, 4: 0.5, 9: 2e-6, 10: 2e-6, 99: 2e-6}),
         (OneCycle(0.5, 10, rise=0.1), {0: 0.5, 9: 2e-6}),
-        (OneCycle(0.5, 3), {2: 2e-6}),  # the top lies before the first step
+        (OneCycle(0.5, 3), {2: 2e-6}),  # the peak is before the first step
         (OneCycle(0.5, 1), {0: 2e-6, 1: 2e-6}),
         (Chain((2, 0.4), (3, Linear(0.2, 0, 2)), (1, 0.1)), {0: 0.4, 1: 0.4, 2: 0.2, 4: 0, 5: 0.1}),
         (Chain((2, Chain((1, 0.4), (9, 0.3))), (1, 0.2)), {0: 0.4, 1: 0.3, 2: 0.2, 99: 0.2}),
@@ -65,7 +65,7 @@ every_schedule = pytest.mark.parametrize("schedule", ALL, ids=repr)
     ],
     ids=lambda value: repr(value).split(" at 0x")[0] if callable(value) else "",
 )
-def test_values(schedule, values):
+def test_schedules_follow_their_formulas(schedule, values):
     for step, value in values.items():
         rate = schedule(step)
         assert type(rate) is float
@@ -94,7 +94,7 @@ def test_values(schedule, values):
     ids=lambda value: repr(value) if not callable(value) or not hasattr(value, "__code__") else "",
 )
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_they_agree_with_torch(ours, theirs):
+def test_schedules_agree_with_torch(ours, theirs):
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     scheduler = theirs(torch.optim.lr_scheduler, optimizer)
@@ -106,7 +106,7 @@ def test_they_agree_with_torch(ours, theirs):
 
 
 @every_schedule
-def test_they_are_values(schedule):
+def test_schedules_are_immutable_values(schedule):
     pickled = pickle.loads(pickle.dumps(schedule))
     for twin in (copy.deepcopy(schedule), pickled, eval(repr(schedule))):
         assert twin == schedule
@@ -117,7 +117,7 @@ def test_they_are_values(schedule):
 
 
 @every_schedule
-def test_they_are_finite_and_not_negative_for_ever(schedule):
+def test_rates_stay_finite_and_not_negative(schedule):
     rates = [schedule(step) for step in [*range(50), 10**6, 10**9]]
 
     assert all(math.isfinite(rate) and rate >= 0 for rate in rates)
@@ -145,17 +145,17 @@ def test_they_are_finite_and_not_negative_for_ever(schedule):
         (lambda: OneCycle(0.1, 10, rise=1), ValueError, "rise must be .*less than 1, got 1"),
         (lambda: OneCycle(0.1, 10, start_divisor=0), ValueError, "start_divisor must be greater"),
         (lambda: OneCycle(0.1, 10, end_divisor=-1), ValueError, "end_divisor must be greater"),
-        (lambda: Chain(), ValueError, "Chain needs at least one part, .* got none"),
+        (lambda: Chain(), ValueError, "Chain must have at least one part .*, got none"),
         (lambda: Chain((0, 0.1)), ValueError, "steps must be at least 1, got 0"),
         (lambda: Chain((1, None)), TypeError, "schedule must be a number, got None"),
     ],
 )
-def test_bad_arguments_are_refused(make, error, message):
+def test_invalid_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
 
-# In an optimizer
+# Use by optimizers
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -176,7 +176,7 @@ def test_every_optimizer_takes_a_schedule(name, decoupled):
 
 
 @pytest.mark.parametrize("schedule", [lambda step: 1 / (step + 1), StepDecay(1.0, every=2)])
-def test_it_is_asked_for_the_number_of_updates_done(schedule):
+def test_a_schedule_is_called_with_the_number_of_updates_done(schedule):
     asked = []
 
     def spy(step):
@@ -185,7 +185,7 @@ def test_it_is_asked_for_the_number_of_updates_done(schedule):
 
     params, optimizer = {"x": 0.0}, SGD(spy)
     assert optimizer.lr == schedule(0)
-    assert optimizer.lr == schedule(0)  # asking changes nothing
+    assert optimizer.lr == schedule(0)  # reading changes nothing
     positions = [0.0]
     for step in range(5):
         asked.clear()
@@ -198,11 +198,11 @@ def test_it_is_asked_for_the_number_of_updates_done(schedule):
     assert optimizer.lr == schedule(0)
 
 
-def test_lr_may_be_set_to_either_at_any_time():
+def test_lr_can_be_set_to_a_number_or_a_schedule_at_any_time():
     params, optimizer = {"x": 0.0}, SGD(0.5)
     optimizer.update(params, {"x": -1.0})
     optimizer.lr = Linear(1.0, 0.0, steps=4)
-    assert optimizer.lr == 0.75  # an update is done already
+    assert optimizer.lr == 0.75  # one update is done already
     optimizer.update(params, {"x": -1.0})
     assert optimizer.lr == 0.5
     optimizer.lr = np.float32(0.25)
@@ -218,16 +218,18 @@ def test_lr_may_be_set_to_either_at_any_time():
 
 
 @pytest.mark.parametrize("wrong", [-0.1, float("nan"), None, "fast"])
-def test_a_schedule_that_gives_no_rate_is_refused(wrong):
+def test_a_schedule_that_returns_no_valid_rate_is_refused(wrong):
     params, optimizer = {"x": 1.0}, SGD(1.0)
     optimizer.lr = lambda step: wrong
-    with pytest.raises((TypeError, ValueError), match="rate that a schedule gave must be"):
+    with pytest.raises(
+        (TypeError, ValueError), match="the learning rate returned by a schedule must be"
+    ):
         optimizer.update(params, {"x": 1.0})
     assert params == {"x": 1.0}
     assert optimizer.step == 0
 
 
-def test_an_optimizer_shows_its_schedule():
+def test_repr_shows_the_schedule():
     optimizer = SGD(Warmup(10, StepDecay(0.1, every=5)))
 
     inner = "StepDecay(lr=0.1, every=5, factor=0.1)"
@@ -237,7 +239,7 @@ def test_an_optimizer_shows_its_schedule():
     assert repr(ALL[-1]).startswith("Chain((5, 0.1), (10, StepDecay(")
 
 
-# What is no schedule
+# Mistakes
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ def test_an_optimizer_shows_its_schedule():
     ],
 )
 def test_the_class_of_a_schedule_is_refused(make):
-    message = r"is the class CosineDecay. Give a schedule: CosineDecay\(...\)"
+    message = r"got the class CosineDecay. Create a schedule: CosineDecay\(...\)"
     with pytest.raises(TypeError, match=message):
         make()
 
@@ -267,10 +269,10 @@ def test_the_class_of_a_schedule_is_refused(make):
         (Chain((3, 0.1), (1, lambda step: math.exp(step))), 1000),
     ],
 )
-def test_a_schedule_that_overflows_is_told(schedule, step):
+def test_a_schedule_that_overflows_is_named(schedule, step):
     optimizer = SGD(lr=schedule)
     optimizer.step = step
-    message = "^the learning rate of .* is too large for a number after .* updates. Let it fall"
+    message = "^the learning rate of .* overflows after .* updates. Use a schedule that decreases"
     with pytest.raises(ValueError, match=message):
         _ = optimizer.lr
     with pytest.raises(ValueError, match=message):
@@ -279,7 +281,7 @@ def test_a_schedule_that_overflows_is_told(schedule, step):
 
 
 class Module:
-    """As torch.nn.Module: can be called, and has parameters."""
+    """Like torch.nn.Module: callable, with parameters()."""
 
     def parameters(self):
         yield np.zeros(3)
@@ -293,7 +295,7 @@ class Module:
     [Module().parameters(), Module(), list(Module().parameters()), {"w": np.zeros(3)}, np.zeros(3)],
     ids=["generator", "module", "list", "dict", "array"],
 )
-def test_parameters_are_no_learning_rate(params):
+def test_parameters_are_refused_as_a_learning_rate(params):
     message = r"^lr must be a number or a schedule, got a .*: update\(params, grads\)"
     for rule in (SGD, Adam):
         with pytest.raises(TypeError, match=message):

@@ -49,7 +49,7 @@ def test_options_are_passed_on(report):
     )
     assert (asked["quick"], asked["seeds"], asked["jobs"]) == (True, 2, 1)
     assert (asked["settings"].seed, asked["settings"].subset) == (3, "full")
-    assert "A quick run" in result.stdout
+    assert "This was a quick run" in result.stdout
     assert "Summary" not in page
     assert "总览" in page
 

@@ -4,23 +4,32 @@ import math
 
 import pytest
 
-from dlskills.training.epoch_line import epoch_line, on_test_data
-from dlskills.training.evaluation import Measured
+from dlskills.training.epoch_line import epoch_line, measured
+
+
+def row(step, train=math.nan, test=math.nan, loss=math.nan):
+    return {
+        "step": step,
+        "loss": 1.0,
+        "train_accuracy": train,
+        "test_accuracy": test,
+        "test_loss": loss,
+    }
 
 
 @pytest.mark.parametrize(
     ("latest", "shown"),
     [
-        (Measured(5, 0.5, 0.25, None), "; at step 5: train accuracy 0.5000, test 0.2500"),
-        (Measured(8, 0.5, None, None), "; at step 8: train accuracy 0.5000"),
+        (row(5, 0.5, 0.25), "; at step 5: train accuracy 0.5000, test 0.2500"),
+        (row(8, 0.5), "; at step 8: train accuracy 0.5000"),
         (
-            Measured(8, 0.5, 0.25, 2.0),
+            row(8, 0.5, 0.25, 2.0),
             "; at step 8: train accuracy 0.5000, test 0.2500, test loss 2.0000",
         ),
-        (Measured(8, math.nan, math.nan, 2.0), "; at step 8: test loss 2.0000"),
-        (Measured(8, math.nan, None, None), ""),
-        (Measured(4, 0.5, 0.25, None), ""),  # of the epoch before
-        (None, ""),
+        (row(8, loss=2.0), "; at step 8: test loss 2.0000"),
+        (row(8), ""),
+        (row(4, 0.5, 0.25), ""),  # of the epoch before
+        ({}, ""),
     ],
 )  # fmt: skip
 def test_accuracies_are_those_of_the_epoch(latest, shown):
@@ -29,19 +38,11 @@ def test_accuracies_are_those_of_the_epoch(latest, shown):
 
 
 def test_a_line_of_some_hundred_epochs_fits_80_columns():
-    line = epoch_line(301, 301, [0.01, 0.02], Measured(901, 1.0, 0.76, None), 902)
+    line = epoch_line(301, 301, [0.01, 0.02], row(901, 1.0, 0.76), 902)
     assert len(line) <= 80
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "loss", "shown"),
-    [
-        (0.5, None, "test accuracy 0.5000"),
-        (math.nan, 2.0, "test loss 2.0000"),
-        (0.5, 2.0, "test accuracy 0.5000, test loss 2.0000"),
-        (math.nan, None, ""),
-        (None, None, ""),
-    ],
-)
-def test_what_is_said_of_test_data(accuracy, loss, shown):
-    assert on_test_data(accuracy, loss) == shown
+def test_metrics_in_words_leave_out_what_was_not_measured():
+    numbers = {"test_accuracy": 0.5, "test_loss": math.nan, "validation_accuracy": 0.25}
+    assert measured(numbers) == "test accuracy 0.5000, validation 0.2500"
+    assert measured({"test_loss": math.nan}) == measured({}) == ""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dlskills import Affine, MeanSquaredError, MultiLayerNet, Sequential
-from dlskills.training.evaluation import accuracy, choose_rows, is_one_hot, mean_loss
+from dlskills.training.evaluation import choose_rows, is_one_hot
+from dlskills.training.metrics import accuracy, mean_loss
 from dlskills.training.samples import SamplesOnDevice
 
 

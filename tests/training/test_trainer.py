@@ -25,7 +25,7 @@ from dlskills import (
     make_optimizer,
     to_host,
 )
-from dlskills.training import history as history_module
+from dlskills.training import device_numbers
 
 CLASSES = 3
 
@@ -376,10 +376,10 @@ def test_an_optimizer_itself():
 
 def test_the_state_is_complete_before_the_first_step():
     trainer = make_trainer(optimizer="adam", optimizer_param={"lr": 0.01})
-    slots = trainer.optimizer.state_dict()["slots"]
-    assert set(slots) == {"m", "v"}
-    assert set(slots["m"]) == set(trainer.network.params)
-    with pytest.raises(RuntimeError, match="one optimizer for each network"):
+    state = trainer.optimizer.state_dict()
+    slots = {f"{slot}/{name}" for slot in "mv" for name in trainer.network.params}
+    assert {name for name in state if "/" in name} == slots
+    with pytest.raises(RuntimeError, match="Create one optimizer per network"):
         make_trainer(optimizer=trainer.optimizer)
 
 
@@ -446,7 +446,7 @@ def test_hyperparameters_given_are_left_as_they_are():
         ({"sampling": "epok"}, ValueError, "sampling 'epok' is not known; did you mean 'epoch'"),
         ({"record_loss": "now"}, ValueError, "record_loss 'now' is not known"),
         ({"remainder": "dorp"}, ValueError, "remainder 'dorp' is not known; did you mean 'drop'"),
-        ({"remainder": "drop"}, ValueError, "remainder='drop' is for batches without replacement"),
+        ({"remainder": "drop"}, ValueError, "remainder must be 'keep' for batches with"),
         ({"evaluate_samples": "last"}, ValueError, "evaluate_samples 'last' is not known"),
         ({"evaluate_every": 0}, ValueError, "evaluate_every must be at least 1, got 0"),
         ({"evaluate": "lst"}, ValueError, "evaluate 'lst' is not known; did you mean 'last'"),
@@ -482,7 +482,7 @@ def test_each_sample_needs_a_label(part, count):
 def test_samples_of_another_size_are_refused_with_their_name(part):
     x, t = blobs(10)
     parts = {"train": (x, t), "test": (x, t), part: (x[:, :3], t)}
-    with pytest.raises(ValueError, match=rf"x_{part} must have 4 numbers a sample, .*\(10, 3\)"):
+    with pytest.raises(ValueError, match=rf"x_{part} must have 4 numbers per sample .*\(10, 3\)"):
         Trainer(make_network(), *parts["train"], *parts["test"], verbose=False)
 
 
@@ -494,7 +494,7 @@ def test_labels_that_are_words_are_refused():
 
 def test_pixels_of_files_get_a_hint():
     x, t = blobs(10)
-    with pytest.warns(UserWarning, match="x_train holds .*, of dtype uint8.*by 255") as caught:
+    with pytest.warns(UserWarning, match="x_train has dtype uint8.*by 255") as caught:
         Trainer(make_network(), np.abs(x).astype(np.uint8), t, x, t, verbose=False)
     assert caught[0].filename == __file__
 
@@ -548,7 +548,7 @@ def test_one_hot_labels_train_as_their_integers_do():
         ("learning_rate", 0.1, r"optimizer_param={'lr': ...}, or optimizer=Adam\(lr=...\)"),
         ("lr", 0.1, "optimizer_param={'lr': ...}"),
         ("num_epochs", 3, "epochs=..."),
-        ("validation_data", None, "x_test=..., t_test=..."),
+        ("validation_data", None, r"validation=\(x, t\)"),
         ("shuffle", True, 'sampling="epoch"'),
         ("criterion", None, "loss=... for the network"),
         ("weight_decay", 0.1, "weight_decay_lambda=... for the network"),
@@ -594,7 +594,7 @@ def test_divergence_in_the_last_epoch_is_found_as_well():
     trainer = make_trainer(optimizer=SGD(lr=1e200), epochs=1, record_loss="before")
     with pytest.raises(DivergedError):
         trainer.train()
-    assert len(trainer.train_loss_list) == 4
+    assert len(trainer.train_loss_list) == trainer.current_iter <= 4
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -660,7 +660,7 @@ def test_losses_are_fetched_once_an_epoch(monkeypatch):
         fetched.append(len(losses))
         return to_host(losses)
 
-    monkeypatch.setattr(history_module, "to_host", counting)
+    monkeypatch.setattr(device_numbers, "to_host", counting)
     trainer.train()
     # those until an epoch's evaluation after its first step, and the rest at the end
     assert fetched == [1, 4, 4, 3]
@@ -964,7 +964,7 @@ def test_an_epoch_that_diverged_gets_no_line(capsys):
     trainer.optimizer.lr = 1e200
     with pytest.raises(DivergedError, match="the loss is"):
         trainer.train()
-    assert trainer.current_iter == trainer.iter_per_epoch
+    assert trainer.current_iter < trainer.iter_per_epoch
     assert capsys.readouterr().out == ""
 
 

@@ -1,4 +1,4 @@
-"""Objectives of no work, and studies of them."""
+"""Fixtures for the tests of tuning."""
 
 import pytest
 
@@ -15,8 +15,8 @@ NUMBER = 3
 
 @pytest.fixture
 def own_file(tmp_path, monkeypatch):
-    """A user's file with the function `score`."""
-    monkeypatch.syspath_prepend(tmp_path)  # puts the path back afterwards
+    """Create a user's file with the function `score`."""
+    monkeypatch.syspath_prepend(tmp_path)  # restores sys.path afterwards
     path = tmp_path / "my.py"
     path.write_text(FILE, encoding="utf-8")
     return path

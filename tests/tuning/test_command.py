@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlskills import cli
+from dlskills.installation import install_command
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -23,7 +24,7 @@ def invoke(*args):
     return ESCAPES.sub("", result.stdout)
 
 
-def test_help_says_what_can_be_searched_and_how():
+def test_help_shows_the_options_and_an_example():
     out = invoke("--help")
     for expected in ("module:function or file.py:function", "--trials", "--sampler", "tpe",
                      "--pruner", "--storage", "OUT/tuning.db", "--study", "--jobs", "--seed",
@@ -31,7 +32,7 @@ def test_help_says_what_can_be_searched_and_how():
         assert expected in out
 
 
-def test_without_optuna_one_line_says_how_to_get_it(monkeypatch, capsys, tmp_path):
+def test_without_optuna_a_one_line_error_gives_the_install_command(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.setattr(sys, "argv", ["dlskills", "tune", "--out", str(tmp_path / "new")])
     with pytest.raises(SystemExit) as caught:
@@ -40,12 +41,12 @@ def test_without_optuna_one_line_says_how_to_get_it(monkeypatch, capsys, tmp_pat
     assert (caught.value.code, out) == (1, "")
     assert ESCAPES.sub("", err) == (
         "error: a search needs Optuna, which is not installed; install it with: "
-        'pip install "dlskills[tune]"\n'
+        f"{install_command('tune')}\n"
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_own_function_is_searched_shown_and_gone_on_with(own_file, tmp_path):
+def test_a_users_objective_is_searched_shown_and_resumed(own_file, tmp_path):
     pytest.importorskip("optuna")
     out = tmp_path / "out"
     text = invoke(f"{own_file}:score", "--trials", 3, "--study", "mine", "--out", out)
@@ -54,16 +55,16 @@ def test_an_own_function_is_searched_shown_and_gone_on_with(own_file, tmp_path):
     names = {path.name for path in out.iterdir()}
     assert names == {"tuning.db", *(f"tuning-mine-{name}.{kind}" for name in ("rates", "parallel")
                                     for kind in ("png", "svg"))}  # fmt: skip
-    assert "no curves: they are of scores that a function gives to trial.report" in text
+    assert "no curves, as the objective never called trial.report" in text
     again = invoke(f"{own_file}:score", "--trials", 4, "--study", "mine", "--out", out)
-    assert "goes on from 3 trials" in again
+    assert "resumes after 3 trials" in again
     assert "4 trials: 4 complete" in again
-    assert "has its 4 trials; ask for more" in invoke(
+    assert "already has 4 trials; increase trials" in invoke(
         f"{own_file}:score", "--trials", 4, "--study", "mine", "--out", out
     )
 
 
-def test_why_trials_failed_is_said_and_where_all_did_the_status_is_1(tmp_path):
+def test_errors_of_trials_are_shown_and_if_all_failed_the_exit_status_is_1(tmp_path):
     pytest.importorskip("optuna")
     (tmp_path / "mine.py").write_text("def score(trial):\n    return 1 / 0\n", encoding="utf-8")
     args = ["tune", f"{tmp_path / 'mine.py'}:score", "--trials", "2", "--out", str(tmp_path)]
@@ -74,7 +75,7 @@ def test_why_trials_failed_is_said_and_where_all_did_the_status_is_1(tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_an_error_of_an_own_function_is_placed(monkeypatch, capsys, tmp_path, jobs):
+def test_an_error_in_a_users_objective_is_shown_with_its_line(monkeypatch, capsys, tmp_path, jobs):
     pytest.importorskip("optuna")
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n\ndef score(trial):\n    trial.suggest_float('lr', 1, 1)\n"
@@ -93,10 +94,10 @@ def test_an_error_of_an_own_function_is_placed(monkeypatch, capsys, tmp_path, jo
     )
 
 
-def test_studies_have_figures_of_their_own(own_file, tmp_path):
+def test_each_study_has_its_own_figures(own_file, tmp_path):
     pytest.importorskip("optuna")
     studies = ("dlskills", "a-b", "a b", "a/b", "中文", "-")
-    for study in studies:  # a warning, such as of a glyph that no font has, would be an error
+    for study in studies:  # warnings, such as about missing glyphs, are errors
         invoke(f"{own_file}:score", "--trials", 1, f"--study={study}", "--out", tmp_path)
     names = {path.name for path in tmp_path.glob("tuning-*rates.png")}
     assert len(names) == len(studies)
@@ -106,12 +107,15 @@ def test_studies_have_figures_of_their_own(own_file, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--device", "cuda", "--epochs", 7], "--epochs 7 and --device cuda: of the tutorial's"),
-        (["--subset", "sample"], "--subset sample: of the tutorial's task alone"),
-        (["--study", " "], "--study must be a name"),
+        (
+            ["--device", "cuda", "--epochs", 7],
+            "--epochs 7 and --device cuda can't be combined with",
+        ),
+        (["--subset", "sample"], "only the tutorial's task uses this option"),
+        (["--study", " "], "--study must be a non-empty name"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(own_file, tmp_path, given, message):
+def test_options_that_do_not_apply_are_refused(own_file, tmp_path, given, message):
     pytest.importorskip("optuna")
     words = ["tune", f"{own_file}:score", "--out", str(tmp_path / "new"), *map(str, given)]
     result = CliRunner().invoke(cli.app, words)
@@ -123,16 +127,18 @@ def test_options_that_mean_nothing_are_refused(own_file, tmp_path, given, messag
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--subset", "smaple"], 'subset must be .* Did you mean "sample"'),
-        (["--subset", "full"], "no files here"),
+        (["--subset", "smaple"], 'subset must be .* did you mean "sample"'),
+        (["--subset", "full"], "no files"),
         (["--device", "cuda"], "device 'cuda' needs CuPy"),
     ],
 )
-def test_what_the_task_lacks_is_said_before_a_study_is_made(tmp_path, monkeypatch, given, message):
+def test_missing_data_or_devices_are_reported_before_a_study_is_created(
+    tmp_path, monkeypatch, given, message
+):
     pytest.importorskip("optuna")
 
     def missing(data_dir):
-        raise OSError("no files here")
+        raise OSError("no files")
 
     monkeypatch.setattr("dlskills.data.mnist.read_full", missing)
     monkeypatch.setitem(sys.modules, "cupy", None)
@@ -141,7 +147,7 @@ def test_what_the_task_lacks_is_said_before_a_study_is_made(tmp_path, monkeypatc
     assert not (tmp_path / "tuning.db").exists()
 
 
-def test_the_tutorials_task(tmp_path):
+def test_the_tutorials_task_can_be_searched(tmp_path):
     pytest.importorskip("optuna")
     text = invoke("--trials", 1, "--epochs", 1, "--out", tmp_path, "--sampler", "TPE")
     assert "weight_decay" in text

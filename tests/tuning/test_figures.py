@@ -26,7 +26,7 @@ def study(objective, trials):
     return search(objective, trials=trials, storage=None, verbose=False)
 
 
-def test_a_figure_of_curves_of_rates_and_of_all_at_once(tmp_path):
+def test_a_study_has_three_figures(tmp_path):
     found = study(mixed, 8)
     figures = plot_study(found)
     assert list(figures) == ["tuning-curves", "tuning-rates", "tuning-parallel"]
@@ -34,7 +34,7 @@ def test_a_figure_of_curves_of_rates_and_of_all_at_once(tmp_path):
     lr = found.best_trial.params["lr"]
     assert figures["tuning-curves"].axes[0].get_lines()[0].get_ydata().tolist() == [0, lr, 2 * lr]
     rates = {panel.get_xlabel(): panel for panel in figures["tuning-rates"].axes}
-    assert list(rates) == ["lr", "batch size"]  # names are no rates
+    assert list(rates) == ["lr", "batch size"]  # a categorical hyperparameter has no such panel
     assert rates["lr"].get_xscale() == "log"
     assert rates["batch size"].get_xscale() == "linear"
     panel = figures["tuning-parallel"].axes[0]
@@ -48,7 +48,7 @@ def test_a_figure_of_curves_of_rates_and_of_all_at_once(tmp_path):
         save_figure(figure, tmp_path, name)
 
 
-def test_a_line_goes_through_the_values_of_its_trial():
+def test_a_parallel_line_passes_through_the_values_of_its_trial():
     found = study(lambda trial: trial.suggest_float("lr", 1e-4, 1, log=True), 4)
     figures = plot_study(found)
     assert list(figures) == ["tuning-rates", "tuning-parallel"]  # no scores over time
@@ -67,7 +67,7 @@ def test_equal_scores_can_be_drawn(tmp_path):
     save_figure(figures["tuning-parallel"], tmp_path, "equal")
 
 
-def test_curves_are_drawn_at_the_steps_that_were_reported():
+def test_curves_are_drawn_at_the_reported_steps():
     def stepwise(trial):
         for epoch in range(4):
             trial.report(epoch, 100 * epoch)
@@ -78,7 +78,7 @@ def test_curves_are_drawn_at_the_steps_that_were_reported():
     assert figure.axes[0].get_xlabel() == "step"
 
 
-def test_infinite_scores_are_left_out(tmp_path):
+def test_infinite_scores_are_omitted(tmp_path):
     def sometimes(trial):
         lr = trial.suggest_float("lr", 1e-4, 1, log=True)
         trial.report(-math.inf if trial.number == 1 else lr, 0)
@@ -93,7 +93,7 @@ def test_infinite_scores_are_left_out(tmp_path):
     assert plot_study(study(lambda trial: -math.inf, 2)) == {}
 
 
-def test_where_nothing_is_complete_nothing_is_drawn():
+def test_without_a_complete_trial_there_are_no_figures():
     def fail(trial):
         raise ArithmeticError
 
@@ -115,7 +115,7 @@ def test_categories_may_be_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_ranges_may_change_from_trial_to_trial(log):
+def test_ranges_may_differ_between_trials(log):
     def wandering(trial):
         factor = 10.0**-trial.number
         return trial.suggest_float("lr", 1e-3 * factor, 1 * factor, log=log)
@@ -126,7 +126,7 @@ def test_ranges_may_change_from_trial_to_trial(log):
     assert {text.get_text() for text in panel.texts} == {"1e-06", "1"}
 
 
-def test_names_and_choices_with_dollars_are_text(tmp_path):
+def test_dollar_signs_in_names_and_choices_are_drawn_as_text(tmp_path):
     def costs(trial):
         trial.suggest_categorical("budget_$", ["$5 to $9", r"$\bad$"])
         return trial.suggest_float("lr $x$", 0, 1)

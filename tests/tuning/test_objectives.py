@@ -1,4 +1,4 @@
-"""What a search makes large: found by its name, or the page's task."""
+"""Objectives: functions given by name, and the tutorial's task."""
 
 import pickle
 import sys
@@ -7,17 +7,17 @@ import types
 import pytest
 
 from dlskills.experiments import Settings
-from dlskills.tuning import PageTask, load_objective
+from dlskills.tuning import TutorialTask, load_objective
 
 
-def test_a_function_of_a_file(own_file):
+def test_a_function_is_loaded_from_a_file(own_file):
     score = load_objective(f"{own_file}:score")
     assert score(types.SimpleNamespace(suggest_float=lambda *_, log: 0.01)) == 0
 
 
-def test_a_function_of_a_module_in_the_working_folder(own_file, monkeypatch):
+def test_a_function_is_loaded_from_a_module_in_the_working_folder(own_file, monkeypatch):
     monkeypatch.chdir(own_file.parent)
-    monkeypatch.syspath_prepend("")  # puts the path back afterwards
+    monkeypatch.syspath_prepend("")  # restores sys.path afterwards
     own_file.rename(own_file.parent / "objective_of_this_test.py")
     assert load_objective("objective_of_this_test:score").__doc__ == "Best at lr = 0.01."
 
@@ -28,9 +28,9 @@ def test_a_function_of_a_module_in_the_working_folder(own_file, monkeypatch):
         ("score", "must be 'module:function' or 'file.py:function', got 'score'"),
         (":score", "must be 'module:function'"),
         ("my.py:", "must be 'module:function'"),
-        ("there/is/none.py:score", "there is no file"),
-        ("no_such_module.at_all:score", "there is no module 'no_such_module.at_all'"),
-        ("math:no_such_function", "math has no function 'no_such_function'; it has: "),
+        ("there/is/none.py:score", "the file of the objective, .*, does not exist"),
+        ("no_such_module.at_all:score", "the module of the objective, 'no_such.*', does not exist"),
+        ("math:no_such_function", "math has no function 'no_such_function'. Choose from: "),
     ],
 )
 def test_mistakes_in_a_name_are_explained(name, message):
@@ -38,19 +38,19 @@ def test_mistakes_in_a_name_are_explained(name, message):
         load_objective(name)
 
 
-def test_what_is_no_function_is_refused(own_file):
-    with pytest.raises(ValueError, match="no function 'NUMBER'; it has: score"):
+def test_a_name_that_is_not_a_function_is_refused(own_file):
+    with pytest.raises(ValueError, match="no function 'NUMBER'. Choose from: score"):
         load_objective(f"{own_file}:NUMBER")
 
 
-def test_a_function_that_is_nearly_there_is_suggested(own_file):
+def test_a_similar_function_name_is_suggested(own_file):
     own_file.write_text("from math import sqrt\n\ndef score(trial):\n    return 1\n")
-    with pytest.raises(ValueError, match="'scor'; did you mean 'score'.; it has: score$"):
+    with pytest.raises(ValueError, match="'scor'; did you mean 'score'. Choose from: score$"):
         load_objective(f"{own_file}:scor")
 
 
-def test_a_file_may_hold_dataclasses_and_import_what_lies_beside_it(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend("")  # puts the path back afterwards
+def test_a_file_may_define_dataclasses_and_import_modules_next_to_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend("")  # restores sys.path afterwards
     (tmp_path / "beside_this_test.py").write_text("BASE = 2\n")
     own = tmp_path / "objective_with_parts.py"
     own.write_text(
@@ -63,7 +63,7 @@ def test_a_file_may_hold_dataclasses_and_import_what_lies_beside_it(tmp_path, mo
 
 
 @pytest.mark.parametrize("name", ["json", "statistics"])
-def test_a_file_takes_nobodys_name(tmp_path, monkeypatch, name):
+def test_a_file_does_not_replace_a_module_of_the_same_name(tmp_path, monkeypatch, name):
     import json
     import statistics
 
@@ -74,7 +74,7 @@ def test_a_file_takes_nobodys_name(tmp_path, monkeypatch, name):
     assert sys.modules[name] is {"json": json, "statistics": statistics}[name]
 
 
-def test_a_file_that_fails_leaves_nothing(own_file):
+def test_a_file_that_fails_leaves_no_module(own_file):
     own_file.write_text("1 / 0\n")
     before = set(sys.modules)
     with pytest.raises(ZeroDivisionError):
@@ -82,28 +82,28 @@ def test_a_file_that_fails_leaves_nothing(own_file):
     assert set(sys.modules) == before
 
 
-def test_a_modules_own_missing_import_is_not_taken_for_the_modules(tmp_path, monkeypatch):
+def test_a_missing_import_inside_the_module_is_named(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "broken_objective.py").write_text("import no_such_package")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         load_objective("broken_objective:score")
 
 
-def test_the_pages_task_can_be_sent_to_a_process():
-    task = PageTask(Settings(3), 7)
+def test_the_tutorials_task_can_be_pickled():
+    task = TutorialTask(Settings(3), 7)
     assert pickle.loads(pickle.dumps(task)) == task
 
 
-def test_the_pages_task_is_given_up_when_the_pruner_says_so():
+def test_the_tutorials_task_is_pruned_when_the_pruner_says_so():
     optuna = pytest.importorskip("optuna")
-    told = []
+    reported = []
     trial = types.SimpleNamespace(
         number=0,
         user_attrs={},
         suggest_float=lambda name, low, high, log: high,
-        report=lambda score, epoch: told.append(epoch),
-        should_prune=lambda: told[-1] == 1,
+        report=lambda score, epoch: reported.append(epoch),
+        should_prune=lambda: reported[-1] == 1,
     )
     with pytest.raises(optuna.TrialPruned):
-        PageTask(Settings(verbose=False), 9)(trial)
-    assert told == [0, 1]
+        TutorialTask(Settings(verbose=False), 9)(trial)
+    assert reported == [0, 1]

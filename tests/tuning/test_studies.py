@@ -1,11 +1,11 @@
-"""Studies and storages that are not taken for granted."""
+"""Unusual studies and storages, and workers that are killed."""
 
 import subprocess
 import sys
 
 import pytest
 
-from dlskills.tuning import StudyError, places, search
+from dlskills.tuning import StudyError, indices, search
 from dlskills.tuning import storage as storage_module
 
 optuna = pytest.importorskip("optuna")
@@ -23,13 +23,13 @@ def complete(study):
     return [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
 
 
-# Attributes of the user's
+# The user's attributes
 
 
 @pytest.mark.parametrize("name", ["place", "error", "call", "objective", "seed", "dlskills"])
 @pytest.mark.parametrize("value", [0, "text", None, [1], {"place": 1}])
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_attributes_of_the_users_change_nothing(name, value, sampler):
+def test_the_users_attributes_do_not_interfere(name, value, sampler):
     def noted(trial):
         trial.set_user_attr(name, value)
         trial.study.set_user_attr(name, value)
@@ -44,12 +44,12 @@ def test_attributes_of_the_users_change_nothing(name, value, sampler):
 
     study = quick(noted, sampler=sampler)
     assert complete(study) == complete(quick(plain, sampler=sampler))
-    assert [places.place_of(trial) for trial in study.trials] == [0, 1, 2]
-    assert places.errors(study) == {1: "ArithmeticError: broken"}
+    assert [indices.index_of(trial) for trial in study.trials] == [0, 1, 2]
+    assert indices.errors(study) == {1: "ArithmeticError: broken"}
     assert all(trial.user_attrs[name] == value for trial in study.trials)
 
 
-def test_a_study_with_attributes_of_the_users_is_continued(tmp_path):
+def test_a_study_with_the_users_attributes_is_continued(tmp_path):
     def noted(trial):
         for name in ("place", "error", "call"):
             trial.set_user_attr(name, 0)
@@ -67,12 +67,12 @@ def test_a_study_with_attributes_of_the_users_is_continued(tmp_path):
 @pytest.mark.parametrize(
     ("directions", "message"),
     [
-        (["minimize"], "'theirs' was created with minimize, but a search here needs \"maximize\""),
-        (["maximize", "maximize"], r"with 2 directions \(maximize, maximize\), but"),
-        (["minimize", "maximize", "minimize"], "with 3 directions"),
+        (["minimize"], "'theirs' must be \"maximize\", got minimize"),
+        (["maximize", "maximize"], r"got 2 directions \(maximize, maximize\)"),
+        (["minimize", "maximize", "minimize"], "got 3 directions"),
     ],
 )
-def test_a_study_of_another_direction_is_refused(tmp_path, directions, message):
+def test_a_study_with_another_direction_is_refused(tmp_path, directions, message):
     url = f"sqlite:///{(tmp_path / 'a.db').as_posix()}"
     theirs = optuna.create_study(study_name="theirs", storage=url, directions=directions)
     with pytest.raises(StudyError, match=message):
@@ -94,7 +94,7 @@ def test_a_study_created_to_maximize_is_continued(tmp_path):
 NAMES = ["ok?a", "ok?b", "50%", "a#b", "%20", "{x}", "a&b=c", "x;y", "ü 中", "a:b@c", "}", "+", "~"]
 
 
-def test_each_file_has_a_study_of_its_own(tmp_path):
+def test_each_file_holds_its_own_study(tmp_path):
     for trials, name in enumerate(NAMES, 1):
         study = quick(rate, storage=tmp_path / name / "tuning?%#{}.db", trials=trials)
         assert len(study.trials) == trials
@@ -103,7 +103,7 @@ def test_each_file_has_a_study_of_its_own(tmp_path):
         assert [path.name for path in (tmp_path / name).iterdir()] == ["tuning?%#{}.db"]
 
 
-def test_home_is_expanded(tmp_path, monkeypatch):
+def test_a_tilde_is_expanded(tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -116,14 +116,14 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-def test_urls_stay_urls():
+def test_urls_are_not_changed():
     for url in ("mysql://me:a%20b@host/name?x=1", "sqlite:///a.db", "postgresql+pg8000:///x"):
         assert storage_module.url_of(url) == url
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"file/x.*give another as --storage"):
+    with pytest.raises(OSError, match=r"file/x.*Choose another with --storage"):
         quick(rate, storage=tmp_path / "file" / "x" / "a.db")
 
 
@@ -155,7 +155,7 @@ def run(code, *args, stdin=False, cwd=None):
 
 @pytest.mark.slow  # starts processes
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGTERM"])
-def test_a_killed_worker_is_named_in_a_sentence(tmp_path, name):
+def test_a_killed_worker_is_named_in_one_line(tmp_path, name):
     path, storage = tmp_path / "killed.py", tmp_path / "a.db"
     path.write_text(KILLED)
     done = subprocess.run(
@@ -173,7 +173,7 @@ def test_a_killed_worker_is_named_in_a_sentence(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_the_command_says_that_the_same_command_goes_on(tmp_path):
+def test_the_command_says_that_the_same_command_resumes(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import os, signal\n\ndef score(trial):\n    if trial.number == 1:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n    return trial.suggest_float('x', 0, 1)\n"
@@ -184,7 +184,7 @@ def test_the_command_says_that_the_same_command_goes_on(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("error: worker ")
-    assert done.stderr.endswith("kept in the study: the same command goes on from there\n")
+    assert done.stderr.endswith("kept in the study; the same command will resume from there\n")
     assert done.stderr.count("\n") == 1
 
 
@@ -208,14 +208,16 @@ for objective in (score, functools.partial(score, factor=2), Own(), lambda trial
 
 
 @pytest.mark.parametrize("stdin", [True, False])
-def test_functions_of_a_notebook_get_the_error_of_lambdas(tmp_path, stdin):
+def test_functions_defined_in_a_notebook_are_refused_like_lambdas(tmp_path, stdin):
     done = run(NOTEBOOK, stdin=stdin, cwd=tmp_path)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert len(lines) == 4
     for line in lines:
-        assert line.startswith("several jobs need an objective that other processes can import")
-        assert line.endswith("define it with def in a module, or give jobs=1")
+        assert line.startswith(
+            "with several jobs, other processes must be able to import the objec"
+        )
+        assert line.endswith("Define it with def in a module, or use jobs=1")
     assert "score is defined in a notebook or on standard input" in lines[0]
     assert list(tmp_path.iterdir()) == []
 
@@ -232,11 +234,11 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_function_that_workers_do_not_find_is_explained(tmp_path):
+def test_a_function_that_workers_cannot_find_is_explained(tmp_path):
     (tmp_path / "guarded.py").write_text(GUARDED)
     done = subprocess.run(
         [sys.executable, "guarded.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ValueError: several jobs need an objective that other processes can")
+    assert last.startswith("ValueError: with several jobs, other processes must be able to import")

@@ -1,10 +1,10 @@
-"""The engines that run formulas, and the one place where one is chosen.
+"""The engines that run formulas, and the choice of an engine.
 
 ===========  ==========  =====================================================================
 ``plain``    any arrays  calls the formula with whole arrays
-``blocked``  NumPy       the same over slices that stay in the cache
-``numba``    NumPy       compiled loops, one pass over memory
-``cuda``     CuPy        one kernel, each array read and written once
+``blocked``  NumPy       calls it with slices that fit in the cache
+``numba``    NumPy       runs compiled loops in one pass over memory
+``cuda``     CuPy        runs one kernel that reads and writes each array once
 ===========  ==========  =====================================================================
 """
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine for engine in (plain.ENGINE, blocked.ENGINE, numba.ENGINE, cuda.ENGINE)
 }
-"""All engines by name, the quickest last."""
+"""All engines by name, the fastest last."""
 
 
 class EngineMissingError(RuntimeError):
-    """An engine that was asked for is not available; the message says what to install."""
+    """The requested engine is not available; the message says what to install."""
 
 
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("engine", default=None)
@@ -49,7 +49,7 @@ def run(
     axis: tuple[int, ...] | None = None,
     out: Sequence[Array | None] | None = None,
 ) -> tuple[Array, ...]:
-    """The results of a formula, by the engine that suits its first operand or that is forced."""
+    """Run a formula on the forced engine, or on the best one for its first operand."""
     chosen = engine_for(operands[0])
     engine = _unless_unsuited(formula, chosen, operands[0])
     try:
@@ -61,7 +61,7 @@ def run(
 
 
 def update(table: Table) -> None:
-    """Update the arrays of a table in place, by the engine that suits them or that is forced."""
+    """Update a table's arrays in place on the forced engine, or on the best one for them."""
     table.rule.check_elementwise(table.arrays, len(table.numbers[0]))
     chosen = choose(table)
     try:
@@ -72,12 +72,12 @@ def update(table: Table) -> None:
 
 
 def choose(table: Table) -> Engine:
-    """The engine that updates a table, looked up once.
+    """Return the engine that updates a table, cached in the table.
 
     Raises
     ------
     RuntimeError
-        The engine that is forced does not take its arrays.
+        The forced engine does not accept the table's arrays.
     """
     forced = _forced.get()
     if table.chosen is None or table.chosen[0] != forced:
@@ -86,7 +86,7 @@ def choose(table: Table) -> Engine:
 
 
 def _unless_unsuited(formula: Formula, chosen: Engine, array: Array | Table) -> Engine:
-    """The chosen engine, or the plain one where that was found not to do."""
+    """Return the chosen engine, or the plain one if the chosen one has failed before."""
     if formula.unsuited and (chosen.name, array.dtype) in formula.unsuited and not _forced.get():
         return plain.ENGINE
     return chosen
@@ -95,16 +95,16 @@ def _unless_unsuited(formula: Formula, chosen: Engine, array: Array | Table) -> 
 def _warn_once(
     formula: Formula, chosen: Engine, array: Array | Table, error: UnsuitedFormulaError
 ) -> None:
-    """Say that the plain engine takes over; an engine that is forced stays, with its error."""
+    """Warn that the plain engine is used instead, or raise the error if an engine is forced."""
     if _forced.get() is not None:
         raise error
     formula.unsuited.add((chosen.name, array.dtype))
-    message = f"{formula.__name__}: {error}; it runs on the engine 'plain'"
+    message = f"{formula.__name__}: {error}. Falling back to the engine 'plain'"
     warnings.warn(message, stacklevel=_level_of_caller())
 
 
 def _level_of_caller() -> int:
-    """The `stacklevel` at which a warning of the calling function names the user's line."""
+    """Return the `stacklevel` at which a warning of the calling function names the user's line."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
     while frame is not None and frame.f_globals.get("__name__", "").startswith("dlskills."):
@@ -113,18 +113,18 @@ def _level_of_caller() -> int:
 
 
 def engine_for(array: Array, size: int | None = None) -> Engine:
-    """The engine that runs formulas whose first operand is like this array.
+    """Return the engine that runs formulas whose first operand is like this array.
 
     Parameters
     ----------
     array : array
     size : int, optional
-        The number of elements in all, if it is not the array's.
+        The total number of elements, by default that of the array.
 
     Raises
     ------
     RuntimeError
-        The engine that is forced does not take such arrays.
+        The forced engine does not accept such arrays.
     """
     name = _forced.get()
     if name is None:
@@ -137,40 +137,40 @@ def engine_for(array: Array, size: int | None = None) -> Engine:
         library = library_of(array)
         fit = [name for name, engine in ENGINES.items() if engine.takes(array)]
         raise RuntimeError(
-            f"engine {name!r} runs on arrays of {forced.library}, got one of {library}; the "
-            f"engines for it are: {', '.join(fit)}"
+            f"engine {name!r} takes arrays of {forced.library}, got one of {library}. Engines for "
+            f"it: {', '.join(fit)}"
         )
     return forced
 
 
 @functools.cache
 def _engines_for(library: str) -> tuple[Engine, ...]:
-    """Those for a library's arrays, the quickest first."""
+    """Return the engines for a library's arrays, the fastest first."""
     return tuple(e for e in reversed(list(ENGINES.values())) if e.library in (None, library))
 
 
 def forced_engine() -> str | None:
-    """The name that :func:`engine` was called with, None outside of its blocks."""
+    """Return the name of the engine forced by :func:`engine`, or None."""
     return _forced.get()
 
 
 @contextlib.contextmanager
 def engine(name: str) -> Iterator[None]:
-    """Run all formulas in the block, of layers and updates, on one engine.
+    """Context manager that runs all formulas, of layers and updates, on one engine.
 
-    For comparison and debugging.
+    Use it for comparison and debugging.
 
     Parameters
     ----------
     name : str
-        ``"plain"``, ``"blocked"``, ``"numba"`` or ``"cuda"``, in any case.
+        ``"plain"``, ``"blocked"``, ``"numba"`` or ``"cuda"``. Case is ignored.
 
     Raises
     ------
     ValueError
-        There is no such engine.
+        The engine does not exist.
     EngineMissingError
-        It is not available here; the message says what to install.
+        The engine is not available; the message says what to install.
 
     Examples
     --------
@@ -180,7 +180,8 @@ def engine(name: str) -> Iterator[None]:
     """
     if isinstance(name, str) and name.strip().lower() == "fused":
         warnings.warn(
-            "the engine 'fused' is now called 'cuda'; the old name will go in the next release",
+            "the engine 'fused' is now called 'cuda'. The old name will be removed in the next "
+            "release",
             DeprecationWarning,
             stacklevel=3,
         )

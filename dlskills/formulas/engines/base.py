@@ -1,4 +1,4 @@
-"""What an engine is."""
+"""The base class of engines."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """A way to run formulas over arrays.
+    """Base class for engines, which run formulas over arrays.
 
-    To add one, write a subclass in a file of its own and name it in
+    To add an engine, write a subclass in its own file and register it in
     :mod:`dlskills.formulas.engines`.
 
     Attributes
     ----------
     name : str
     library : str or None
-        The library whose arrays it takes, None for any.
+        The library whose arrays the engine accepts; None for any library.
     fuses : bool
-        Whether it runs a formula in one pass over memory; a network then joins an activation with
-        the bias before it.
+        Whether the engine runs a formula in one pass over memory. If so, a network fuses an
+        activation with the bias before it.
     takes_masks : bool
-        Whether operands may be a :class:`~dlskills.arrays.random.Mask`. Other engines get its
-        values, as an array.
+        Whether operands may be a :class:`~dlskills.arrays.random.Mask`. Other engines get the
+        mask's values as an array.
     """
 
     name: ClassVar[str]
@@ -37,17 +37,17 @@ class Engine:
     takes_masks: ClassVar[bool] = False
 
     def missing(self) -> str | None:
-        """Why the engine is not available here and what to do about it, None if it is."""
+        """Return why the engine is not available and what to do about it; None if it is."""
         return None
 
     def takes(self, array: Array) -> bool:
-        """Whether it can run formulas whose first operand is this array."""
+        """Return whether the engine can run formulas whose first operand is this array."""
         return self.library in (None, library_of(array))
 
     def suits(self, array: Array, size: int | None = None) -> bool:
-        """Whether it is a good choice for `size` elements of such an array, by default its own.
+        """Return whether the engine is a good choice for `size` elements of such an array.
 
-        The first engine that is gets them.
+        The fastest engine that returns True is used. By default, `size` is that of the array.
         """
         return self.takes(array)
 
@@ -58,22 +58,22 @@ class Engine:
         axis: tuple[int, ...] | None,
         out: Sequence[Array | None] | None,
     ) -> tuple[Array, ...]:
-        """The results of a formula: new arrays, or those of `out`.
+        """Return the results of a formula: new arrays, or those of `out`.
 
         Raises
         ------
         UnsuitedFormulaError
-            It can't run this formula.
+            The engine can't run this formula.
         """
         raise NotImplementedError(f"{type(self).__name__} must define run")
 
     def update(self, table: Table) -> None:
-        """Update the rows of a table in place; one after the other, unless an engine knows better.
+        """Update the rows of a table in place, by default one after the other.
 
         Raises
         ------
         UnsuitedFormulaError
-            It can't run this rule.
+            The engine can't run this rule.
         """
         for row, numbers in table:
             self.update_row(table.rule, row, numbers)

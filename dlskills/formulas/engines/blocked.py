@@ -1,4 +1,4 @@
-"""The engine ``blocked``: a formula over slices of NumPy arrays, small enough for the cache."""
+"""The engine ``blocked``: runs a formula over slices of NumPy arrays that fit in the cache."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dlskills.formulas.engines.base import Engine
 if TYPE_CHECKING:
     from dlskills.formulas.formula import Formula
 
-# In float32, Adam's four arrays and its temporaries take 0.5 MB: about a core's L2 cache.
+# elements; in float32, Adam's four arrays and its temporaries take 0.5 MB, about a core's L2 cache
 BLOCK = 16_384
 
 
 class Blocked(Engine):
-    """Calls the formula for one slice after the other."""
+    """Engine that calls the formula for one slice after another."""
 
     name = "blocked"
     library = "numpy"
@@ -43,12 +43,12 @@ class Blocked(Engine):
         is_one_problem = axis is None and all(array.shape == shape for array in arrays)
         if not is_one_problem or dtype.kind != "f":
             return plain.ENGINE.run(formula, operands, axis, out)
-        # What looks at other elements than its own must not be sliced; a trace would notice.
+        # Tracing raises an error for formulas that are not elementwise, which must not be sliced.
         trace = formula.trace(tuple("B" if hasattr(o, "shape") else "" for o in operands), "B")
         out = [None] * len(trace.results) if out is None else out
         formula.check_results(trace.results, len(out))
         into = [np.empty(shape, dtype) if o is None else o for o in out]
-        # an array that is operand and result is one slice, too: a rule changes it in place
+        # an array that is both operand and result is sliced once: a rule may change it in place
         arrays = list({id(a): a for a in (*arrays, *into)}.values())
         position = {id(a): i for i, a in enumerate(arrays)}
         for part in _slices(shape, arrays):
@@ -58,7 +58,7 @@ class Blocked(Engine):
 
 
 def _slices(shape: tuple[int, ...], arrays: list[Array]) -> Any:
-    """The arrays in parts of at most a block; the views keep whatever strides there are."""
+    """Yield views of the arrays, of at most one block, in the arrays' own strides."""
     size = arrays[0].size
     if size <= BLOCK:
         yield arrays
@@ -77,7 +77,7 @@ def _slices(shape: tuple[int, ...], arrays: list[Array]) -> Any:
 
 
 def flattened(arrays: Sequence[Array]) -> list[Array] | None:
-    """1-D views of the arrays, in one order of their elements; None if their memory has gaps."""
+    """Return 1-D views in a common element order; None if the arrays are not contiguous."""
     if all(array.flags.c_contiguous for array in arrays):
         return [array.reshape(-1) for array in arrays]
     if all(array.flags.f_contiguous for array in arrays):

@@ -1,4 +1,4 @@
-"""The engine ``cuda``: each formula as one CUDA kernel, for CuPy."""
+"""The engine ``cuda``: runs each formula as one CUDA kernel, for CuPy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from dlskills.formulas.formula import Formula
     from dlskills.formulas.table import Table
 
-# What writes and calls kernels is imported where it is used: most programs have no GPU.
+# The modules that write and call kernels are imported on first use: most programs have no GPU.
 
 
 class Cuda(Engine):
-    """Compiles a kernel at the first call with arrays of each kind."""
+    """Engine that compiles a kernel at the first call with each kind of arrays."""
 
     name = "cuda"
     library = "cupy"
@@ -68,7 +68,7 @@ ENGINE = Cuda()
 
 
 def _is_current(array: Array) -> bool:
-    """Whether an array is on the current device."""
+    """Return whether an array is on the current device."""
     import cupy
 
     return bool(array.data.device_id == cupy.cuda.runtime.getDevice())

@@ -1,4 +1,4 @@
-"""Calls of the engine ``cuda``: kernels, and how operands and results are passed to them."""
+"""Calls of the engine ``cuda``: kernels, and the passing of operands and results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prepared(
     axis: tuple[int, ...] | None,
     out: Sequence[Array | None] | None,
 ) -> Call:
-    """The call of a formula with operands like these, prepared once."""
+    """Return the prepared call of a formula for operands like these, cached."""
     array = type(operands[0])
     key = (
         "cuda",
@@ -54,7 +54,7 @@ def prepared(
 
 
 def _kind(operand: Any, array: Any) -> Any:
-    """An operand's part of the key under which a prepared call is kept."""
+    """Return an operand's part of the key of a prepared call."""
     if isinstance(operand, array):
         return operand.shape, operand.strides, operand.dtype
     return operand.shape if type(operand) is Mask else None
@@ -66,7 +66,7 @@ def _prepare(
     axis: tuple[int, ...] | None,
     out: Sequence[Array | None] | None,
 ) -> Call:
-    """Prepare for calls with operands of these shapes, strides and dtypes."""
+    """Prepare a call for operands of these shapes, strides and dtypes."""
 
     def by_plain(operands: Sequence[Any], out: Sequence[Array | None] | None) -> tuple[Array, ...]:
         return plain.ENGINE.run(formula, without_masks(operands), axis, out)
@@ -87,7 +87,7 @@ def _prepare(
 
 
 def _fits_masks(operands: Sequence[Any], shape: Shape) -> bool:
-    """Whether each array has the shape of the masks, or one element."""
+    """Return whether each array has the shape of the masks or has one element."""
     return 0 not in shape and all(
         o.shape == shape or (type(o) is not Mask and o.size == 1)
         for o in operands
@@ -96,14 +96,16 @@ def _fits_masks(operands: Sequence[Any], shape: Shape) -> bool:
 
 
 def _names(operands: Sequence[Any]) -> tuple[str, ...]:
-    """The dtypes of operands, for :class:`Types`."""
+    """Return the names of the operands' dtypes, for :class:`Types`."""
     names = []
     for i, operand in enumerate(operands):
         if type(operand) is Mask:
             names.append(MASK)
         elif isinstance(operand, type(operands[0])):
             if operand.dtype.name not in CTYPES:
-                raise UnsuitedFormulaError(f"operand {i} is of dtype {operand.dtype}")
+                raise UnsuitedFormulaError(
+                    f"operand {i} has dtype {operand.dtype}, which CUDA kernels don't support"
+                )
             names.append(operand.dtype.name)
         else:
             names.append(NUMBER)
@@ -111,7 +113,7 @@ def _names(operands: Sequence[Any]) -> tuple[str, ...]:
 
 
 class _Elementwise:
-    """A CuPy ElementwiseKernel, which handles broadcasting and strides."""
+    """A call of a CuPy ElementwiseKernel, which handles broadcasting and strides."""
 
     def __init__(
         self, formula: Formula, operands: Sequence[Any], out: Sequence[Array | None] | None
@@ -146,7 +148,7 @@ class _Elementwise:
 
 
 def _dims_of(operands: Sequence[Any]) -> tuple[tuple[str, ...], str]:
-    """The dimensions in which each operand of an elementwise formula varies, and all of them."""
+    """Return the dimensions in which each operand varies, and all dimensions."""
     shapes = [tuple(o.shape) if hasattr(o, "shape") else None for o in operands]
     full = broadcast_shape(operands)
     if all(shape in (None, (), full) for shape in shapes):
@@ -160,7 +162,7 @@ def _dims_of(operands: Sequence[Any]) -> tuple[tuple[str, ...], str]:
 
 
 class _Call:
-    """A kernel over contiguous arrays, and how operands and results are passed to it."""
+    """A call of a kernel over contiguous arrays."""
 
     def __init__(
         self,
@@ -181,7 +183,7 @@ class _Call:
             for value, into in zip(trace.results, given, strict=True)
         ]
         grid, self.threads = geometry(form, layout)
-        # with room for the step that is added to an index before it is compared with a size
+        # leaves room for the step that is added to an index before its comparison with a size
         wide = layout.length * layout.lines > 2**30
         types = Types(
             computed.name,
@@ -222,7 +224,7 @@ class _Call:
 
 
 class _Result:
-    """A result: a new array, a given one (`direct`), or one copied there `later`."""
+    """A result: a new array, a given one (`direct`), or one copied into it `later`."""
 
     def __init__(
         self, trace: Trace, value: Value, layout: Layout, dtype: Any, into: Array | None
@@ -234,10 +236,10 @@ class _Result:
             return
         if into.size != math.prod(self.shape):
             raise ValueError(
-                f"an array in out has shape {into.shape}, the result that is written to it "
-                f"{self.shape}"
+                f"an array in out must have as many elements as its result of shape {self.shape}, "
+                f"got shape {into.shape}"
             )
-        # the array may be an operand's, which later passes still read
+        # the array may be an operand that later passes still read
         early = value.level == "inner" and any(
             any(trace.ends(number)) for number in range(value.passes + 1, trace.passes)
         )
@@ -248,7 +250,7 @@ class _Result:
 
 
 def _conversion(operand: Any, computed: Any) -> Callable[[Any], Any] | None:
-    """The conversion of an operand before it is passed to a kernel, None if there is none."""
+    """Return the conversion of an operand before a launch, None if it needs none."""
     if type(operand) is Mask:
         return lambda mask: philox.kernel_argument(mask.key, mask.block, mask.ratio)
     if not isinstance(operand, _cupy().ndarray):
@@ -257,10 +259,10 @@ def _conversion(operand: Any, computed: Any) -> Callable[[Any], Any] | None:
 
 
 class _Scratch:
-    """Memory for the partial sums of a kernel's blocks, and for the counter of finished blocks.
+    """Memory for the blocks' partial sums and for the counter of finished blocks.
 
-    Launches that may run concurrently do not share it. It is never freed while the formula exists,
-    so a CUDA graph can replay the kernel.
+    Launches that may run concurrently do not share it. It is not freed while the formula exists, so
+    a CUDA graph can replay the kernel.
     """
 
     def __init__(self, size: int, dtype: Any) -> None:
@@ -268,7 +270,7 @@ class _Scratch:
         self.kept: dict[tuple[int, int, int], tuple[Array, Array]] = {}
 
     def here(self) -> tuple[Array, Array]:
-        """The partial sums and the counter for the current stream."""
+        """Return the partial sums and the counter for the current stream."""
         cuda = _cupy().cuda
         # per-thread default streams all have the same handle
         key = cuda.runtime.getDevice(), cuda.get_current_stream().ptr, threading.get_ident()

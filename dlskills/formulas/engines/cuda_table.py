@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from dlskills.formulas.table import Table
 
 THREADS = 256
-NUMBERS_BYTES = 4000  # arguments of a kernel are limited to 4096 bytes
+NUMBERS_BYTES = 4000  # kernel arguments are limited to 4096 bytes
 
 
 class Rows:
-    """A table's rows by the dtypes of their arrays, and the `others`, which are not contiguous."""
+    """A table's rows, grouped by the dtypes of their arrays.
+
+    `others` are the rows that kernels can't update, because their arrays are not contiguous or not
+    floating-point.
+    """
 
     def __init__(self, table: Table) -> None:
         self.others: list[int] = []
@@ -54,7 +58,7 @@ class Rows:
 
 
 def _is_dense(row: Sequence[Array]) -> bool:
-    """Whether all arrays are contiguous in the same order, and of dtypes that kernels take."""
+    """Return whether all arrays are contiguous in the same order and have supported dtypes."""
     flags = [array.flags for array in row]
     dense = all(f.c_contiguous for f in flags) or all(f.f_contiguous for f in flags)
     return dense and all(array.dtype.name in CTYPES for array in row)
@@ -91,7 +95,7 @@ class _Part:
             kernel((blocks,), (THREADS,), (chunks, np.int32(first), *given, *factor))
 
     def launches(self, groups: int) -> list[tuple[int, Array, int]]:
-        """For each launch over `groups` groups: the first group, the chunks and their number."""
+        """Return the first group, the chunks and their number for each launch."""
         found = self.known.get(groups)
         if found is None:
             found = self.known[groups] = []
@@ -103,16 +107,16 @@ class _Part:
 
 
 def at_once(count: int, itemsize: int) -> int:
-    """The number of groups, of `count` coefficients each, that one launch takes."""
+    """Return the maximum number of groups, of `count` coefficients each, per launch."""
     return NUMBERS_BYTES // (max(count, 1) * itemsize)
 
 
 def update_kernel(
     rule: Formula, dtypes: tuple[Any, ...], groups: int, count: int, factors: Sequence[Any]
 ) -> Any:
-    """The kernel for rows of these dtypes, and `groups` groups of `count` coefficients.
+    """Return the kernel for rows of these dtypes and `groups` groups of `count` coefficients.
 
-    `factors` holds the dtype of the last coefficient if that is on the device.
+    `factors` holds the dtype of the last coefficient if it is on the device.
     """
     key = ("cuda", dtypes, groups, count, *factors)
     found = rule.memory.get(key)
@@ -133,7 +137,7 @@ def update_kernel(
 def _chunks(
     dtypes: Sequence[Any], rows: Sequence[Sequence[Array]], groups: Sequence[int]
 ) -> np.ndarray[Any, Any]:
-    """The table: the addresses, size and group of each chunk, sorted by group."""
+    """Return the table with the addresses, size and group of each chunk, sorted by group."""
     addresses = np.array([[array.data.ptr for array in row] for row in rows], np.int64)
     sizes = np.array([row[0].size for row in rows], np.int64)
     counts = -(-sizes // CHUNK)

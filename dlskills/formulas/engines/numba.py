@@ -1,4 +1,4 @@
-"""The engine ``numba``: formulas as compiled loops over NumPy arrays, one pass over memory."""
+"""The engine ``numba``: runs formulas as compiled loops over NumPy arrays."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from dlskills.formulas.engines import numba_kernels, plain
 from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.engines.numba_kernels import DTYPES
 from dlskills.formulas.layout import Layout, layout_of
+from dlskills.installation import install_command
 
 if TYPE_CHECKING:
     from dlskills.formulas.formula import Formula
     from dlskills.formulas.table import Table
 
-# NumPy's own functions cost less on fewer elements than importing Numba, compiling and a call.
+# Up to this size, NumPy's functions are cheaper than importing Numba, compiling and calling.
 SMALL = 4096
 
-_KNOWN = "?bBhHiIlLqQfd"  # the kinds of numbers that a kernel reads
+_SUPPORTED = "?bBhHiIlLqQfd"  # the dtype characters that a kernel can read
 
 
 class Numba(Engine):
-    """Compiles loops, at the first call with arrays of each dtype."""
+    """Engine that compiles loops at the first call with arrays of each dtype."""
 
     name = "numba"
     library = "numpy"
@@ -71,7 +72,7 @@ ENGINE = Numba()
 
 
 def _kind(operand: Any) -> Any:
-    """What calls have in common that are prepared once."""
+    """Return an operand's part of the key of a prepared call."""
     if isinstance(operand, np.ndarray):
         return operand.shape, operand.strides, operand.dtype
     return type(operand)
@@ -79,21 +80,21 @@ def _kind(operand: Any) -> Any:
 
 def _disabled() -> str | None:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return "NUMBA_DISABLE_JIT is set: unset it"
+        return "NUMBA_DISABLE_JIT is set. Unset it"
     return None
 
 
 @functools.cache
 def _import_problem() -> str | None:
-    if problem := _disabled():  # which Numba reads when it is imported, and not again
+    if problem := _disabled():  # Numba reads the variable only when it is imported
         return problem
     try:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name == "numba":
-            return "numba is not installed: pip install 'dlskills[jit]'"
+            return f"numba is not installed: {install_command('jit')}"
         return f"numba fails to import: {error}"
-    except Exception as error:  # a release that does not go with this NumPy, say
+    except Exception as error:  # for example, a release that does not support this NumPy
         return f"numba fails to import: {error}"
     return None
 
@@ -107,8 +108,8 @@ Call = Callable[[Sequence[Any], Sequence[Array | None] | None], tuple[Array, ...
 
 
 def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | None) -> Call:
-    """The call of a formula over arrays of these shapes, strides and dtypes."""
-    # imported here, as programs with small arrays only do without
+    """Prepare a call for operands of these shapes, strides and dtypes."""
+    # imported here, since programs with only small arrays don't need it
     from dlskills.formulas import numba_source
 
     for i, operand in enumerate(operands):
@@ -130,7 +131,7 @@ def _prepare(formula: Formula, operands: Sequence[Any], axis: tuple[int, ...] | 
 
 
 class _Call:
-    """A kernel, and how operands and results are handed to it."""
+    """A call of a kernel."""
 
     def __init__(
         self,
@@ -153,7 +154,7 @@ class _Call:
         self.conversions = [
             (i, _conversion(operand, layout.shape_of(kind)))
             for i, (operand, kind) in enumerate(zip(operands, layout.kinds, strict=True))
-            if not kind or not _is_taken(operand, layout.shape_of(kind))
+            if not kind or not _is_accepted(operand, layout.shape_of(kind))
         ]
         self.numbers = [i for i, kind in enumerate(layout.kinds) if not kind]
         self.results = [
@@ -193,12 +194,12 @@ class _Call:
                 if (
                     array.dtype != self.dtype
                     or not array.flags.c_contiguous
-                    or (result.early and _is_read(array, operands))
+                    or (result.early and _overlaps_operand(array, operands))
                 ):
                     array = np.empty(result.shape, self.dtype)
                     later.append((into, array))
             arguments.append(
-                array if array.shape == result.handed else array.reshape(result.handed)
+                array if array.shape == result.kernel_shape else array.reshape(result.kernel_shape)
             )
         sums = self.compute(arguments)
         for into, array in later:
@@ -215,7 +216,7 @@ class _Call:
         return tuple(results)
 
     def compute(self, arguments: list[Any]) -> Any:
-        """Call the kernel, in as many parts as there are; the sums over everything."""
+        """Call the kernel for each share of the lines and return the sums over everything."""
         given = *arguments, self.size_a, self.size_b
         if len(self.parts) == 1:
             sums = np.empty(self.totals) if self.totals else _NO_SUMS
@@ -230,16 +231,17 @@ class _Call:
         return all_sums.sum(axis=0)
 
 
-def _is_taken(operand: Array, shape: tuple[int, ...]) -> bool:
-    """Whether a kernel takes an array as it is."""
-    plain = type(operand) is np.ndarray and operand.dtype.char in _KNOWN and operand.dtype.isnative
-    return plain and operand.flags.c_contiguous and operand.shape == shape
+def _is_accepted(operand: Array, shape: tuple[int, ...]) -> bool:
+    """Return whether a kernel accepts an array without conversion."""
+    if type(operand) is not np.ndarray or operand.dtype.char not in _SUPPORTED:
+        return False
+    return operand.dtype.isnative and operand.flags.c_contiguous and operand.shape == shape
 
 
 def _conversion(operand: Any, shape: tuple[int, ...]) -> Callable[[Any], Any]:
-    """A function of an operand that returns what a kernel takes: a float, or an array."""
+    """Return a function that converts an operand to a float or an array that a kernel accepts."""
     if shape:
-        dtype = operand.dtype.newbyteorder("=") if operand.dtype.char in _KNOWN else np.float64
+        dtype = operand.dtype.newbyteorder("=") if operand.dtype.char in _SUPPORTED else np.float64
         return lambda array: np.ascontiguousarray(array, dtype).reshape(shape)
     return float if not hasattr(operand, "shape") else lambda array: float(array.reshape(()))
 
@@ -251,18 +253,18 @@ class _Result:
     Attributes
     ----------
     position : int
-    shape, handed : tuple of int
-        Its shape, and the one in which the kernel writes it.
+    shape, kernel_shape : tuple of int
+        The shape of the result, and the shape in which the kernel writes it.
     early : bool
-        Whether it is written before a later pass has read the operands.
+        Whether it is written before a later pass reads the operands.
     """
 
     position: int
     shape: tuple[int, ...]
-    handed: tuple[int, ...]
+    kernel_shape: tuple[int, ...]
     early: bool
 
 
-def _is_read(into: Array, operands: Sequence[Any]) -> bool:
-    """Whether an array's memory is also an operand's."""
+def _overlaps_operand(into: Array, operands: Sequence[Any]) -> bool:
+    """Return whether an array may share memory with an operand."""
     return any(np.may_share_memory(into, o) for o in operands if isinstance(o, np.ndarray))

@@ -1,4 +1,4 @@
-"""Kernels of the engine ``numba``: sources compiled, and called."""
+"""Kernels of the engine ``numba``: compiling sources and calling the results."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def _kernel_of(text: str, constants: tuple[tuple[str, float], ...], dtype: Any) 
 
 
 def kernel_for(source: Source, dtype: Any) -> Callable[..., None]:
-    """The compiled loop of a source, for a dtype."""
+    """Return the compiled loop of a source for a dtype."""
     return _kernel_of(source.text, tuple(source.constants.items()), dtype)  # type: ignore[no-any-return]
 
 
 @functools.cache
 def finish_for(text: str) -> Callable[..., list[float]]:
-    """The function `finish` of a text, with NumPy's functions."""
+    """Return the function `finish` that a source text defines."""
     names: dict[str, Any] = {"T": float, **vars(np)}
-    exec(text, names)
+    exec(text, names)  # noqa: S102 - text that this package wrote
 
     def finish(*arguments: Any) -> list[float]:
         with np.errstate(all="ignore"):
@@ -53,17 +53,17 @@ def finish_for(text: str) -> Callable[..., list[float]]:
 
 
 def call(kernel: Callable[..., None], *arguments: Any) -> None:
-    """Call a kernel; the first call with arguments of their kinds compiles it.
+    """Call a kernel. The first call with each combination of argument types compiles it.
 
     Raises
     ------
     UnsuitedFormulaError
-        Numba can't compile it.
+        Numba can't compile the kernel.
     """
     try:
         kernel(*arguments)
     except Exception as error:
-        # Numba's own errors have no common class
+        # Numba's errors have no common base class
         if not isinstance(error, NotImplementedError) and not _is_from_numba(error):
             raise
         raise UnsuitedFormulaError(f"Numba can't compile it: {_reason(error)}") from error
@@ -74,6 +74,6 @@ def _is_from_numba(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The one line of Numba's long messages that says what it is about."""
+    """Return the most informative line of Numba's message."""
     lines = [line for line in str(error).splitlines() if line and not line.startswith("Failed in")]
     return next((line for line in lines if line.startswith("- argument")), lines[0])

@@ -18,7 +18,10 @@ from dlskills.formulas.table import Table
 
 
 class Rows:
-    """A table's arrays by their addresses, in parts for threads; and the rows that have gaps."""
+    """Addresses of a table's arrays, split into shares for threads.
+
+    `others` are the rows whose arrays are not contiguous or not float32 or float64.
+    """
 
     def __init__(self, table: Table) -> None:
         rows = table.rows
@@ -40,12 +43,12 @@ class Rows:
         self.addresses = addresses[self.rows] + self.offsets[:, np.newaxis]
 
     def renew_gradients(self, rows: Sequence[Sequence[Array]]) -> bool:
-        """Take other gradients, if they lie in memory as their parameters do."""
+        """Use other gradients; return False if they are not laid out like their parameters."""
         grads = [rows[i][1] for i in self.inside]
         for i, grad, strides in zip(self.inside, grads, self.strides, strict=True):
             if grad.strides != strides and blocked.flattened(rows[i]) is None:
                 return False
-        # a row that had gaps may have none now, which is found out when the table is made anew
+        # rows that were not contiguous are only examined again when the table is rebuilt
         addresses = np.array(addresses_of(grads), np.int64)
         self.addresses[:, 1] = addresses[self.rows] + self.offsets
         return True

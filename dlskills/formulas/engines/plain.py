@@ -1,4 +1,4 @@
-"""The engine ``plain``: a formula called with whole arrays, for every library.
+"""The engine ``plain``: calls a formula with whole arrays of any library.
 
 Temporaries are as large as the arrays. Half precision is computed in single precision.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Plain(Engine):
-    """Calls the formula."""
+    """Engine that calls the formula with whole arrays."""
 
     name = "plain"
 
@@ -31,20 +31,20 @@ class Plain(Engine):
     ) -> tuple[Array, ...]:
         first = operands[0]
         xp = namespace(first)
-        wide = None  # the dtype that is computed in, where it is not the library's own choice
+        wide = None  # the dtype of the computation; None leaves it to the library
         if is_dtype(xp, first.dtype, "real floating"):
             wide = sum_dtype(xp, first.dtype)
         arguments = [_prepared(xp, operand, wide) for operand in operands]
         results = formula.call(xp, arguments, axis)
         given = [None] * len(results) if out is None else out
         formula.check_results(results, len(given))
-        apart = _apart(xp, results, given, [*operands, *arguments])
+        separate = _without_aliases(xp, results, given, [*operands, *arguments])
         full = None if wide is None else broadcast_shape(operands)
         return tuple(
-            _written(xp, result, into)
+            _store(xp, result, into)
             if into is not None
-            else _typed(xp, result, first.dtype if _shape(result) == full else wide)
-            for result, into in zip(apart, given, strict=True)
+            else _cast(xp, result, first.dtype if _shape(result) == full else wide)
+            for result, into in zip(separate, given, strict=True)
         )
 
     def update_row(self, rule: Formula, row: Sequence[Array], numbers: Sequence[Any]) -> None:
@@ -53,27 +53,27 @@ class Plain(Engine):
         if not is_dtype(xp, dtype, "real floating") or sum_dtype(xp, dtype) != dtype:
             super().update_row(rule, row, numbers)
             return
-        # as run(), without what only operands of other shapes and dtypes need
+        # like run(), without the steps for operands of different shapes and dtypes
         results = rule.call(xp, [*row, *numbers], None)
         rule.check_results(results, len(row) - 1)
         into = (param, *slots)
-        for array, result in zip(into, _apart(xp, results, into, row), strict=True):
+        for array, result in zip(into, _without_aliases(xp, results, into, row), strict=True):
             if result is not array:
                 array[...] = result
 
 
 def _prepared(xp: ModuleType, operand: Any, wide: DType) -> Any:
-    """An operand as the formula is called with it: numbers are all of one dtype."""
+    """Return an operand in the dtype of the computation; conditions stay bool."""
     dtype = getattr(operand, "dtype", wide)
     if wide is None or dtype == wide or is_dtype(xp, dtype, "bool"):
         return operand
     return xp.astype(operand, wide)
 
 
-def _apart(
+def _without_aliases(
     xp: ModuleType, results: Sequence[Any], given: Sequence[Any], operands: Sequence[Any]
 ) -> list[Any]:
-    """The results; copies of those that are operands, unless they are in their place already."""
+    """Return the results, copying those that are operands unless they are their own output."""
     return [
         xp.asarray(result, copy=True)
         if result is not into and any(result is o for o in operands) and hasattr(result, "shape")
@@ -82,7 +82,7 @@ def _apart(
     ]
 
 
-def _written(xp: ModuleType, result: Any, into: Array) -> Array:
+def _store(xp: ModuleType, result: Any, into: Array) -> Array:
     if result is not into:
         if _shape(result) != tuple(into.shape):
             result = xp.reshape(result, into.shape)
@@ -90,8 +90,8 @@ def _written(xp: ModuleType, result: Any, into: Array) -> Array:
     return into
 
 
-def _typed(xp: ModuleType, result: Any, dtype: DType) -> Any:
-    """A result in the dtype that it has on all engines."""
+def _cast(xp: ModuleType, result: Any, dtype: DType) -> Any:
+    """Return a result in the dtype that all engines give it."""
     if dtype is None or getattr(result, "dtype", dtype) == dtype:
         return result
     return xp.astype(xp.asarray(result), dtype)

@@ -1,7 +1,7 @@
-"""The seven scripts of the page, written anew: its names, argument orders, defaults and lists.
+"""The seven scripts of the tutorial, rewritten with its names, argument orders and defaults.
 
-Each is cut to a few iterations on the bundled sample, and judged by what the page runs it for.
-Where the page's numbers depend on chance, a seed (which the page doesn't have) fixes them.
+Each is shortened to a few iterations on the bundled sample and checked for what the tutorial
+shows with it. A seed, which the tutorial does not use, makes the numbers reproducible.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def mnist():
 
 
 def test_four_optimizers_on_a_surface():
-    """optimizer_compare_naive: a dict of floats goes in, and takes the new values."""
+    """optimizer_compare_naive: a dict of floats is updated in place."""
     optimizers = {
         "SGD": SGD(lr=0.95),
         "Momentum": Momentum(lr=0.1),
@@ -61,7 +61,7 @@ def test_four_optimizers_on_a_surface():
 
 
 def test_four_optimizers_on_mnist(mnist):
-    """optimizer_compare_mnist: an optimizer and a network each; SGD learns slowest."""
+    """optimizer_compare_mnist: one network per optimizer; SGD learns slowest."""
     (x_train, t_train), _ = mnist
     train_size = x_train.shape[0]
     batch_size = 128
@@ -88,18 +88,18 @@ def test_four_optimizers_on_mnist(mnist):
             optimizers[key].update(networks[key].params, grads)
             loss = networks[key].loss(x_batch, t_batch)
             train_loss[key].append(loss)
-        if i % 100 == 0:  # printed, a loss is a plain number
+        if i % 100 == 0:  # a loss prints as a plain number
             assert all(2 < float(str(train_loss[key][i])) < 3 for key in optimizers)
 
     curves = {key: smooth_curve(train_loss[key]) for key in optimizers}
     assert all(curve.shape == (max_iterations,) for curve in curves.values())
     for key in ("Momentum", "AdaGrad", "Adam"):
         assert np.mean(curves[key][-20:]) < 0.5 * np.mean(curves["SGD"][-20:])
-    assert curves["SGD"][-1] < curves["SGD"][0] - 0.3  # slow, and yet it learns
+    assert curves["SGD"][-1] < curves["SGD"][0] - 0.3  # slow, but it learns
 
 
 def test_activations_of_five_layers():
-    """weight_init_activation_histogram: what initial weights make of random inputs."""
+    """weight_init_activation_histogram: activations of random inputs by initial weights."""
     rng = np.random.default_rng(0)
     input_data = rng.standard_normal((1000, 100))
     node_num, hidden_layer_size = 100, 5
@@ -141,7 +141,7 @@ def test_activations_of_five_layers():
 
 
 def test_initial_weights_on_mnist(mnist):
-    """weight_init_compare: one SGD updates three networks; std=0.01 does not learn, He does."""
+    """weight_init_compare: one SGD for three networks; std=0.01 does not learn, He does."""
     (x_train, t_train), _ = mnist
     train_size = x_train.shape[0]
     batch_size = 128
@@ -176,7 +176,7 @@ def test_initial_weights_on_mnist(mnist):
 
 
 def test_batch_normalization_over_weight_scales(mnist):
-    """batch_norm_test: with it a network learns at every scale, without it at none of these."""
+    """batch_norm_test: with Batch Norm, networks learn at these scales; without it, at none."""
     (x_train, t_train), _ = mnist
     x_train, t_train = x_train[:1000], t_train[:1000]
     max_epochs = 6
@@ -221,9 +221,7 @@ def test_batch_normalization_over_weight_scales(mnist):
         return train_acc_list, bn_train_acc_list
 
     weight_scale_list = np.logspace(0, -4, num=16)
-    for w in weight_scale_list[
-        [5, 7, 9]
-    ]:  # 0.046, 0.014 and 0.004, as the page gives them: NumPy's
+    for w in weight_scale_list[[5, 7, 9]]:  # NumPy scalars 0.046, 0.014 and 0.004
         train_acc_list, bn_train_acc_list = train(w)
         assert len(train_acc_list) == len(bn_train_acc_list) == max_epochs
         assert bn_train_acc_list[-1] > 0.6
@@ -231,7 +229,7 @@ def test_batch_normalization_over_weight_scales(mnist):
 
 
 def test_overfitting_and_weight_decay(mnist):
-    """overfit_weight_decay: 300 images are learned by heart; decay keeps the weights small."""
+    """overfit_weight_decay: 300 images are memorized; decay keeps the weights small."""
     (x_train, t_train), (x_test, t_test) = mnist
     x_train, t_train = x_train[:300], t_train[:300]
     x_test, t_test = x_test[:1000], t_test[:1000]
@@ -279,7 +277,7 @@ def test_overfitting_and_weight_decay(mnist):
 
 
 def test_overfitting_and_dropout(mnist, capsys):
-    """overfit_dropout: the Trainer, with the page's spelling of the ratio and its optimizer."""
+    """overfit_dropout: the Trainer, with the tutorial's spelling of the ratio and optimizer."""
     (x_train, t_train), (x_test, t_test) = mnist
     x_train, t_train = x_train[:300], t_train[:300]
     x_test, t_test = x_test[:1000], t_test[:1000]
@@ -301,7 +299,7 @@ def test_overfitting_and_dropout(mnist, capsys):
             optimizer="sgd", optimizer_param={"lr": 0.01}, verbose=True,
         )  # fmt: skip
         trainer.train()
-        # an accuracy after the first step of each epoch, a loss for each of its three steps
+        # one accuracy per epoch, after its first step, and one loss per step, three per epoch
         assert len(trainer.train_acc_list) == len(trainer.test_acc_list) == 61
         assert len(trainer.train_loss_list) == 183
         assert trainer.train_acc_list[0] < 0.3  # after one step only

@@ -1,4 +1,4 @@
-"""Commands in surroundings that are not taken for granted: outputs, names, home folders."""
+"""Commands in unusual environments: encodings, missing streams, names, home folders."""
 
 import os
 import re
@@ -10,11 +10,11 @@ import pytest
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
-pytestmark = pytest.mark.slow  # each is a process of its own
+pytestmark = pytest.mark.slow  # each test starts a process
 
 
 def shell(*args, cwd=None, **environment):
-    """Run a command; its output as bytes."""
+    """Run a command and capture its output as bytes."""
     return subprocess.run(
         [sys.executable, "-m", "dlskills", *map(str, args)], capture_output=True, cwd=cwd,
         env=os.environ | environment, timeout=300,
@@ -54,7 +54,7 @@ def test_errors_are_printed_in_any_encoding(encoding):
 # No standard output
 
 
-@pytest.mark.skipif(os.name != "posix", reason="has no sh")
+@pytest.mark.skipif(os.name != "posix", reason="needs sh")
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_commands_work_without_standard_output(tmp_path, closed):
     command = f'exec "$0" -m dlskills run optimizer-paths --points 3 --out "$1" {closed}'
@@ -77,12 +77,12 @@ main()
     [("list", 0), ("--version", 0), ("info", 0), ("--help", 0), ("nothing", 2),
      ("run symmetry --subset x", 2)],
 )  # fmt: skip
-def test_commands_end_with_their_status_where_all_streams_are_none(command, status):
+def test_commands_have_the_right_exit_status_if_all_streams_are_none(command, status):
     done = subprocess.run([sys.executable, "-c", NONE, *command.split()], timeout=300)
     assert done.returncode == status
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_standard_output_is_named():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -108,7 +108,7 @@ def score(trial):
 
 
 @pytest.mark.parametrize("study", ["cifar[/aug]", ":smile: [red]"])
-def test_brackets_are_shown(tmp_path, study):
+def test_brackets_in_names_are_shown(tmp_path, study):
     pytest.importorskip("optuna")
     (tmp_path / "my[a].py").write_text(OBJECTIVE)
     done = shell(
@@ -135,7 +135,7 @@ def test_brackets_in_errors_are_shown(tmp_path, option, wrong):
 
 
 @pytest.mark.parametrize("given", ["--out=~/x", "--out=~"])
-def test_home_is_expanded(tmp_path, given):
+def test_a_tilde_is_expanded(tmp_path, given):
     home = tmp_path / "home"
     home.mkdir()
     args = ("run", "optimizer-paths", "--points", 3, given)
@@ -145,12 +145,12 @@ def test_home_is_expanded(tmp_path, given):
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-def test_a_file_in_the_home_folder_is_no_folder(tmp_path):
+def test_a_file_in_the_home_folder_is_refused_as_a_folder(tmp_path):
     (tmp_path / "x").write_text("mine")
     done = shell("run", "optimizer-paths", "--out=~/x", HOME=str(tmp_path), COLUMNS="200")
     assert done.returncode == 2
-    assert b"is a file, expected a folder" in done.stderr
+    assert b"must be a folder, got the file" in done.stderr
     done = shell("run", "optimizer-paths", "--out=~nobody-of-this-name/x", cwd=tmp_path)
     assert done.returncode == 1
-    assert b"error: --out '~nobody-of-this-name/x' begins with a home folder" in done.stderr
+    assert b"error: --out '~nobody-of-this-name/x' starts with a home folder" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["x"]

@@ -1,0 +1,175 @@
+"""Batches with a position that can be saved: of a data set, or of any iterable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from dlskills.arrays.backend import Array
+from dlskills.data.batches import Batches
+from dlskills.training.samples import Samples
+
+
+class BatchSource(Protocol):
+    """What a :class:`~dlskills.training.Loop` takes its batches from.
+
+    Attributes
+    ----------
+    steps_per_epoch : int or None
+        None if it is not known.
+    """
+
+    steps_per_epoch: int | None
+
+    def current(self) -> tuple[Array, Array] | None:
+        """Return the current batch, the same until :meth:`advance`; None if there are no more."""
+        ...
+
+    def advance(self) -> None:
+        """Move on to the next batch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, in plain numbers."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a position."""
+        ...
+
+
+class SampleBatches:
+    """Seeded batches of a data set, epoch after epoch.
+
+    Parameters
+    ----------
+    samples : Samples
+        The data, on the device or staged.
+    batches : Batches
+        Draws the indices of each epoch.
+    """
+
+    def __init__(self, samples: Samples, batches: Batches) -> None:
+        self._samples, self._batches = samples, batches
+        self.steps_per_epoch: int | None = len(batches)
+        self._last = len(batches) - 1
+        self._position = 0  # within the epoch
+        self._before: dict[str, Any] | None = None  # the generator's state before this epoch
+        self._begun = False
+
+    def current(self) -> tuple[Array, Array]:
+        if not self._begun:
+            self._begin_epoch()
+        return self._samples.batch(self._position)
+
+    def _begin_epoch(self) -> None:
+        """Draw the epoch's order; after an error the same one again."""
+        bits = self._batches.generator.bit_generator
+        if self._before is None:
+            self._before = dict(bits.state)
+        else:
+            bits.state = self._before
+        # the indices are moved as a whole: a copy per step would make a GPU wait
+        self._samples.start_epoch(self._batches.epoch(), self._batches.bounds)
+        self._begun = True
+
+    def advance(self) -> None:
+        if self._position < self._last:
+            self._position += 1
+        else:
+            self._position, self._before, self._begun = 0, None, False
+
+    def state_dict(self) -> dict[str, Any]:
+        bits = self._batches.generator.bit_generator.state if self._before is None else self._before
+        return {"position": self._position, "generator": _plain(bits)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        position, bits = state["position"], _with_arrays(state["generator"])
+        if not 0 <= position < len(self._batches):
+            raise ValueError(
+                f"the state is at batch {position} of an epoch, which has {len(self._batches)} "
+                "batches here. Continue with the same data and batch size"
+            )
+        self._batches.generator.bit_generator.state = bits
+        self._position, self._before, self._begun = position, None, False
+
+
+class IterableBatches:
+    """Batches from any iterable of inputs and targets, such as a list or a generator.
+
+    Each pass over an iterable such as a list is an epoch.
+
+    Parameters
+    ----------
+    batches : iterable of (x, t)
+        Arrays on the network's device.
+    """
+
+    def __init__(self, batches: Iterable[tuple[Array, Array]]) -> None:
+        self._batches = batches
+        size = getattr(batches, "__len__", lambda: None)()
+        self.steps_per_epoch: int | None = size
+        self._iterator: Iterator[tuple[Array, Array]] | None = None
+        self._batch: tuple[Array, Array] | None = None
+        self._position = 0
+
+    def current(self) -> tuple[Array, Array] | None:
+        if self._batch is None:
+            if self._iterator is None:
+                self._iterator = iter(self._batches)
+            self._batch = next(self._iterator, None)
+            if self._batch is None and self._position and self._iterator is not self._batches:
+                self._position, self._iterator = 0, None  # the next epoch
+                return self.current()
+        return self._batch
+
+    def advance(self) -> None:
+        self._batch = None
+        self._position += 1
+        if self._position == self.steps_per_epoch:
+            self._position, self._iterator = 0, None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go through a new iteration up to the position."""
+        self._iterator, self._batch, self._position = None, None, 0
+        for _ in range(state["position"]):
+            self.current()
+            self.advance()
+
+
+def as_source(batches: Any) -> BatchSource:
+    """Return a source of batches, made of an iterable if that is what was given.
+
+    Raises
+    ------
+    TypeError
+        It is neither.
+    """
+    if hasattr(batches, "advance"):
+        source: BatchSource = batches
+        return source
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"batches must be an iterable of (x, t), such as a list, got {batches!r}")
+    return IterableBatches(batches)
+
+
+def _plain(state: Any) -> Any:
+    """Return a bit generator's state as JSON can hold it."""
+    if isinstance(state, Mapping):
+        return {key: _plain(value) for key, value in state.items()}
+    if isinstance(state, np.ndarray):
+        return {"dtype": str(state.dtype), "values": state.tolist()}
+    return state if isinstance(state, str) else int(state)
+
+
+def _with_arrays(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        if set(state) == {"dtype", "values"}:
+            return np.asarray(state["values"], state["dtype"])
+        return {key: _with_arrays(value) for key, value in state.items()}
+    return state

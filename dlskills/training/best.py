@@ -1,0 +1,77 @@
+"""The best value of a metric so far."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dlskills.checks import check_choice, check_number
+
+_SMALLER = ("loss", "error", "penalty")
+_LARGER = ("accuracy", "acc", "score")
+
+
+class Best:
+    """Follows a column of a history, and tells when it is better than ever before.
+
+    Parameters
+    ----------
+    metric : str
+        Such as ``"validation_loss"``.
+    mode : {"min", "max"}, optional
+        Whether smaller or larger values are better; known for losses and accuracies.
+    min_delta : float, default 0
+        The least improvement that counts.
+
+    Attributes
+    ----------
+    value : float
+        Infinite before the first one.
+
+    Raises
+    ------
+    ValueError
+        `mode` is not given, and the name does not tell.
+    """
+
+    def __init__(self, metric: str, mode: str | None = None, min_delta: float = 0) -> None:
+        if mode is None:
+            last = metric.rpartition("_")[2]
+            if last not in _SMALLER + _LARGER:
+                raise ValueError(
+                    f"{metric!r} does not tell whether smaller or larger is better; give "
+                    'mode="min" or mode="max"'
+                )
+            mode = "min" if last in _SMALLER else "max"
+        self.metric = metric
+        self.mode = check_choice("mode", mode, ("min", "max"))
+        self.min_delta = check_number("min_delta", min_delta, at_least=0)
+        self.value = math.inf if mode == "min" else -math.inf
+
+    def improves(self, value: float) -> bool:
+        """Take note of a value; return whether it is the best one. NaN never is."""
+        gain = self.value - value if self.mode == "min" else value - self.value
+        if not gain > self.min_delta:
+            return False
+        self.value = value
+        return True
+
+    def latest(self, trainer: Any) -> float:
+        """Return the newest value in a trainer's history.
+
+        Raises
+        ------
+        ValueError
+            There is no such column; the message names those that there are.
+        """
+        row = trainer.history.latest
+        if self.metric not in row:
+            hint = (
+                "; give the trainer validation=0.2, or validation=(x, t)"
+                if self.metric.startswith("validation") and "validation_loss" not in row
+                else '; metrics=["accuracy", "loss"] measures both on each part of the data'
+            )
+            raise ValueError(
+                f"no {self.metric!r} is measured, only {', '.join(row) or 'nothing'}{hint}"
+            )
+        return float(row[self.metric])

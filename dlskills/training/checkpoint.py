@@ -1,0 +1,193 @@
+"""Checkpoints: a training saved while it runs, and resumed bit for bit."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlskills.checks import check_count
+from dlskills.training.best import Best
+from dlskills.training.callbacks import Callback
+from dlskills.training.checkpoint_folder import CheckpointFolder
+from dlskills.training.state_file import on_host
+
+if TYPE_CHECKING:
+    from dlskills.training.loop import Loop
+
+
+class Checkpoint(Callback):
+    """Save the whole training at intervals, at its end, and when Ctrl-C ends it.
+
+    ``trainer.resume(folder)`` goes on from the newest checkpoint, bit for bit: with the same
+    parameters, losses, history and random numbers as if it had never stopped. Each checkpoint is a
+    safetensors file ``step-00001200.safetensors``, written whole or not at all, with a checksum.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Of this training alone. Made if it is missing.
+    every : int, optional
+        The number of steps from one checkpoint to the next; by default an epoch.
+    keep : int, default 3
+        The number of newest checkpoints that are kept.
+    best_by : str, optional
+        A column of ``trainer.history``, such as ``"validation_loss"``: each evaluation that is
+        better than all before is saved, too, and the best one is kept.
+    mode : {"min", "max"}, optional
+        Whether smaller or larger values of `best_by` are better; known for losses and accuracies.
+    background : bool, default True
+        Whether a thread writes the file while training goes on. Training then waits only for the
+        copy of the state, and for the write before, if that is not finished. An error is raised
+        after the step during which it occurred.
+
+    Attributes
+    ----------
+    best_file : pathlib.Path or None
+        The best checkpoint by `best_by`.
+
+    Raises
+    ------
+    RuntimeError
+        When training begins: another training uses the folder, or it holds checkpoints of another
+        run.
+    OSError
+        When training begins or a checkpoint is due: nothing can be written to the folder.
+    """
+
+    runs_last = True  # so that its state includes what other callbacks did
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int | None = None,
+        keep: int = 3,
+        best_by: str | None = None,
+        *,
+        mode: str | None = None,
+        background: bool = True,
+    ) -> None:
+        self._folder = CheckpointFolder(folder)
+        self.every = None if every is None else check_count("every", every)
+        self.keep = check_count("keep", keep)
+        self.background = background
+        self._best = None if best_by is None else Best(best_by, mode)
+        self._best_step: int | None = None
+        self._saved_step: int | None = None
+        self._improved = False
+        self._about: dict[str, Any] | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoints are."""
+        return self._folder.path
+
+    @property
+    def best_file(self) -> Path | None:
+        """The best checkpoint by `best_by`; None before the first."""
+        return None if self._best_step is None else self._folder.file(self._best_step)
+
+    def before_training(self, trainer: Loop) -> None:
+        self._folder.lock()
+        there, own = self._folder.run(), trainer.run_id
+        files = self._folder.files()
+        if files and own != there:
+            self._folder.unlock()
+            raise RuntimeError(
+                f"{self.folder} holds checkpoints of another run, the newest is {files[0].name}; "
+                "trainer.resume(folder) continues it, another folder starts a new run"
+            )
+        self._about = trainer.about()
+        trainer.run_id = self._folder.begin(own, self._about)
+
+    def after_evaluation(self, trainer: Loop) -> None:
+        if self._best is not None and self._best.improves(self._best.latest(trainer)):
+            self._best_step, self._improved = trainer.step, True
+
+    def step_complete(self, trainer: Loop) -> None:
+        if self._writing is not None and self._writing.done():
+            self._wait()
+        every = self.every or trainer.batches.steps_per_epoch
+        if self._improved or (every and trainer.step % every == 0):
+            self.save(trainer)
+
+    def after_training(self, trainer: Loop) -> None:
+        # also after the last step: other callbacks may have restored the best parameters
+        self.save(trainer)
+        self._wait()
+
+    def interrupted(self, trainer: Loop) -> None:
+        if self._saved_step != trainer.step:
+            self.save(trainer)
+        self._wait()
+
+    def close(self, trainer: Loop) -> None:
+        try:
+            self._wait()
+        finally:
+            if self._writer is not None:
+                self._writer.shutdown()
+                self._writer = None
+            self._folder.unlock()
+
+    def save(self, trainer: Loop) -> None:
+        """Save now; without `background` the file is complete when this returns."""
+        if self._about is None:  # no train(), but steps by hand
+            self.before_training(trainer)
+        self._wait()
+        self._improved, self._saved_step = False, trainer.step
+        state = on_host(trainer.state_dict())
+        write = functools.partial(
+            self._write, trainer.step, str(trainer.run_id), state, self._best_step
+        )
+        if not self.background:
+            write()
+            return
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing = self._writer.submit(write)
+
+    def _write(self, step: int, run: str, state: Any, best: int | None) -> None:
+        self._folder.write(step, run, self._about or {}, state)
+        self._folder.prune(self.keep, best)
+
+    def _wait(self) -> None:
+        """Wait for the file that is being written, and raise its error."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": None if self._best is None else self._best.value,
+            "best_step": self._best_step,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self._best is not None and state["best"] is not None:
+            self._best.value, self._best_step = state["best"], state["best_step"]
+
+    def __repr__(self) -> str:
+        every = "" if self.every is None else f", every={self.every}"
+        return f"Checkpoint({str(self.folder)!r}{every}, keep={self.keep})"
+
+
+def resume(trainer: Loop, folder: str | os.PathLike[str]) -> int:
+    """Load the newest good checkpoint of a folder into a training; return its step, 0 if none."""
+    checkpoints = CheckpointFolder(folder)
+    if not checkpoints.files():
+        return 0
+    checkpoints.lock()
+    try:
+        found = checkpoints.restore(trainer.about(), trainer.load_state_dict)
+    finally:
+        checkpoints.unlock()
+    if found is None:
+        return 0
+    trainer.run_id = found[0]
+    return trainer.step

@@ -1,0 +1,215 @@
+"""A folder of checkpoints: names, lock, which to keep, and the newest good one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dlskills.files import FileFormatError, check_folder, expanded, write_file
+from dlskills.training.state_file import read_state, write_state
+
+VERSION = 1
+_KIND = "dlskills training checkpoint"
+_NAME = re.compile(r"step-(\d{8,})\.safetensors")
+_RUN = "run.json"
+
+
+class CheckpointFolder:
+    """The checkpoints of one run, each a file of its own.
+
+    ``run.json`` names the run; each file repeats the name, so that one of another run that came
+    into the folder is found out.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Made when the first checkpoint is written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = expanded(path, "the folder of checkpoints")
+        self._lock: Any = None
+
+    def lock(self) -> None:
+        """Claim the folder for this process, until :meth:`unlock` or the end of the process.
+
+        Raises
+        ------
+        RuntimeError
+            Another training has it.
+        OSError
+            Nothing can be written there.
+        """
+        if self._lock is not None:
+            return
+        from filelock import FileLock, Timeout
+
+        check_folder(self.path, "Checkpoint(folder)")
+        lock = FileLock(self.path / ".lock", timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RuntimeError(
+                f"another training writes its checkpoints to {self.path}; wait for its end, or "
+                "give each a folder of its own"
+            ) from None
+        self._lock = lock
+
+    def unlock(self) -> None:
+        """Give the folder back."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def files(self) -> list[Path]:
+        """Return the checkpoints, the newest first."""
+        found = [
+            (int(match[1]), file)
+            for file in (self.path.iterdir() if self.path.is_dir() else ())
+            if (match := _NAME.fullmatch(file.name))
+        ]
+        return [file for _, file in sorted(found, reverse=True)]
+
+    def file(self, step: int) -> Path:
+        """Return the path of the checkpoint of a step."""
+        return self.path / f"step-{step:08d}.safetensors"
+
+    def run(self) -> str | None:
+        """Return the name of the run that the folder belongs to; None if it has none yet."""
+        try:
+            content = json.loads((self.path / _RUN).read_text("utf-8"))
+            return str(content["run"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # damaged: the files tell, too
+
+    def begin(self, run: str | None, about: Mapping[str, Any]) -> str:
+        """Make the folder one of a run, a new one if no name is given; return the name."""
+        run = secrets.token_hex(8) if run is None else run
+        if self.run() != run:
+            text = json.dumps({"kind": _KIND, "run": run, "about": about}, indent=1)
+            write_file(self.path / _RUN, text + "\n")
+        return run
+
+    def write(
+        self, step: int, run: str, about: Mapping[str, Any], state: Mapping[str, Any]
+    ) -> Path:
+        """Write the checkpoint of a step; return its path."""
+        file = self.file(step)
+        head = {"kind": _KIND, "version": VERSION, "run": run, "about": about}
+        write_state(file, {"head": head, "state": state})
+        return file
+
+    def prune(self, keep: int, best: int | None) -> None:
+        """Remove all but the newest ones, and the best one, and what broken-off writes left."""
+        kept = set(self.files()[:keep]) | ({self.file(best)} if best is not None else set())
+        for file in self.files():
+            if file not in kept:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+        for file in self.path.glob(".step-*.part"):
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+    def restore(
+        self, about: Mapping[str, Any], load: Callable[[Mapping[str, Any]], None]
+    ) -> tuple[str, Path] | None:
+        """Load the newest good checkpoint.
+
+        Parameters
+        ----------
+        about : mapping
+            What the training is of; a checkpoint of something else is refused.
+        load : callable
+            Takes the state; raises an error, and changes nothing, if it does not fit.
+
+        Returns
+        -------
+        run : str
+        file : pathlib.Path
+            None in place of both if there is no checkpoint.
+
+        Warns
+        -----
+        UserWarning
+            Newer checkpoints were refused; the message names them and says why.
+
+        Raises
+        ------
+        FileFormatError
+            There are checkpoints, and none is good; the message says why.
+        """
+        refused: list[str] = []
+        expected = self.run()
+        for file in self.files():
+            try:
+                run = load_checked(read_state(file), str(file), expected, about, load)
+            except (FileFormatError, OSError) as error:
+                refused.append(str(error))
+                continue
+            if refused:
+                warnings.warn(
+                    f"checkpoints were refused, and {file.name} was taken: {'; '.join(refused)}",
+                    stacklevel=4,
+                )
+            return run, file
+        if refused:
+            raise FileFormatError(
+                f"no checkpoint in {self.path} is good: {'; '.join(refused)}. To start anew, give "
+                "an empty folder"
+            )
+        return None
+
+
+def load_checked(
+    content: Mapping[str, Any],
+    file: str,
+    expected: str | None,
+    about: Mapping[str, Any],
+    load: Callable[[Mapping[str, Any]], None],
+) -> str:
+    """Load the content of a checkpoint; return the name of its run.
+
+    Raises
+    ------
+    FileFormatError
+        It is of another kind, version, run or training, or the state does not fit.
+    """
+    head, state = content.get("head"), content.get("state")
+    if not isinstance(head, dict) or not isinstance(state, dict) or head.get("kind") != _KIND:
+        raise FileFormatError(f"{file} is no checkpoint of a training")
+    version, run = head.get("version"), head.get("run")
+    if not isinstance(version, int) or not isinstance(run, str):
+        raise FileFormatError(f"{file} has no version, or names no run")
+    if version > VERSION:
+        raise FileFormatError(
+            f"{file} is of version {version}, and this dlskills reads up to {VERSION}; update it"
+        )
+    if expected is not None and run != expected:
+        raise FileFormatError(f"{file} is of another run than the folder")
+    own = head.get("about")
+    if own != about:
+        differing = (
+            [
+                f"{key}: {own.get(key)!r} there, {about.get(key)!r} here"
+                for key in {**about, **own}
+                if own.get(key) != about.get(key)
+            ]
+            if isinstance(own, dict)
+            else [f"{own!r}"]
+        )
+        raise FileFormatError(f"{file} is of another training ({'; '.join(differing)})")
+    try:
+        load(state)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise FileFormatError(f"{file} does not fit this training: {reason}") from error
+    return run

@@ -1,0 +1,44 @@
+"""A list of numbers computed on a device, fetched together."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from dlskills.arrays.backend import Array, to_host
+
+
+class DeviceNumbers:
+    """A list that grows without waiting for the device.
+
+    Parameters
+    ----------
+    numbers : iterable of float, optional
+        What the list starts with.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> losses = DeviceNumbers()
+    >>> losses.append(np.asarray(0.5))
+    >>> losses.read()
+    [0.5]
+    """
+
+    def __init__(self, numbers: Iterable[float] = ()) -> None:
+        self._read = array("d", numbers)  # a quarter of a list's memory
+        self._unread: list[Array] = []
+
+    def append(self, number: Array) -> None:
+        """Add a 0-d array, which stays on its device until it is read."""
+        self._unread.append(number)
+
+    def read(self) -> list[float]:
+        """Return all numbers; new ones come in one transfer, which waits for the device."""
+        if self._unread:
+            self._read.extend(to_host(self._unread).tolist())
+            self._unread = []
+        return self._read.tolist()
+
+    def __len__(self) -> int:
+        return len(self._read) + len(self._unread)

@@ -1,0 +1,529 @@
+"""Checkpoints: resumed bit for bit, damaged ones refused by name, one process per folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_run import make_network, make_trainer, outcome
+
+from dlskills import SGD, Adam
+from dlskills.files import FileFormatError
+from dlskills.formulas.engines import ENGINES, engine
+from dlskills.optimizers import schedules
+from dlskills.training import Checkpoint, EarlyStopping, ReduceOnPlateau
+from dlskills.training.state_file import read_state, write_state
+
+STEPS_PER_EPOCH = 6  # of small_run
+
+
+class Stop(Exception):
+    """Ends a training as a crash would."""
+
+
+def crash_at(step):
+    def crash(trainer, batch):
+        if trainer.step == step:
+            raise Stop
+
+    return crash
+
+
+def never(trainer, batch):
+    """A callback, so that both runs have as many."""
+
+
+def crashed(folder, step, every=2, callbacks=(), **options):
+    """A run with checkpoints that ends in a crash."""
+    trainer = make_trainer(
+        callbacks=[crash_at(step), *callbacks, Checkpoint(folder, every=every)], **options
+    )
+    with pytest.raises(Stop):
+        trainer.train()
+    return trainer
+
+
+def resumed(folder, every=2, callbacks=(), **options):
+    trainer = make_trainer(
+        callbacks=[never, *callbacks, Checkpoint(folder, every=every)], **options
+    )
+    trainer.resume(folder)
+    return trainer
+
+
+def files(folder):
+    return sorted(file.name for file in folder.glob("step-*"))
+
+
+# Resuming
+
+
+OPTIMIZERS = [
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "amsgrad",
+    "nadam", "lion",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_goes_on_bit_for_bit(tmp_path, optimizer):
+    whole = make_trainer(optimizer=optimizer)
+    whole.train()
+    crashed(tmp_path, 11, optimizer=optimizer)
+    trainer = resumed(tmp_path, optimizer=optimizer)
+    assert trainer.step == 10
+    trainer.train()
+    assert outcome(trainer) == outcome(whole)
+    assert trainer.test_acc == whole.test_acc
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "epoch"])
+@pytest.mark.parametrize("record_loss", ["after", "both"])
+@pytest.mark.parametrize("evaluate", ["first", "last"])
+@pytest.mark.parametrize("step", [1, 6])
+def test_every_position_goes_on_bit_for_bit(tmp_path, step, evaluate, record_loss, sampling):
+    options = {"evaluate": evaluate, "record_loss": record_loss, "sampling": sampling}
+    whole = make_trainer(**options)
+    whole.train()
+    crashed(tmp_path, step + 1, every=1, **options)
+    trainer = resumed(tmp_path, every=1, **options)
+    assert trainer.step == step
+    trainer.train()
+    assert outcome(trainer) == outcome(whole)
+    assert trainer.eval_loss_list == whole.eval_loss_list
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Adam(lr=schedules.CosineDecay(0.01, 18)),
+        lambda: Adam(lr=schedules.Warmup(5, schedules.Linear(0.01, 0.001, 18))),
+        lambda: SGD(lr=schedules.StepDecay(0.1, 4)),
+        lambda: Adam(weight_decay=0.1, decay=lambda name: name.startswith("W"), clip_norm=0.5),
+        lambda: Adam(rates={"W1": 0.1}, frozen=("b1",), clip_value=0.1, grad_scale=0.5),
+    ],
+    ids=["cosine", "warmup", "step", "decay", "groups"],
+)
+def test_schedules_and_groups_go_on_bit_for_bit(tmp_path, make):
+    whole = make_trainer(optimizer=make())
+    whole.train()
+    crashed(tmp_path, 11, optimizer=make())
+    trainer = resumed(tmp_path, optimizer=make())
+    trainer.train()
+    assert outcome(trainer) == outcome(whole)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_goes_on_bit_for_bit(tmp_path, name):
+    try:
+        with engine(name):
+            whole = make_trainer()
+            whole.train()
+    except Exception as error:
+        pytest.skip(f"no engine {name} here: {error}")
+    with engine(name):
+        crashed(tmp_path, 11)
+        trainer = resumed(tmp_path)
+        trainer.train()
+    assert outcome(trainer) == outcome(whole)
+
+
+def test_every_backend_goes_on_bit_for_bit(tmp_path, backend):
+    def network():
+        return make_network(backend.xp, backend.device)
+
+    whole = make_trainer(network())
+    whole.train()
+    trainer = make_trainer(network(), callbacks=[crash_at(11), Checkpoint(tmp_path, every=2)])
+    with pytest.raises(Stop):
+        trainer.train()
+    trainer = make_trainer(network(), callbacks=[never, Checkpoint(tmp_path, every=2)])
+    assert trainer.resume(tmp_path) == 10
+    trainer.train()
+    assert outcome(trainer) == outcome(whole)
+
+
+def test_without_a_seed_too(tmp_path):
+    whole = crashed(tmp_path, 11, network=make_network(seed=None), validation=None)
+    trainer = resumed(tmp_path, network=make_network(seed=None))
+    assert trainer.network.seed != whole.network.seed
+    trainer.train()
+    again = resumed(tmp_path, network=make_network(seed=None))
+    assert again.train_loss_list[:10] == whole.train_loss_list[:10]
+    assert again.step == trainer.step
+
+
+def test_callbacks_go_on_as_well(tmp_path):
+    def callbacks():
+        return [
+            EarlyStopping("test_accuracy", patience=2),
+            ReduceOnPlateau("test_accuracy", patience=1),
+        ]
+
+    options = {"epochs": 12, "optimizer": "sgd"}
+    whole = make_trainer(callbacks=callbacks(), **options)
+    whole.train()
+    assert whole.stopped  # else this would show little
+    crashed(tmp_path, 9, callbacks=callbacks(), **options)
+    trainer = resumed(tmp_path, callbacks=callbacks(), **options)
+    trainer.train()
+    assert outcome(trainer) == outcome(whole)
+    assert trainer.callbacks[1].best == whole.callbacks[0].best
+    finished = resumed(tmp_path, callbacks=callbacks(), **options)
+    finished.train()  # it was stopped, and stays so
+    assert outcome(finished) == outcome(whole)
+
+
+def test_an_empty_folder_begins_anew(tmp_path):
+    trainer = make_trainer()
+    assert trainer.resume(tmp_path / "missing") == 0
+    assert trainer.resume(tmp_path) == 0
+    assert trainer.step == 0
+
+
+def test_a_finished_run_can_be_extended(tmp_path):
+    whole = make_trainer(epochs=5)
+    whole.train()
+    make_trainer(epochs=3, callbacks=[Checkpoint(tmp_path)]).train()
+    trainer = make_trainer(epochs=3, callbacks=[Checkpoint(tmp_path)])
+    trainer.resume(tmp_path)
+    trainer.train(epochs=2)
+    assert trainer.epochs == 5
+    assert outcome(trainer) == outcome(whole)
+
+
+# Which are kept
+
+
+def test_the_newest_are_kept(tmp_path):
+    make_trainer(callbacks=[Checkpoint(tmp_path, every=4, keep=2)]).train()
+    assert files(tmp_path) == ["step-00000016.safetensors", "step-00000018.safetensors"]
+
+
+def test_by_default_one_per_epoch(tmp_path):
+    make_trainer(callbacks=[Checkpoint(tmp_path, keep=10)]).train()
+    steps = [1, 2, 3]
+    assert files(tmp_path) == [f"step-{6 * n:08d}.safetensors" for n in steps]
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_the_best_is_kept(tmp_path, background):
+    accuracies = iter([0.5, 0.9, 0.2, 0.3])
+    checkpoint = Checkpoint(
+        tmp_path, every=100, keep=1, best_by="test_accuracy", background=background
+    )
+    trainer = make_trainer(epochs=4, callbacks=[checkpoint])
+    trainer._evaluation.measure = lambda: {"test_accuracy": next(accuracies)}
+    trainer.train()
+    assert files(tmp_path) == ["step-00000007.safetensors", "step-00000024.safetensors"]
+    assert checkpoint.best_file == tmp_path / "step-00000007.safetensors"
+    other = make_trainer(callbacks=[Checkpoint(tmp_path, best_by="test_accuracy")])
+    other.resume(tmp_path)
+    assert other.callbacks[0].best_file == checkpoint.best_file
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "every must be at least 1, got 0"),
+        ({"keep": 0}, "keep must be at least 1, got 0"),
+        ({"best_by": "my_metric"}, "'my_metric' does not tell whether smaller or larger"),
+        ({"best_by": "loss", "mode": "least"}, "mode 'least' is not known"),
+    ],
+)
+def test_a_wrong_argument_is_named(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        Checkpoint(tmp_path, **options)
+
+
+def test_what_is_not_measured_is_named(tmp_path):
+    trainer = make_trainer(callbacks=[Checkpoint(tmp_path, best_by="validation_loss")])
+    with pytest.raises(ValueError, match="no 'validation_loss' is measured, only .*validation=0.2"):
+        trainer.train()
+
+
+# Damage
+
+
+def newest(folder):
+    return folder / files(folder)[-1]
+
+
+def damaged_by(change):
+    def damage(path):
+        content = bytearray(path.read_bytes())
+        path.write_bytes(change(content))
+
+    return damage
+
+
+def flipped(content):
+    content[-100] ^= 4
+    return content
+
+
+def newer(path):
+    state = read_state(path)
+    state["head"]["version"] += 1
+    write_state(path, state)
+
+
+def of_another_run(path):
+    state = read_state(path)
+    state["head"]["run"] = "another"
+    write_state(path, state)
+
+
+def lacking(path):
+    state = read_state(path)
+    del state["state"]["network"]["W1"]
+    write_state(path, state)
+
+
+DAMAGE = {
+    "cut short": (damaged_by(lambda content: content[:-10]), "cut short"),
+    "empty": (damaged_by(lambda content: b""), "holds 0 bytes"),
+    "flipped": (damaged_by(flipped), "is damaged: its checksum"),
+    "newer": (newer, "is of version 2, and this dlskills reads up to 1"),
+    "another run": (of_another_run, "is of another run than the folder"),
+    "lacking": (lacking, "does not fit this training"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_bad_checkpoint_is_refused_by_name_and_the_one_before_taken(tmp_path, kind):
+    damage, reason = DAMAGE[kind]
+    whole = make_trainer()
+    whole.train()
+    crashed(tmp_path, 11)
+    damage(newest(tmp_path))
+    with pytest.warns(UserWarning, match=rf"step-00000010.*{reason}"):
+        trainer = resumed(tmp_path)
+    assert trainer.step == 8
+    trainer.train()
+    assert outcome(trainer) == outcome(whole)
+
+
+def test_where_none_is_good_nothing_is_begun_anew(tmp_path):
+    crashed(tmp_path, 11)
+    for file in tmp_path.glob("step-*"):
+        file.write_bytes(b"0" * 100)
+    with pytest.raises(FileFormatError, match=r"no checkpoint in .* is good: .*step-00000010"):
+        resumed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        ({"mini_batch_size": 4}, "mini_batch_size: 8 there, 4 here"),
+        ({"optimizer": "sgd"}, "optimizer: 'Adam' there, 'SGD' here"),
+        ({"sampling": "epoch"}, "sampling: 'replacement' there, 'epoch' here"),
+        ({"validation": 0.2}, "validation data: None there, '8 samples"),
+        ({"network": make_network(dropout_ratio=0.5)}, "layers: .*Dropout"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, options, difference):
+    crashed(tmp_path, 11)
+    with pytest.raises(FileFormatError, match=difference):
+        resumed(tmp_path, **options)
+
+
+def test_a_checkpoint_swapped_with_another_runs_is_refused(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    crashed(one, 11)
+    crashed(other, 13)
+    (other / "step-00000012.safetensors").rename(one / "step-00000012.safetensors")
+    with pytest.warns(UserWarning, match="step-00000012.* is of another run than the folder"):
+        trainer = resumed(one)
+    assert trainer.step == 10
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_change_of_a_byte_is_found(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz")
+    crashed(folder, 3)
+    file = newest(folder)
+    content = bytearray(file.read_bytes())
+    positions = st.sets(st.integers(0, len(content) - 1), min_size=1, max_size=3)
+    for position in data.draw(positions):
+        content[position] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(content)
+    trainer = make_trainer(callbacks=[never, Checkpoint(folder, every=2)])
+    with pytest.raises(FileFormatError, match=file.name):
+        trainer.resume(folder)
+    assert trainer.step == 0
+
+
+# Faults
+
+
+def test_a_new_run_does_not_write_into_an_old_ones_folder(tmp_path):
+    crashed(tmp_path, 11)
+    before = {file: (tmp_path / file).read_bytes() for file in files(tmp_path)}
+    trainer = make_trainer(callbacks=[Checkpoint(tmp_path)])
+    with pytest.raises(RuntimeError, match=r"checkpoints of another run, .*step-00000010.*resume"):
+        trainer.train()
+    assert {file: (tmp_path / file).read_bytes() for file in files(tmp_path)} == before
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    found = []
+
+    def second(trainer, batch):
+        other = make_trainer(callbacks=[Checkpoint(tmp_path)])
+        attempts = [other.train, lambda: other.resume(tmp_path)]
+        for attempt in attempts[: 2 if files(tmp_path) else 1]:
+            with pytest.raises(RuntimeError, match="another training writes its checkpoints to"):
+                attempt()
+            found.append(trainer.step)
+
+    make_trainer(epochs=1, callbacks=[second, Checkpoint(tmp_path, every=1)]).train()
+    assert found.count(1) == 1
+    assert found.count(STEPS_PER_EPOCH) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the mode of a folder has no effect there")
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named_at_the_start(tmp_path):
+    tmp_path.chmod(0o500)
+    trainer = make_trainer(callbacks=[Checkpoint(tmp_path)])
+    with pytest.raises(OSError, match="the folder .* can't be written to: .*Checkpoint.folder"):
+        trainer.train()
+    assert trainer.step == 0
+
+
+def test_a_file_in_the_folders_place_is_named_at_the_start(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file")
+    trainer = make_trainer(callbacks=[Checkpoint(tmp_path / "checkpoints")])
+    with pytest.raises(OSError, match="the folder .* can't be written to: .*Checkpoint.folder"):
+        trainer.train()
+    assert trainer.step == 0
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_full_disk_ends_the_training_and_loses_nothing(tmp_path, monkeypatch, background):
+    whole = make_trainer()
+    whole.train()
+
+    def checkpoint():
+        return Checkpoint(tmp_path, every=2, background=background)
+
+    trainer = make_trainer(callbacks=[checkpoint()])
+    for _ in range(5):
+        trainer.train_step()
+    trainer.callbacks[0]._wait()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"step-0000.*can't be written: No space left on device"):
+        trainer.train()
+    monkeypatch.undo()
+    assert files(tmp_path) == ["step-00000002.safetensors", "step-00000004.safetensors"]
+    assert not list(tmp_path.glob(".*part"))
+    trainer.train()  # with space again
+    assert outcome(trainer) == outcome(whole)
+    other = make_trainer(callbacks=[checkpoint()])
+    other.resume(tmp_path)
+    assert outcome(other) == outcome(whole)
+
+
+def test_run_json_says_what_was_trained(tmp_path):
+    crashed(tmp_path, 3)
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["about"]["mini_batch_size"] == 8
+    assert content["about"]["optimizer"] == "Adam"
+    (tmp_path / "run.json").write_text("{")  # damaged: the checkpoints are still good
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resumed(tmp_path).step == 2
+
+
+def test_a_checkpoint_is_a_safetensors_file(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    trainer = make_trainer(callbacks=[Checkpoint(tmp_path)])
+    trainer.train()
+    arrays = safetensors.load_file(newest(tmp_path))
+    np.testing.assert_array_equal(arrays["state/network/W1"], trainer.network.params["W1"])
+
+
+# Kills
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_killed_at_random_moments_nothing_is_lost(tmp_path):
+    """Kill a training again and again, in saves too; it ends as one that was never stopped."""
+    script = tmp_path / "script.py"
+    tests = str(Path(small_run.__file__).parent)
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {tests!r})\n"
+        "from small_run import make_trainer\n"
+        "from dlskills.training import Checkpoint\n"
+        "trainer = make_trainer(epochs=60, callbacks=[Checkpoint(sys.argv[1], every=3)])\n"
+        "print('begins at', trainer.resume(sys.argv[1]), flush=True)\n"
+        "trainer.train()\n"
+        "print('done', flush=True)\n"
+    )
+    whole = make_trainer(epochs=60)
+    whole.train()
+    rng = np.random.default_rng(0)
+    kills, least, ended = 0, 0, False
+    folder = tmp_path / "checkpoints"
+    while not ended:
+        with subprocess.Popen(
+            [sys.executable, "-W", "error", str(script), str(folder)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            line = process.stdout.readline()
+            assert line.startswith("begins at"), process.stderr.read()
+            begins = int(line.split()[-1])
+            assert begins >= least
+            least = begins
+            try:
+                process.wait(float(rng.exponential(0.03)))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+            ended = "done" in process.stdout.read()
+    assert kills > 10
+    trainer = make_trainer(epochs=60, callbacks=[Checkpoint(folder, every=3)])
+    trainer.resume(folder)
+    assert outcome(trainer) == outcome(whole)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of files' sizes")
+def test_a_disk_that_is_full_in_mid_file_leaves_the_good_checkpoints(tmp_path):
+    """A real limit: files of this process can't grow beyond some kilobytes."""
+    script = tmp_path / "script.py"
+    tests = str(Path(small_run.__file__).parent)
+    script.write_text(
+        "import resource, sys\n"
+        f"sys.path.insert(0, {tests!r})\n"
+        "from small_run import make_trainer\n"
+        "from dlskills.training import Checkpoint\n"
+        "checkpoint = Checkpoint(sys.argv[1], every=2, background=False)\n"
+        "def fill(trainer, batch):\n"
+        "    if trainer.step == 5:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "make_trainer(callbacks=[fill, checkpoint]).train()\n"
+    )
+    folder = tmp_path / "checkpoints"
+    result = subprocess.run(
+        [sys.executable, str(script), str(folder)], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert re.search(r"OSError: .*step-00000006.* can't be written.*File too large", result.stderr)
+    assert files(folder) == ["step-00000002.safetensors", "step-00000004.safetensors"]
+    assert not list(folder.glob("*.part"))
+    assert resumed(folder).step == 4

@@ -1,0 +1,31 @@
+"""Numbers on a device: appended without waiting, fetched together."""
+
+import numpy as np
+import pytest
+
+from dlskills.training.device_numbers import DeviceNumbers
+
+
+def test_numbers_come_in_order_as_floats(backend):
+    losses = DeviceNumbers()
+    assert losses.read() == []
+    for number in (0.5, 2.0):
+        losses.append(backend.asarray(np.float32(number)))
+    assert losses.read() == [0.5, 2.0]
+    losses.append(backend.asarray(np.float32(4.0)))
+    assert losses.read() == [0.5, 2.0, 4.0]
+    assert all(type(number) is float for number in losses.read())
+
+
+@pytest.mark.backends("cupy")
+def test_reading_is_one_transfer(backend, device_counters):
+    losses = DeviceNumbers()
+    numbers = [backend.asarray(np.float32(number)) for number in range(5)]
+    with device_counters.counting() as added:
+        for number in numbers:
+            losses.append(number)
+    assert added["copies_d2h"] == 0
+    for expected in (1, 0):  # and none to read again
+        with device_counters.counting() as added:
+            losses.read()
+        assert added["copies_d2h"] == expected
