@@ -176,11 +176,12 @@ def _pictures(
         for number, (file, figure) in enumerate(drawn[languages[0]].items(), 1):
             label = f"{experiment.name}-figure-{number}"
             said = lines_in_both(drawn["en"][file], drawn["zh"][file]) if len(drawn) > 1 else {}
-            svg = inline_svg(
-                figure, f"{label}-narrow" if narrow else label,
-                {"role": "img", "aria-labelledby": f"{label}-text",
-                 "class": "narrow" if narrow else "wide"},
-            )  # fmt: skip
+            own = f"{label}-narrow" if narrow else label
+            attributes = {
+                "role": "img", "aria-labelledby": f"{label}-text", "id": own,
+                "class": "narrow" if narrow else "wide",
+            }  # fmt: skip
+            svg = inline_svg(figure, own, attributes)
             svg = say_texts(svg, lambda words, said=said: str(  # type: ignore[misc]
                 _say(said.get(words, as_text(words)), languages, "tspan")
             ))  # fmt: skip
