@@ -1,9 +1,11 @@
-"""The checks of the project: `nox` runs the default ones, `nox -l` lists all of them.
+"""The project's checks: `nox` runs the default sessions, `nox -l` lists all of them.
 
-Each session makes its own environment and installs the project there as a user would.
+Each session creates its own environment and installs the project there as a user would.
 """
 
 import ctypes
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,18 +20,19 @@ nox.needs_version = ">=2024.4"
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.default_venv_backend = "venv"
 
-TORCH = "torch==2.13.0"  # the peer that results and times are compared with
-CUPY_CUDA = "cupy-cuda12x==14.2.0"  # the release whose internals the tests of PTX call
+TORCH = "torch==2.13.0"  # results and times are compared with this release
+CUPY_CUDA = "cupy-cuda12x==14.2.0"  # tests/gpu calls internals of this release
 
 
-def pinned(tool: str) -> str:
-    """The tool as pyproject.toml's extra `dev` has it."""
+def pinned(*tools: str) -> list[str]:
+    """Return the requirements of these tools from the extra `dev` in pyproject.toml."""
     extras = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
-    return next(entry for entry in extras["dev"] if Requirement(entry).name == tool)
+    requirements = {Requirement(entry).name: entry for entry in extras["dev"]}
+    return [requirements[tool] for tool in tools]
 
 
 def cuda_devices() -> int:
-    """How many GPUs the CUDA driver of this machine has; without a driver, none."""
+    """Return the number of GPUs that the CUDA driver finds; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -40,20 +43,20 @@ def cuda_devices() -> int:
     return count.value
 
 
-# Tests are started as `pytest`, not `python -m pytest`, which would take the package from the
-# working folder in place of the installed one.
+# Tests run as `pytest`: `python -m pytest` would import the package from the working folder instead
+# of the installed one.
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests on NumPy and on the strictest Array API library, with nothing optional."""
+    """Test on NumPy and array-api-strict, without optional packages."""
     session.install(".[test]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def tests_torch(session: nox.Session) -> None:
-    """The tests with torch and with the optional packages that need no special machine."""
+    """Test with PyTorch, Numba and Optuna, on NumPy, array-api-strict and PyTorch."""
     session.install(".[test,jit,tune]", TORCH)
     backends = {"DLSKILLS_TEST_BACKENDS": "numpy,strict,torch"}
     session.run("pytest", *session.posargs, env=backends)
@@ -61,7 +64,7 @@ def tests_torch(session: nox.Session) -> None:
 
 @nox.session
 def tests_cupy(session: nox.Session) -> None:
-    """The tests on CuPy: on a GPU, or else on the CPU with a stand-in for ROCm's libraries."""
+    """Test on CuPy: on a GPU, or on the CPU with a stand-in for ROCm's libraries."""
     environment = {"DLSKILLS_TEST_BACKENDS": "cupy"}
     if cuda_devices():
         session.install(".[gpu,test]")
@@ -83,34 +86,49 @@ def tests_mpi(session: nox.Session) -> None:
 
 @nox.session
 def tests_ptx(session: nox.Session) -> None:
-    """CuPy for CUDA without a GPU: the compiled updates' loads and stores, and its errors."""
-    # The whole toolkit is installed, 3 GB in two minutes, as that is what users get.
+    """Compile the kernels with NVIDIA's compiler, without a GPU, and inspect their code."""
+    # Installs the whole toolkit as users do: 3 GB, two minutes.
     session.install(".[gpu,test]", CUPY_CUDA)
-    # There a compiler that is missing is an error, not a reason to skip.
+    # With this variable a missing compiler fails the tests instead of skipping them.
     session.run("pytest", "tests/gpu", *session.posargs, env={"DLSKILLS_TEST_PTX": "1"})
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Report which lines and branches the tests execute, in the terminal and in htmlcov/."""
+    # Formulas that Numba compiles count as covered when they are traced.
+    session.install(".[test,jit,tune]", *pinned("pytest-cov"))
+    session.run("pytest", "--cov", "--cov-report=term:skip-covered", "--cov-report=html",
+                *session.posargs)  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
-    """Style: ruff's rules and format; and that imports point one way."""
-    session.install(".", pinned("ruff"), pinned("import-linter"))
+    """Check style, spelling, English, the workflows, and that imports point one way."""
+    session.install(".", *pinned("ruff", "codespell", "import-linter", "check-jsonschema"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell", ".")
+    session.run("python", ".ci/check_english.py")
+    workflows = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     session.run("lint-imports")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """The package's type hints, with mypy's strictest settings."""
-    session.install(".", pinned("mypy"))
+    """Check the package's type hints strictly, and what users get from them in tests/typing."""
+    session.install(".", *pinned("mypy", "pyright"))
     session.run("mypy")
+    session.run("mypy", "tests/typing")
+    session.run("pyright")
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Hostile files by the million: `-- FORMAT RUNS`, by default each format a million times."""
     session.install(".", "atheris>=3")
-    chosen = session.posargs[:1] or ["idx", "tensors", "networks", "results"]
+    chosen = session.posargs[:1] or ["idx", "tensors", "networks", "checkpoints", "results"]
     runs = session.posargs[1] if len(session.posargs) > 1 else "1000000"
     harness = ROOT / "tests" / "fuzz" / "harness.py"
     session.chdir(session.create_tmp())  # for the files that crashed it
@@ -127,16 +145,40 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Every script of examples/, in an empty folder."""
-    session.install(".[tune]", "array-api-strict")  # one of them runs on another library
+    """Run every script in examples/ in an empty folder."""
+    session.install(".[tune]", "array-api-strict")  # another_backend.py needs it
     session.chdir(session.create_tmp())
     for script in sorted((ROOT / "examples").glob("*.py")):
         session.run("python", str(script), env={"MPLBACKEND": "agg"})
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Build sdist and wheel in dist/, check them, and run the main job from the wheel."""
+    session.install(*pinned("build", "twine", "check-wheel-contents"))
+    dist, work = ROOT / "dist", Path(session.create_tmp())
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("pyproject-build", "--outdir", str(dist))
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    session.run("twine", "check", "--strict", str(wheel), str(sdist))
+    session.run("check-wheel-contents", str(wheel))
+    fresh, empty = work / "fresh", work / "empty"
+    for folder in (fresh, empty):
+        shutil.rmtree(folder, ignore_errors=True)
+    empty.mkdir()
+    session.run("python", "-m", "venv", str(fresh))
+    scripts = fresh / ("Scripts" if os.name == "nt" else "bin")
+    session.run(str(scripts / "python"), "-m", "pip", "install", "--quiet", str(wheel))
+    with session.chdir(empty):
+        session.run(str(scripts / "dlskills"), "run", "optimizer-mnist")
+    written = sorted(path.name for path in (empty / "results").iterdir())
+    if not {"optimizer-mnist.json", "optimizer-mnist.png"} <= set(written):
+        session.error(f"the main job must write JSON and PNG, it wrote: {', '.join(written)}")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmarks in turns, `-- --quick` a short run; after `-- pytest`: pytest-benchmark."""
+    """Run the benchmarks (`-- --quick`: a short run; `-- pytest`: pytest-benchmark)."""
     extras = "bench,jit,gpu" if "cuda" in session.posargs else "bench,jit"
     session.install(f".[{extras}]", TORCH)
     if session.posargs[:1] == ["pytest"]:
@@ -147,6 +189,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """The day a GPU is there: tests, experiments and benchmarks on it, in one page."""
+    """Validate on a GPU: tests, experiments and benchmarks, summarized in one Markdown file."""
     session.install(".[gpu,jit,test,bench]", TORCH, "pytest-xdist")
     session.run("python", "-m", "benchmarks.gpu_day", *session.posargs)

@@ -1,1 +1,1 @@
-"""Benchmarks: how long dlskills takes, and the same work done by its peers. See README.md."""
+"""Benchmarks of dlskills and its peers on the same work. See README.md."""

@@ -1,4 +1,4 @@
-"""All contenders in turns: a table, and JSON. See README.md."""
+"""Time all contenders in turns; print a table and write JSON. See README.md."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ from dlskills.checks import suggestion
 from dlskills.files import expanded, write_file
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SCRATCH = RESULTS / "scratch"  # what git ignores
+SCRATCH = RESULTS / "scratch"  # ignored by git
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 ROUNDS = 30
 MEASURED_WITH = (
     "numpy", "dlskills", "numba", "torch", "jax", "optax", "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
 VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
-QUICK = 85  # seconds after which a quick run begins nothing new, to end within two minutes
-
-
-INSTEAD = ("report", "parallel", "profile")  # of tasks
+QUICK = 85  # seconds after which a quick run starts no further task, to end within two minutes
+INSTEAD = ("report", "parallel", "profile")  # accepted in place of tasks
 
 
 def main() -> None:
@@ -40,7 +38,7 @@ def main() -> None:
     if options.threads:
         os.environ |= dict.fromkeys(THREADS, str(options.threads))
     if options.tasks[:1] == ["report"]:
-        # those of a day with a GPU have a page of their own, by benchmarks.gpu_day
+        # benchmarks.gpu_day writes the Markdown of its own results
         all_results = [path for path in RESULTS.glob("*.json") if not path.match("gpu-*")]
         found = [Path(name) for name in options.tasks[1:]] or sorted(all_results)
         for path in [written for file in found for written in report.write(file)]:
@@ -64,17 +62,21 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
-        epilog="Instead of tasks: `report [file.json ...]` writes a Markdown page and a picture of "
-        "results; `parallel` measures from how many elements on several threads are quicker; "
-        "`profile [width]` takes a training step apart.",
+        epilog="Instead of tasks: `report [file.json ...]` writes results as Markdown and figure; "
+        "`parallel` finds the size at which several threads become faster; `profile [width]` "
+        "times the parts of a training step.",
     )
     parser.add_argument("tasks", nargs="*", help="parts of names, such as adam, 'width 100', relu")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, help="default: all")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--quick", action="store_true", help="2 short rounds: to see that all runs")
-    parser.add_argument("--rounds", type=int, help=f"turns of each contender; default {ROUNDS}")
-    parser.add_argument("--threads", type=int, help="of every library; default as it chooses")
-    parser.add_argument("--json", type=Path, help="where to write; default benchmarks/results/")
+    parser.add_argument(
+        "--quick", action="store_true", help="2 short rounds, to check that everything runs"
+    )
+    parser.add_argument("--rounds", type=int, help=f"turns of each contender; default: {ROUNDS}")
+    parser.add_argument(
+        "--threads", type=int, help="threads of every library; default: its own choice"
+    )
+    parser.add_argument("--json", type=Path, help="output file; default: in benchmarks/results/")
     options = parser.parse_args()
     if options.tasks[:1] not in [[word] for word in INSTEAD] and (problem := _nothing_for(options)):
         parser.error(problem)
@@ -83,7 +85,7 @@ def _options() -> argparse.Namespace:
 
 
 def _nothing_for(options: argparse.Namespace) -> str | None:
-    """Return which of the words or contenders asked for takes part in nothing."""
+    """Return an error if one of the given words or contenders matches no task."""
     names = [*TASKS, "import"]
     for word in options.tasks:
         if not any(_asked(name, [word]) for name in names):
@@ -129,7 +131,7 @@ def _measure(options: argparse.Namespace) -> list[str]:
                 continue
             results["tasks"][task.name] = _turns(task, workers, rounds, options.quick)
     except KeyboardInterrupt:
-        options.json = options.json or SCRATCH / "interrupted.json"  # not over whole results
+        options.json = options.json or SCRATCH / "interrupted.json"  # complete results stay
         _write(results, options)
         raise
     finally:
@@ -148,7 +150,7 @@ def _measure(options: argparse.Namespace) -> list[str]:
 
 def _turns(task: Task, workers: dict[str, turns.Worker], rounds: int, quick: bool) -> Any:
     for name, worker in workers.items():
-        if not worker.alive:  # it died of the task before
+        if not worker.alive:  # it died in the previous task
             worker.close()
             workers[name] = turns.Worker(name, worker.device)
     there = {name: workers[name] for name in task.contenders if name in workers}
@@ -207,7 +209,7 @@ def _obstacle(device: str) -> str | None:
 
 
 def _write(results: Any, options: argparse.Namespace) -> None:
-    """A full run is written to results/, what is partial or quick to results/scratch/."""
+    """Write a full run to results/, a partial or quick one to results/scratch/."""
     if not any(task["contenders"] for task in results["tasks"].values()):
         print("nothing was measured, so nothing is written", file=sys.stderr)
         if not any(task["failed"] for task in results["tasks"].values()):
@@ -230,7 +232,7 @@ def _machine(device: str) -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
-    if versions["dlskills"] is None:  # from the working folder
+    if versions["dlskills"] is None:  # imported from the working folder
         import dlskills
 
         versions["dlskills"] = dlskills.__version__
@@ -245,12 +247,12 @@ def _machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
         "environment": settings,
-        "commit": _commit(),
+        "commit": commit_measured(),
     }
 
 
 def _cpuinfo(key: str) -> str:
-    """Return a line of Linux' description of the processor, empty where there is none."""
+    """Return a value from /proc/cpuinfo, or an empty string."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(": ")[1] for line in lines if line.startswith(key))
@@ -265,10 +267,10 @@ def _gpu() -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _commit() -> str | None:
-    """The commit that was measured; with a + where files of it have been changed since.
+def commit_measured() -> str | None:
+    """Return the commit that was measured, with a ``+`` if there are uncommitted changes.
 
-    In a copy that has no git, or not its own, what the environment variable BENCHMARKS_COMMIT says.
+    In a copy without its git history, the environment variable BENCHMARKS_COMMIT states the commit.
     """
     if told := os.environ.get("BENCHMARKS_COMMIT"):
         return told

@@ -1,17 +1,17 @@
-"""Makes `benchmarks` importable, here and in the workers, however pytest was started."""
+"""Make `benchmarks` importable, here and in the workers, however pytest was started."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-# At the end, so that where dlskills is installed, that one is measured.
+# At the end of the path, so that an installed dlskills is measured if there is one.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 
 @pytest.fixture
 def time_work(benchmark):
-    """Benchmarks a contender's step on a task, in a process of its own."""
+    """Benchmark a contender's step on a task in its own process."""
     from benchmarks.contenders import CONTENDERS
     from benchmarks.turns import Worker
 

@@ -1,12 +1,12 @@
-"""The day a GPU is there: all that could not be executed without one, in one command.
+"""Full validation on a GPU: everything that needs one, in one command.
 
-    nox -s gpu                       # installs what is needed, then this
-    python -m benchmarks.gpu_day     # in an environment that has it
+    nox -s gpu                       # installs the requirements and runs this
+    python -m benchmarks.gpu_day     # in an environment that has them
 
 Examines the device, runs the tests on CuPy, compares trainings on CPU and CUDA step by step, runs
-the experiments on both, and times the benchmarks with device events beside PyTorch's. Writes
-results/gpu-<device>.json and a page beside it, anew after each step. A step that fails or takes
-too long does not keep the others from running.
+the experiments on both, and times the benchmarks with device events, next to PyTorch. Rewrites
+results/gpu-<device>.json and a Markdown file after each step. If a step fails or takes too long,
+the others still run.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from benchmarks.__main__ import RESULTS, SCRATCH, _commit
+from benchmarks.__main__ import RESULTS, SCRATCH, commit_measured
 from dlskills.files import write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 DLSKILLS = [PYTHON, "-m", "dlskills.cli"]
-KEPT = 6000  # characters of a step's output, its last
+KEPT = 6000  # the last characters of a step's output
 TIMEOUT = 3600  # seconds
 TIMED_OUT = "timed out"
 SIDES = ("cpu", "cuda")
-# Those of a quick run, which execute on a GPU too: where launches are counted, only the stand-in.
+# Tests of a quick run. They run on a GPU, too; tests that count launches need the stand-in.
 QUICK_TESTS = ("tests/arrays/test_backend.py", "tests/training/test_samples.py",
                "tests/training/test_capture.py")  # fmt: skip
 
 
 def steps(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
-    """Commands, by what they show."""
+    """Return the command of each step, by the step's name."""
     device, jobs = options.device, str(options.jobs)
     both = ["--device", "cpu", "--device", device]
     shortened = ["--quick"] if options.quick else []
     tests = QUICK_TESTS if options.quick else ("-m", options.marks)
     shared: tuple[str, ...] = ()
     if options.jobs > 1 and importlib.util.find_spec("xdist"):
-        # pytest-benchmark warns beside xdist, and a warning is an error
+        # pytest-benchmark warns if xdist is active, and warnings are errors
         shared = ("-n", jobs, "--dist", "worksteal", "-p", "no:benchmark")
     experiments = [
         *DLSKILLS, "run", "--all", "--seeds", "1" if options.quick else str(options.seeds),
@@ -63,8 +63,7 @@ def steps(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
         "the device": [*DLSKILLS, "info", "--device", device],
         "tests on CuPy": [PYTHON, "-m", "pytest", "-q", *tests, *shared],
         "compiled kernels": [PYTHON, "-m", "pytest", "-q", "tests/gpu", *shared],
-        # In float32 a ReLU's input may round to either side of 0 within these steps, and then the
-        # gradients differ.
+        # Not ReLU: in float32 its input may round to either side of 0, which changes the gradient.
         "CPU and CUDA, SGD": [
             *DLSKILLS, "compare", *both, "--batchnorm", "--dropout", "0.2",
             "--activation", "sigmoid",
@@ -87,13 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = _device_name(options.device)
     scratch = options.out or SCRATCH
     scratch.mkdir(parents=True, exist_ok=True)
-    # New each time: experiments would take earlier runs from it, and the page earlier results.
+    # A new folder: experiments would reuse earlier runs, and the page earlier results.
     folder = Path(tempfile.mkdtemp(prefix=f"gpu-{name}-", dir=scratch)).resolve()
     path = (options.out or (folder if options.quick else RESULTS)) / f"gpu-{name}.json"
     commands = steps(options, folder)
     told = {key: value for key, value in vars(options).items() if key != "out"}
     document: dict[str, Any] = told | {
-        "device": name, "Python": platform.python_version(), "commit": _commit(),
+        "device": name, "Python": platform.python_version(), "commit": commit_measured(),
         "steps": dict.fromkeys(commands),
     }  # fmt: skip
     places = _places(folder)
@@ -103,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{_verdict(step)} after {step['seconds']} s", flush=True)
         document["claims"] = _without(places, _claims(folder))
         document["benchmarks"] = _without(places, _read(folder / "benchmarks.json"))
-        # after each step: a crash, or a machine that is taken away, leaves what is done
+        # after each step, so that a crash or the loss of the machine leaves the finished ones
         write_file(path, json.dumps(document, indent=1) + "\n")
         write_file(path.with_suffix(".md"), _page(document))
     print(f"wrote {path} and {path.with_suffix('.md')}")
@@ -112,34 +111,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_day", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_day", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument(
         "--device", default="cuda",
-        help="of comparisons and experiments; tests and benchmarks take the first that there is, "
-        "so choose another by CUDA_VISIBLE_DEVICES",
+        help="device of comparisons and experiments; tests and benchmarks use the first device, "
+        "which CUDA_VISIBLE_DEVICES selects; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="to see that all steps run")
+    parser.add_argument(
+        "--quick", action="store_true", help="shorten all steps, to check that they run"
+    )
     parser.add_argument(
         "--jobs", type=int, default=1,
-        help="processes of the experiments, on the CPU and on CUDA alike, and of the tests where "
-        "pytest-xdist is installed; default %(default)s",
+        help="processes of the experiments, on the CPU and on CUDA alike, and of the tests if "
+        "pytest-xdist is installed; default: %(default)s",
     )  # fmt: skip
     parser.add_argument(
-        "--seeds", type=int, default=3, help="runs of each experiment; default %(default)s"
+        "--seeds", type=int, default=3, help="runs of each experiment; default: %(default)s"
     )
     parser.add_argument(
-        "--rounds", type=int, help="turns of each contender; default that of the benchmarks"
+        "--rounds", type=int, help="turns of each contender; default: that of the benchmarks"
     )
     parser.add_argument(
-        "--marks", default="", help="which tests, as for pytest -m; default all, slow ones too"
+        "--marks",
+        default="",
+        help="expression for pytest -m; default: all tests, including slow ones",
     )
     parser.add_argument(
         "--timeout", type=float, default=TIMEOUT,
-        help="seconds after which a step is ended; default %(default)s",
+        help="seconds after which a step is terminated; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, help="folder for all that is written; default benchmarks/results/"
-    )
+    parser.add_argument("--out", type=Path, help="output folder; default: benchmarks/results/")
     return parser.parse_args(arguments)
 
 
@@ -152,7 +155,7 @@ def _device_name(device: str) -> str:
         asked = subprocess.run(  # noqa: S603 - code that is written here
             [PYTHON, "-c", code % device], cwd=ROOT, capture_output=True, text=True, timeout=300
         )
-    except subprocess.TimeoutExpired:  # the steps will show what is wrong
+    except subprocess.TimeoutExpired:  # the steps will show the problem
         return "none"
     return re.sub(r"\W+", "-", asked.stdout).strip("-").lower() or "none"
 
@@ -162,7 +165,7 @@ def _run(
 ) -> dict[str, Any]:
     start = time.monotonic()
     environment = os.environ | {"DLSKILLS_TEST_BACKENDS": "cupy", "COLUMNS": "120"}
-    # Into a file: a pipe stays open as long as any process that the step has started.
+    # Into a file: a pipe would stay open as long as any process that the step started.
     with output.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603 - commands written below
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file,
@@ -185,7 +188,7 @@ def _run(
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    """End a step that still runs, and its workers, which would disturb the next step's times."""
+    """Terminate a running step with its workers, which would disturb later timings."""
     if process.poll() is not None:
         return
     if hasattr(os, "killpg"):
@@ -196,9 +199,9 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 
 def _places(folder: Path) -> dict[str, str]:
-    """Folders of this machine, and what stands for them in results; parts before their wholes."""
+    """Return this machine's folders and their replacements in results; subfolders come first."""
     named = dict.fromkeys(map(sysconfig.get_path, ("stdlib", "platlib", "purelib")), "<python>")
-    if sys.prefix != sys.base_prefix:  # else it may be /usr, where much else lies, too
+    if sys.prefix != sys.base_prefix:  # otherwise it may be /usr, which holds much else
         named[sys.prefix] = "<python>"
     named |= {tempfile.gettempdir(): "<tmp>", str(Path.home()): "~", str(ROOT): "."}
     named[str(folder)] = "<scratch>"
@@ -208,7 +211,7 @@ def _places(folder: Path) -> dict[str, str]:
 
 
 def _without(places: Mapping[str, str], value: Any) -> Any:
-    """The value without the names of this machine's folders."""
+    """Return the value with this machine's folders replaced."""
     if isinstance(value, Mapping):
         return {key: _without(places, item) for key, item in value.items()}
     if isinstance(value, list):
@@ -222,12 +225,12 @@ def _without(places: Mapping[str, str], value: Any) -> Any:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # its step has failed, or was ended while it wrote
+    except (OSError, ValueError):  # its step failed, or was terminated while writing
         return None
 
 
 def _claims(folder: Path) -> list[dict[str, Any]]:
-    """Each claim with what was measured; None for a device on which it was not."""
+    """Return each claim with its measurements; None for a device without them."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for i, side in enumerate(SIDES):
         for path in sorted((folder / side).glob("*.json")):
@@ -257,10 +260,10 @@ def _page(document: Mapping[str, Any]) -> str:
     commit = document["commit"] or "unknown"
     lines = [f"# {document['device']}, commit {commit}", ""]
     if commit.endswith("+"):
-        lines += ["The `+`: with changes that were not committed.", ""]
+        lines += ["The `+` marks uncommitted changes.", ""]
     if document["quick"]:
         lines += [
-            "A quick run: to see that all steps run. Its verdicts and times mean nothing.",
+            "A quick run, to check that all steps run. Its verdicts and times mean nothing.",
             "",
         ]
     lines += ["| step | | seconds |", "| --- | --- | --- |"]
@@ -277,13 +280,13 @@ def _page(document: Mapping[str, Any]) -> str:
 
 
 def _experiments(document: Mapping[str, Any]) -> list[str]:
-    """Claims and times, with a dash for what a step that failed has not measured."""
+    """Return claims and times, with a dash for missing measurements."""
     jobs, claims = document["jobs"], document["claims"]
     if not claims:
-        return ["No experiment has left results."]
+        return ["No experiment wrote results."]
     lines = [
-        f"Experiments, on CPU and CUDA alike in {jobs} process{'es' * (jobs > 1)}, in which the "
-        "CPU's matrix products take one thread. Seconds are added up over processes and seeds.",
+        f"Experiments, on CPU and CUDA alike in {jobs} process{'es' * (jobs > 1)}, with one thread "
+        "for the CPU's matrix products. Seconds are summed over processes and seeds.",
         "", "| experiment | CPU, s | CUDA, s |", "| --- | --- | --- |",
     ]  # fmt: skip
     times: dict[str, list[float | None]] = {}

@@ -1,4 +1,4 @@
-"""How long a fresh Python takes to start and import a package, in turns."""
+"""Time a fresh Python that starts and imports a package, in turns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import time
 from benchmarks.turns import Measured
 
 PACKAGES = ("numpy", "dlskills", "torch")
-BAR = 0.12  # seconds that dlskills may take longer than numpy
+BAR = 0.12  # maximum seconds that dlskills takes longer than numpy
 
 
 def start(package: str) -> float:
-    """Seconds from starting Python to its end, with one import between."""
+    """Return the seconds that a Python process with this one import takes."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-c", f"import {package}"], check=True, env=environment)  # noqa: S603 - our own list
@@ -25,7 +25,7 @@ def start(package: str) -> float:
 def take_turns(rounds: int) -> dict[str, Measured]:
     there = [name for name in PACKAGES if importlib.util.find_spec(name)]
     for name in there:
-        start(name)  # compiles to bytecode, and fills the cache of files
+        start(name)  # compiles to bytecode and fills the file cache
     turns: dict[str, list[list[float]]] = {name: [] for name in there}
     for _ in range(rounds):
         for name in there:

@@ -1,7 +1,7 @@
-"""From how many elements on the engine `numba` is quicker on all cores than on one.
+"""Find the number of elements at which the engine `numba` becomes faster on all cores than on one.
 
-Beside OpenBLAS, whose threads still wait for more work when the update begins, as they do in a
-train step: products of matrices, then an update by Adam; both are timed.
+As in a train step, matrix products run before each update by Adam, because OpenBLAS's threads still
+spin when the update begins. Both are timed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import dlskills
 from benchmarks.tasks import BATCH
 
 SIZES = [2**k for k in range(14, 23)]
-KINDS = {"one thread": 2**62, "all threads": 0}  # SHARE_FROM that asks for it
+KINDS = {"one thread": 2**62, "all threads": 0}  # values of SHARE_FROM
 
 
 def _settings() -> ModuleType:
@@ -39,12 +39,12 @@ def main(rounds: int) -> None:
         print(f"{ratio:>12.2f}")
         ahead = None if ratio >= 1 else ahead or size
     found = f"{ahead:,}" if ahead else f"more than {SIZES[-1]:,}"
-    print(f"all threads are ahead from {found} elements on; ", end="")
+    print(f"all threads are faster from {found} elements; ", end="")
     print(f"SHARE_FROM is {_settings().SHARE_FROM:,}")
 
 
 def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
-    """Medians of the update, and of products and update, in microseconds."""
+    """Return the medians of the update, and of products and update, in microseconds."""
     rng = np.random.default_rng(0)
     params, grads = (
         dlskills.Parameters({"W": rng.standard_normal(size, dtype=np.float32)}) for _ in range(2)
@@ -79,7 +79,7 @@ def _measure(size: int, rounds: int) -> dict[str, tuple[float, float]]:
 
 
 def _products() -> Callable[[], None]:
-    """The first layer's products in the tutorial's network."""
+    """Return a function that computes the first layer's products in the tutorial's network."""
     rng = np.random.default_rng(1)
     x, w, dout = (
         rng.standard_normal(shape, dtype=np.float32)

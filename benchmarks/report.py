@@ -1,4 +1,4 @@
-"""What the measurements say: ratios, which bars are reached, a table and a picture."""
+"""Results: ratios, which bars are reached, tables and a figure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = dict[str, Any]  # a task's contenders, with their times
 
 
 def ratio(rows: Rows, name: str, other: str) -> list[float]:
-    """Lower quartile, median and upper quartile of the ratios of the turns of one round."""
+    """Return lower quartile, median and upper quartile of the ratios within each round."""
     pairs = zip(rows[name]["turns"], rows[other]["turns"], strict=True)
     return _quartiles([mine / its for mine, its in pairs])
 
@@ -32,7 +32,7 @@ def _quartiles(values: list[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A bar, or the one on importing, and what was measured."""
+    """A bar, or the one on importing, with the measured ratio."""
 
     what: str
     bar: str
@@ -40,7 +40,7 @@ class Verdict:
     first: float
     measured: float
     third: float
-    layer: tuple[str, str] | None = None  # name and variant, if it is a bar of a layer
+    layer: tuple[str, str] | None = None  # name and variant, for bars of layers
 
     @property
     def reached(self) -> bool:
@@ -85,7 +85,7 @@ def _import_verdict(results: Any) -> list[Verdict]:
 
 
 def task_lines(name: str, task: Any) -> list[str]:
-    """A task for the terminal: the times of all, and as multiples of ours."""
+    """Return a task for the terminal: all times, and as multiples of dlskills'."""
     rows = task["contenders"]
     lines = [f"{name:<52}{'median ms':>10}{'low ms':>10}{'/ dlskills':>13}"]
     for contender, row in rows.items():
@@ -99,7 +99,7 @@ def task_lines(name: str, task: Any) -> list[str]:
 
 
 def bar_lines(results: Any) -> list[str]:
-    """Return the verdicts for the terminal; of layers, one line per layer."""
+    """Return the verdicts for the terminal, with one line per layer."""
     verdicts = judged(results)
     if not verdicts:
         return []
@@ -147,7 +147,7 @@ def _by_layer(verdicts: list[Verdict]) -> tuple[list[str], dict[str, dict[str, V
 
 
 def write(path: Path) -> list[Path]:
-    """A page and a picture of a file of results, beside it."""
+    """Write Markdown and a figure of a results file next to it; return their paths."""
     results = json.loads(path.read_text(encoding="utf-8"))
     pictures = _draw(results, path)
     page = path.with_suffix(".md")
@@ -173,7 +173,7 @@ def _page(results: Any, name: str, picture: bool) -> str:
 
 
 def _bar_tables(verdicts: list[Verdict]) -> list[str]:
-    """Return the verdicts for Markdown: a table of all but the layers, and one of the layers."""
+    """Return the verdicts as Markdown: a table for the layers, and one for everything else."""
     if not verdicts:
         return []
     lines = ["## Bars", "", f"{_reached(verdicts)}.", ""]
@@ -214,7 +214,7 @@ def _layer_markdown(verdict: Verdict | None, usual: float) -> str:
 
 
 def tables(results: Any, heading: str = "##") -> list[str]:
-    """For Markdown, a heading and a table for each group of tasks, and what failed."""
+    """Return as Markdown a heading and a table per group of tasks, and the failures."""
     groups: dict[str, Rows] = {}
     for task, measured in results["tasks"].items():
         groups.setdefault(measured["group"], {})[task] = measured
@@ -231,7 +231,7 @@ def tables(results: Any, heading: str = "##") -> list[str]:
 
 
 def _table(tasks: Rows) -> list[str]:
-    """Medians in milliseconds, and in brackets how many times ours."""
+    """Return medians in milliseconds, and in brackets as multiples of dlskills'."""
     contenders = list(dict.fromkeys(name for task in tasks.values() for name in task["contenders"]))
     cells = {
         (task, name): f"{1e3 * row['median']:.3f} ({ratio(rows, name, OURS)[1]:.2f})"
@@ -255,7 +255,7 @@ def _table(tasks: Rows) -> list[str]:
 
 
 def _draw(results: Any, path: Path) -> list[Path]:
-    """Everyone's time as a multiple of ours, for Adam's updates and the train steps."""
+    """Plot all times of Adam's updates and of train steps as multiples of dlskills'."""
     from dlskills.plotting import save_figure, styled
 
     shown = {
@@ -296,7 +296,7 @@ def _figure(tasks: Rows) -> Any:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(f"{name}: {1e3 * contenders[OURS]['median']:.3g} ms", fontsize=11)
-        axes.set_xlabel(f"time / that of {OURS}")
+        axes.set_xlabel(f"time / time of {OURS}")
     for axes in panels.flat[len(tasks) :]:
         axes.set_visible(False)
     return figure

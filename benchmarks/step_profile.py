@@ -1,8 +1,8 @@
-"""Where the time of a training step goes: `python -m benchmarks profile`.
+"""Profile a training step: `python -m benchmarks profile`.
 
-The step of tasks.TrainStep, taken apart in one process: the gather of the batch, each layer
-forward and backward, the loss, the update; and beside each layer's products the same products
-alone, into arrays that are there already.
+Times the parts of the step in tasks.TrainStep in one process: gathering the batch, each layer
+forward and backward, the loss, and the update; and for comparison the matrix products alone, into
+preallocated arrays.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _step(
     t: np.ndarray,
     rows: np.ndarray,
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The parts of one step, in order, each as work that is to be done before the next."""
+    """Yield the parts of one step in order; each must run before the next is asked for."""
     held = {}
 
     def gather() -> None:
@@ -89,7 +89,7 @@ def _kind(layer: dlskills.Layer) -> str:
 
 
 def _products(network: dlskills.Sequential, steps: int) -> list[float]:
-    """The step's products of matrices, all of them together."""
+    """Return the times of all the step's matrix products together."""
     batch, work = 128, []
     layers = [layer for layer in network.layers if isinstance(layer, dlskills.Affine)]
     for layer in layers:

@@ -1,7 +1,7 @@
-"""What is measured: the work, and the numbers that every contender starts from.
+"""The tasks: the work that is measured, and the numbers that every contender starts from.
 
-A task says nothing about libraries. It hands out NumPy arrays that are the same in every process,
-names in `kind` the function of a contender's module that does the work, and in `contenders` who
+A task knows nothing about libraries. It provides NumPy arrays that are the same in every process;
+`kind` names the function in a contender's module that does the work, and `contenders` lists who
 takes part.
 """
 
@@ -33,16 +33,16 @@ class TrainStep:
     """Gather a batch, loss, gradients, Adam: one step of the tutorial's comparison of optimizers.
 
     The network has four hidden layers of one width; with 100 it is the tutorial's. The indices of
-    the batches are drawn beforehand, 128 of all samples with replacement for each step, as
-    ``np.random.choice(train_size, 128)`` does on the page; looking up the samples is part of the
+    the batches are drawn beforehand, 128 samples with replacement per step, like
+    ``np.random.choice(train_size, 128)`` in the tutorial; gathering the samples is part of the
     step. With `masked`, each hidden layer is Affine, Batch Norm, ReLU, Dropout.
     """
 
     width: int
     contenders: tuple[str, ...]
     steps: int  # in a turn
-    wake: int = 3  # untimed steps at the start of a turn: caches and thread pools are cold
-    checked: int = 10  # steps after which the contenders' results are compared
+    wake: int = 3  # untimed steps at the start of a turn, when caches and thread pools are cold
+    checked: int = 10  # steps before the contenders' results are compared
     masked: bool = False
     kind: ClassVar[str] = "train_step"
     group: ClassVar[str] = "train steps"
@@ -53,13 +53,13 @@ class TrainStep:
         return f"train step{extra}, width {self.width}"
 
     def tolerance(self, what: str) -> float:
-        # 0.02: single precision, and PyTorch adds Adam's epsilon elsewhere
+        # 0.02: single precision, and PyTorch adds Adam's epsilon in another position
         return MASKED.get(what, 0.02)
 
     def masked_result(
         self, unmasked: float, losses: list[float], evaluated: float, scores: list[np.ndarray]
     ) -> Result:
-        """Return what is compared of a step with Dropout, under the names in MASKED.
+        """Return the values of a step with Dropout that are compared, named as in MASKED.
 
         Parameters
         ----------
@@ -92,11 +92,11 @@ class TrainStep:
             return rng.random((10000, 784), dtype=np.float32), rng.integers(10, size=10000)
 
     def batches(self) -> np.ndarray:
-        """The indices of 1,000 batches, to be gone through again and again."""
+        """Return the indices of 1,000 batches, which contenders use in turn."""
         return np.random.default_rng(1).integers(10000, size=(1000, BATCH))
 
     def weights(self) -> dict[str, np.ndarray]:
-        """He's initial weights, float64."""
+        """Return He's initial weights in float64."""
         rng = np.random.default_rng(2)
         return {
             name: np.sqrt(2 / shape[0]) * rng.standard_normal(shape)
@@ -110,7 +110,7 @@ class TrainStep:
 class Update:
     """One update of parameters of given shapes by an optimizer; the gradients stay the same."""
 
-    optimizer: str  # as dlskills.make_optimizer has it, with its defaults
+    optimizer: str  # a name for dlskills.make_optimizer, which is used with its defaults
     layout: str
     shapes: Shapes = field(repr=False)
     contenders: tuple[str, ...]
@@ -128,7 +128,7 @@ class Update:
         return "updates by Adam" if self.optimizer == "Adam" else "updates by other optimizers"
 
     def tolerance(self, what: str) -> float:
-        return 0.02  # rounding of the parameters, and PyTorch adds Adam's epsilon elsewhere
+        return 0.02  # rounding of the parameters, and the position of Adam's epsilon in PyTorch
 
     def _values(self, seed: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(seed)
@@ -165,7 +165,7 @@ NORMALIZATIONS = {
 
 @dataclass(frozen=True)
 class LayerPass:
-    """A batch through a layer, forward or forward and backward, in float32."""
+    """A batch through a layer in float32: forward, or forward and backward."""
 
     layer: str
     width: int
@@ -194,7 +194,7 @@ class LayerPass:
         return 100 if self.width < 1000 else 20
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """The input, and the gradient by the output."""
+        """Return the input and the gradient with respect to the output."""
         rng = np.random.default_rng(3)
         x, dout = rng.standard_normal((2, BATCH, self.width), dtype=np.float32)
         return x, dout
@@ -203,7 +203,7 @@ class LayerPass:
         return np.random.default_rng(4).integers(self.width, size=BATCH)
 
     def result(self, work: Callable[[], list[np.ndarray]]) -> Result:
-        """Run a pass and return what is compared of it.
+        """Run a pass and return the values that are compared.
 
         Parameters
         ----------
@@ -217,10 +217,10 @@ class LayerPass:
         return {name: sample(array) for name, array in zip(names, work(), strict=False)}
 
     def _of_masks(self, first: list[np.ndarray], second: list[np.ndarray]) -> Result:
-        """Return what is the same for all masks, from two passes.
+        """Return values that do not depend on the masks, from two passes.
 
-        Each pass must draw a new mask, scale what it keeps and, if there is a backward pass, use
-        the same mask for the gradient.
+        Each pass must draw a new mask, scale the values it keeps and, if there is a backward pass,
+        use the same mask for the gradient.
         """
         x, dout = self.arrays()
         kept = second[0] != 0
@@ -235,7 +235,7 @@ class LayerPass:
         return result
 
     def params(self) -> dict[str, np.ndarray]:
-        """Return the parameters of a layer that has some, under dlskills' names."""
+        """Return the layer's parameters, if any, under dlskills' names."""
         rng = np.random.default_rng(5)
         draw = lambda *shape: rng.standard_normal(shape, dtype=np.float32)  # noqa: E731
         if self.layer == "Affine":
@@ -244,10 +244,10 @@ class LayerPass:
         return {name: draw(self.width) for name in NORMALIZATIONS.get(self.layer, ())}
 
 
-# Dropout's masks differ between contenders, and so do the losses. These are compared instead, each
-# within a tolerance well above its standard deviation over masks: 3 %, 2 % and 3 % of the last
-# three. Batch Norm in evaluation mode, missing or constant masks and another ratio exceed them
-# (test_comparison.py).
+# Dropout's masks differ between contenders, which changes the losses. These values are compared
+# instead, each within a tolerance well above its standard deviation over masks (3 %, 2 % and 3 %
+# for the last three). Batch Norm in evaluation mode, missing or constant masks and another ratio
+# exceed the tolerances (test_comparison.py).
 MASKED = {
     "loss of the first batch without Dropout": 1e-3,
     "median of 20 training losses": 0.1,
@@ -276,8 +276,7 @@ ADAM = (
 ADAM_FLAT = ("dlskills", "torch-fused", "numba-loop", "memory-floor")
 TRAIN = ("dlskills", "torch-fused", "torch-compile", "optax", "blas-floor")
 
-# Everyone's other optimizers, beside the quickest form that torch has of them; of AdaGrad it has
-# a fused one for the CPU alone.
+# The other optimizers, next to PyTorch's fastest form of each. Its fused AdaGrad is for CPUs only.
 FUSED, FOREACH = ("torch-fused",), ("torch-foreach",)
 OTHERS: dict[str, tuple[str, ...]] = {
     "SGD": FUSED, "Momentum": FUSED, "Nesterov": FUSED, "AdaGrad": FUSED + FOREACH,
@@ -321,16 +320,16 @@ TASKS: dict[str, Task] = {
 
 @dataclass(frozen=True)
 class Bar:
-    """The most that a contender's time on a task may be, as a multiple of another's."""
+    """The longest time that a contender may take on a task, as a multiple of another's."""
 
     task: str
     contender: str
     at_most: float
     other: str
-    vendor: str | None = None  # of the processors that the bar is for, None for all
+    vendor: str | None = None  # of the processors that the bar applies to; None for all
 
 
-# By direction (backward?) and width.
+# Keys: with a backward pass, width.
 LAYER_BARS = {(True, 100): 1.0, (True, 1024): 1.0, (False, 100): 1.5, (False, 1024): 2.0}
 SLOWER_LAYERS = {"Sigmoid, width 1024, forward and backward": 1.25}
 

@@ -1,4 +1,4 @@
-"""Tests that a contender that does less than its peers is refused, not timed."""
+"""A contender that does less work than its peers is refused, not timed."""
 
 import numpy as np
 import pytest

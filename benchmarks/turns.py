@@ -1,8 +1,8 @@
-"""Contenders in processes of their own that take turns, so that noise meets all of them alike.
+"""Contenders in their own processes that take turns, so that noise affects all of them alike.
 
-In one process the thread pools of two libraries slow each other down, up to two times. And one
-after the other, the second may meet a busier machine. So each contender is a process, and only
-one of them runs at a time: the others wait at a pipe.
+In one process, the thread pools of two libraries slow each other down by up to a factor of two. If
+one contender ran after the other, the second might find a busier machine. So each contender is a
+process, and only one works at a time while the others wait at a pipe.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class ContenderError(RuntimeError):
 
 
 class Worker:
-    """A contender in a process of its own, at work on one task after the other."""
+    """A contender in its own process, working on one task after the other."""
 
-    seconds = 0.0  # that the timed steps of all workers have taken
+    seconds = 0.0  # the sum over the timed steps of all workers
 
     def __init__(self, contender: str, device: str = "cpu") -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -44,7 +44,7 @@ class Worker:
         theirs.close()
 
     def prepare(self, task: Task | None) -> None:
-        """Give up the task before and set up this one; :meth:`result` says when that is done."""
+        """Drop the previous task and start to set up this one; :meth:`result` waits for it."""
         self._send(_prepare, task)
 
     def result(self) -> Result | None:
@@ -58,7 +58,7 @@ class Worker:
         return self._answer()
 
     def run(self, steps: int, wake: int = 0) -> list[float]:
-        """The seconds that each step took, after `wake` steps that do not count."""
+        """Return the seconds of each step, after `wake` steps that do not count."""
         self._send(_run, steps, wake)
         times = self._answer()
         Worker.seconds += sum(times)
@@ -100,16 +100,16 @@ class Worker:
 
 
 def worked() -> float:
-    """A clock for pytest-benchmark that runs only while a worker is at a timed step."""
+    """Return a clock for pytest-benchmark that runs only during timed steps."""
     return Worker.seconds
 
 
-# What follows runs in the worker's process.
+# The following functions run in the worker's process.
 
 
 @dataclass
 class _At:
-    """What a worker is at."""
+    """A worker's state."""
 
     contender: str
     device: str
@@ -160,7 +160,7 @@ def _run(at: _At, steps: int, wake: int) -> list[float]:
 
 
 def _time_by_events(step: Callable[[], Any], steps: int, library: str | None) -> list[float]:
-    """As the GPU has it, from the event before a step to the one behind it."""
+    """Return the GPU's times from the event before each step to the event after it."""
     if library == "torch":
         import torch
 
@@ -179,7 +179,7 @@ def _time_by_events(step: Callable[[], Any], steps: int, library: str | None) ->
     return [elapsed(before, after) / 1e3 for before, after in pairs]
 
 
-# And this in the process that lets them take turns.
+# The following functions run in the process that schedules the workers.
 
 
 @dataclass
@@ -198,7 +198,7 @@ class Measured:
 
     @property
     def low(self) -> float:
-        """The lowest decile of all steps: what a step takes when nothing disturbs it."""
+        """The lowest decile of all steps: the time of a step without disturbance."""
         times = sorted(time for turn in self.turns for time in turn)
         return times[len(times) // 10]
 
@@ -208,7 +208,7 @@ def take_turns(
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """Let contenders work in turns; return their times, and the errors of those that failed.
 
-    A contender that computes something else than the others has failed and is not timed.
+    A contender whose results differ from the reference has failed and is not timed.
     """
     steps, pause = (-(-task.steps // 5), PAUSE / 5) if quick else (task.steps, PAUSE)
     results: dict[str, Result | None] = {}
@@ -216,7 +216,7 @@ def take_turns(
     for name, worker in workers.items():
         time.sleep(pause)
         with _noted(failed, name):
-            worker.prepare(task)  # one at a time: `numba-loop` measures while it is set up
+            worker.prepare(task)  # one at a time: `numba-loop` measures during set-up
             results[name] = worker.result()
     failed |= _mismatches(task, {name: r for name, r in results.items() if r is not None})
     turns: dict[str, list[list[float]]] = {name: [] for name in results if name not in failed}
@@ -229,7 +229,7 @@ def take_turns(
                 turns[name].append(workers[name].run(steps, task.wake))
     for name in results:
         with _noted(failed, name):
-            workers[name].prepare(None)  # memory for the next task
+            workers[name].prepare(None)  # frees memory for the next task
             workers[name].result()
     measured = {name: Measured(of) for name, of in turns.items() if len(of) == rounds}
     return {name: times for name, times in measured.items() if name not in failed}, failed
@@ -237,7 +237,7 @@ def take_turns(
 
 @contextlib.contextmanager
 def _noted(failed: dict[str, str], name: str) -> Iterator[None]:
-    """Note a contender's failure, so that the others are measured all the same."""
+    """Record a contender's failure, so that the others are still measured."""
     try:
         yield
     except ContenderError as error:
@@ -251,7 +251,7 @@ def _check(task: Task, results: dict[str, Result]) -> None:
 
 
 def _mismatches(task: Task, results: dict[str, Result]) -> dict[str, str]:
-    """Return what is wrong with the results of those that differ from the reference."""
+    """Return an error for each contender whose results differ from the reference."""
     if not results:
         return {}
     reference = "book" if "book" in results else next(iter(results))

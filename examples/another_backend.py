@@ -1,4 +1,4 @@
-"""The same network on another library of arrays: PyTorch's tensors, if it is installed."""
+"""The same network on another array library: PyTorch if installed, or array-api-strict."""
 
 from dlskills import Adam, MultiLayerNet, load_mnist, to_host
 
@@ -8,7 +8,9 @@ except ImportError:
     try:
         import array_api_strict as xp
     except ImportError:
-        raise SystemExit("This needs PyTorch, or: pip install array-api-strict") from None
+        raise SystemExit(
+            "install PyTorch or array-api-strict: pip install array-api-strict"
+        ) from None
 
 (x_train, t_train), _ = load_mnist(subset="sample")
 network = MultiLayerNet(784, [50], 10, seed=0, xp=xp)

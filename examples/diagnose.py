@@ -1,4 +1,4 @@
-"""Diagnose a network that does not learn: a monitor says what is wrong with which layer."""
+"""Diagnose networks that do not learn: a monitor names the problem and the layer."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def diagnose(name, activation, weight_init_std, optimizer="sgd", lr=0.1):
         network, *train, *test, epochs=2, optimizer=optimizer, optimizer_param={"lr": lr},
         monitor=monitor, verbose=False, evaluate_sample_num_per_epoch=1000,
     ).train()  # fmt: skip
-    print(f"{name}: {network.accuracy(*test):.0%} right")
-    for warning in monitor.warnings() or ["nothing to warn of"]:
+    print(f"{name}: accuracy {network.accuracy(*test):.0%}")
+    for warning in monitor.warnings() or ["no warnings"]:
         print(f"  - {warning}")
     return monitor
 
@@ -25,7 +25,7 @@ def diagnose(name, activation, weight_init_std, optimizer="sgd", lr=0.1):
 monitor = diagnose("ReLU, He", "relu", "he")
 diagnose("sigmoid, standard deviation 1", "sigmoid", 1.0)
 diagnose("sigmoid, standard deviation 0.01", "sigmoid", 0.01)
-diagnose("ReLU, much too large steps", "relu", "he", "adam", lr=0.1)
+diagnose("ReLU, learning rate too high", "relu", "he", "adam", lr=0.1)
 
 folder = Path("results")
 folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A first network: it learns to read handwritten digits in a few seconds."""
+"""Train a first network to read handwritten digits, in a few seconds."""
 
 from dlskills import MultiLayerNet, Trainer, load_mnist
 
@@ -10,6 +10,6 @@ print(network.summary())
 trainer = Trainer(
     network, x_train, t_train, x_test, t_test,
     epochs=5, mini_batch_size=100, optimizer="adam", optimizer_param={"lr": 0.001},
-    evaluate="last",  # the page measures after the first step of each epoch
+    evaluate="last",  # the tutorial evaluates after the first step of each epoch
 )  # fmt: skip
 trainer.train()

@@ -1,4 +1,4 @@
-"""The same network on a GPU: one word. Without a GPU, the error says what is missing."""
+"""The same network on a GPU: one argument. Without a GPU, the error says what is missing."""
 
 from dlskills import DeviceError, MultiLayerNet, Trainer, load_mnist
 
@@ -9,6 +9,6 @@ except DeviceError as error:
     print(error)
     network = MultiLayerNet(784, [100, 100], 10, seed=0)
 
-# the Trainer moves the data to the network's device, once
+# the Trainer copies the data to the network's device once
 Trainer(network, x_train, t_train, x_test, t_test, epochs=3, optimizer="momentum").train()
 print(network.backend)

@@ -1,4 +1,4 @@
-"""A layer of your own with a reduction: softmax, one pass over memory on every engine."""
+"""A layer of your own with a reduction: softmax, as formulas that every engine runs."""
 
 import numpy as np
 
@@ -31,8 +31,8 @@ class Softmax(Layer):
 
 layer = Softmax()
 x, dout = np.random.default_rng(0).standard_normal((2, 128, 100), dtype=np.float32)
-y, dx = layer.forward(x), layer.backward(dout)  # Numba compiles them, if it is installed
-with dlskills.engine("plain"):  # operation by operation
+y, dx = layer.forward(x), layer.backward(dout)  # compiled, if Numba is installed
+with dlskills.engine("plain"):  # one operation at a time
     expected = layer.forward(x), layer.backward(dout)
 
 for name, found, plain in zip(("y", "dx"), (y, dx), expected, strict=True):

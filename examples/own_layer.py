@@ -1,4 +1,4 @@
-"""A layer of your own: a learned factor for each unit, in a network with the layers there are."""
+"""A layer of your own: a learned factor per unit, in a network with built-in layers."""
 
 from dlskills import (
     Affine,
@@ -15,7 +15,7 @@ from dlskills import (
 
 
 class Scale(Layer):
-    """Multiplies each unit by a factor."""
+    """Multiply each unit by a learned factor."""
 
     def __init__(self, size):
         self.size = size
@@ -38,7 +38,7 @@ def build(size, **options):
 
 (x_train, t_train), (x_test, t_test) = load_mnist(subset="sample")
 
-# a backward pass is right when differences agree with it, in float64 and on a few samples
+# check the backward pass against numerical differences, in float64 on a few samples
 small = build(16, dtype="float64")
 x, t = x_train[:8, 400:416], t_train[:8]
 numerical = small.numerical_gradient(x, t)

@@ -1,15 +1,15 @@
-"""An update rule of your own: three things, and every engine runs it, fused where there is one."""
+"""An update rule of your own: hyperparameters, state and a formula that every engine runs."""
 
 from dlskills import MultiLayerNet, Optimizer, Trainer, engine, load_mnist, schedules, to_host
 
 
 class SignMomentum(Optimizer):
-    """Moves each parameter by the sign of its velocity."""
+    """Move each parameter by the sign of its velocity."""
 
     lr: float = 0.001
     momentum: float = 0.9
 
-    slots = ("v",)  # one number remembered for each parameter, 0 at first
+    slots = ("v",)  # state: an array like each parameter, 0 at first
 
     def coefficients(self, step):
         return self.lr, self.momentum
@@ -37,12 +37,12 @@ def train(optimizer, epochs, verbose):
     return to_host(network.params.flat)
 
 
-# Learning-rate schedules, clipping and decoupled weight decay work with it as with the others, in
-# the same pass over memory.
+# Schedules, clipping and decoupled weight decay work as with the built-in rules, in the same pass
+# over memory.
 schedule = schedules.Warmup(50, schedules.CosineDecay(0.001, steps=250))
 train(SignMomentum(lr=schedule, clip_norm=5.0, weight_decay=0.01), epochs=3, verbose=True)
 
-# The engine "plain" is the formula over whole arrays; the one chosen by itself gives the same.
+# The engine "plain" runs the formula on whole arrays, the default engine fuses it. Both agree.
 chosen = train(SignMomentum(), epochs=1, verbose=False)
 with engine("plain"):
     plain = train(SignMomentum(), epochs=1, verbose=False)

@@ -1,4 +1,4 @@
-"""The benchmarks' command: wrong names, and contenders that fail."""
+"""The benchmarks' command: wrong names and failing contenders."""
 
 import json
 import os
@@ -17,7 +17,7 @@ TASK = tasks.Update("Adam", "tiny", {"W1": (100,)}, ("first", "second", "third")
 
 
 class FakeWorker:
-    """A contender in this process, which fails in the way of its name's entry in FAULTS."""
+    """A contender in this process, which fails as `faults` says for its name."""
 
     faults: dict = {}  # noqa: RUF012
     made: list = []  # noqa: RUF012
@@ -51,7 +51,7 @@ class FakeWorker:
 
 @pytest.fixture
 def bench(monkeypatch, tmp_path, capsys):
-    """Runs the command with fake contenders; its status, output and results."""
+    """Run the command with fake contenders; return its status, output and results."""
     monkeypatch.setattr(turns, "Worker", FakeWorker)
     monkeypatch.setattr(turns, "PAUSE", 0)
     monkeypatch.setattr(FakeWorker, "faults", {})
@@ -94,7 +94,7 @@ def bench(monkeypatch, tmp_path, capsys):
         (["--contenders", "nobody"], "invalid choice: 'nobody'"),
     ],
 )  # fmt: skip
-def test_what_takes_part_in_nothing_is_an_error(bench, tmp_path, args, message):
+def test_names_that_match_nothing_are_errors(bench, tmp_path, args, message):
     earlier = tmp_path / "scratch" / "earlier.json"
     earlier.parent.mkdir()
     earlier.write_text("{}")
@@ -134,7 +134,7 @@ def test_a_failure_is_named_and_the_rest_is_measured(bench, fault, message):
     assert FakeWorker.made.count("second") == (2 if fault == "dies" else 1)
 
 
-def test_where_all_fail_the_earlier_results_stay(bench, tmp_path):
+def test_if_all_fail_the_earlier_results_stay(bench, tmp_path):
     bench("adam")
     (earlier,) = (tmp_path / "scratch").iterdir()
     text = earlier.read_text()
@@ -145,7 +145,7 @@ def test_where_all_fail_the_earlier_results_stay(bench, tmp_path):
     assert earlier.read_text() == text
 
 
-def test_contenders_that_are_not_installed_leave_the_earlier_results(bench, monkeypatch, tmp_path):
+def test_missing_contenders_leave_the_earlier_results(bench, monkeypatch, tmp_path):
     missing = Contender("ours", ("no_such_package",))
     monkeypatch.setitem(command.CONTENDERS, "first", missing)
     status, said, found = bench("adam", "--contenders", "first")

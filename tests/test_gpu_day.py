@@ -1,4 +1,4 @@
-"""The runbook for the day a GPU is there: whatever happens to a step, the others reach the page."""
+"""Full validation on a GPU: whatever happens to a step, the others reach the page."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# This checkout's, of whatever else is called benchmarks; and no longer than that takes, so that
-# where dlskills is installed, that one is tested.
+# The package benchmarks of this checkout. The path is removed again, so that an installed dlskills
+# is tested if there is one.
 sys.path.insert(0, str(ROOT))
 import benchmarks.__main__  # noqa: E402
 from benchmarks import gpu_day  # noqa: E402
@@ -35,7 +35,7 @@ path.write_text(sys.argv[2])
 
 
 def command(step, folder):
-    """What stands in for a step: it prints its name, and leaves what the step would leave."""
+    """Return a stand-in for a step, which prints its name and writes the step's files."""
     says = ["-c", f"print({step!r})\n"]
     if step in EXPERIMENTS:
         target = folder / EXPERIMENTS[step] / "dropout.json"
@@ -43,7 +43,7 @@ def command(step, folder):
     if step == "benchmarks":
         target = folder / "benchmarks.json"
         says = ["-c", says[1] + WRITES, str(target), '{"tasks": {}}']
-    return [sys.executable, "-I", "-S", *says]  # which starts in half the time
+    return [sys.executable, "-I", "-S", *says]  # starts in half the time
 
 
 FAULTS = {
@@ -58,7 +58,7 @@ FAULTS = {
 
 @pytest.fixture
 def day(monkeypatch, tmp_path):
-    """A day of stand-ins for the steps, some with faults: what it wrote, and its exit status."""
+    """Run stand-ins for the steps, some with faults; return JSON, page and exit status."""
     monkeypatch.setattr(gpu_day, "_device_name", lambda device: "some-gpu")
 
     def day(faults=(), timeout=30, out=tmp_path / "out"):
@@ -81,7 +81,7 @@ def read(out):
     return json.loads((out / "gpu-some-gpu.json").read_text())
 
 
-def test_a_day_without_faults(day, tmp_path):
+def test_a_run_without_faults(day, tmp_path):
     document, page, status = day()
     assert status == 0
     assert [step["status"] for step in document["steps"].values()] == [0] * len(STEPS)
@@ -121,13 +121,13 @@ def test_whatever_a_step_does_the_others_are_on_the_page(day, step, fault):
         assert "oh no" in document["steps"][step]["output"]
 
 
-def test_without_any_experiment_the_page_says_so(day):
+def test_the_page_says_if_no_experiment_wrote_results(day):
     document, page, _ = day(dict.fromkeys(EXPERIMENTS, FAULTS["fails"]))
     assert document["claims"] == []
-    assert "No experiment has left results." in page
+    assert "No experiment wrote results." in page
 
 
-def test_results_of_an_earlier_call_are_not_taken_up(day):
+def test_results_of_an_earlier_call_are_not_used(day):
     first, _, _ = day()
     assert first["claims"]
     assert first["benchmarks"]
@@ -136,7 +136,7 @@ def test_results_of_an_earlier_call_are_not_taken_up(day):
     assert second["benchmarks"] is None
 
 
-def test_what_is_done_is_written_before_the_next_step(day, monkeypatch, tmp_path):
+def test_each_step_is_written_before_the_next_one_runs(day, monkeypatch, tmp_path):
     run, count = gpu_day._run, 0
 
     def interrupted(*arguments):
@@ -156,7 +156,7 @@ def test_what_is_done_is_written_before_the_next_step(day, monkeypatch, tmp_path
     assert f"| {STEPS[2]} | not run | – |" in page
 
 
-def test_a_write_that_fails_leaves_the_file_before(tmp_path):
+def test_a_failed_write_keeps_the_previous_file(tmp_path):
     path = tmp_path / "page.md"
     gpu_day.write_file(path, "before")
     with pytest.raises(UnicodeEncodeError):
@@ -164,7 +164,7 @@ def test_a_write_that_fails_leaves_the_file_before(tmp_path):
     assert path.read_text() == "before"
 
 
-def test_a_step_that_hangs_is_ended_with_its_workers(day, tmp_path):
+def test_a_hanging_step_is_terminated_with_its_workers(day, tmp_path):
     fcntl = pytest.importorskip("fcntl")
     lock = tmp_path / "lock"
     holds = "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, 2); "
@@ -180,7 +180,7 @@ def test_a_step_that_hangs_is_ended_with_its_workers(day, tmp_path):
 def test_no_folder_of_this_machine_is_written(day, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     names = [ROOT / "dlskills", sys.prefix, json.__file__, tmp_path / "home" / "x", pytest.__file__]
-    # so long that its beginning is cut off, in the midst of a name
+    # so long that its beginning is cut off within a name
     text = " ".join(map(str, names)) + "\n" + f"{ROOT}/tests\n" * 1000
     says = f"print({text!r})"
     out = tmp_path / "out"
@@ -193,7 +193,7 @@ def test_no_folder_of_this_machine_is_written(day, tmp_path, monkeypatch):
         assert not re.search(rf"{ROOT.name}/tests", written)
 
 
-def test_a_folder_is_known_by_its_whole_name(tmp_path):
+def test_only_whole_folder_names_are_replaced(tmp_path):
     places = gpu_day._places(tmp_path)
     named = {"at": [f"{ROOT}/docs:3", f"{ROOT}", f"{tmp_path}/cpu", 3, None]}
     assert gpu_day._without(places, named) == {"at": ["./docs:3", ".", "<scratch>/cpu", 3, None]}
@@ -201,7 +201,7 @@ def test_a_folder_is_known_by_its_whole_name(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_changes_that_are_not_committed_are_marked(day, tmp_path, monkeypatch):
+def test_uncommitted_changes_are_marked(day, tmp_path, monkeypatch):
     folder = tmp_path / "repository"
     (folder / "results").mkdir(parents=True)
     monkeypatch.setattr(benchmarks.__main__, "RESULTS", folder / "results")
@@ -211,15 +211,15 @@ def test_changes_that_are_not_committed_are_marked(day, tmp_path, monkeypatch):
         subprocess.run([*git, *words], check=True)
     document, page, _ = day()
     assert re.fullmatch("[0-9a-f]{12}", document["commit"])
-    assert "not committed" not in page
+    assert "uncommitted" not in page
     (folder / "code.py").write_text("x = 2\n")
     changed, page, _ = day()
     assert changed["commit"] == document["commit"] + "+"
-    assert f"commit {document['commit']}+\n\nThe `+`: with changes that were not committed." in page
+    assert f"commit {document['commit']}+\n\nThe `+` marks uncommitted changes." in page
 
 
 def test_without_git_the_commit_is_unknown(day, monkeypatch):
-    monkeypatch.setattr(gpu_day, "_commit", lambda: None)
+    monkeypatch.setattr(gpu_day, "commit_measured", lambda: None)
     document, page, status = day()
     assert document["commit"] is None
     assert page.startswith("# some-gpu, commit unknown\n")
@@ -247,17 +247,17 @@ def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
     assert cpu[-4:-1] == ["--jobs", str(jobs), "--out"]
     assert cpu[:-1] == cuda[:-1]  # the last is the folder
     _, page, _ = day()
-    assert "on CPU and CUDA alike in 1 process, in which" in page
+    assert "on CPU and CUDA alike in 1 process, with" in page
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_tests_have_as_many_jobs_if_that_can_be(there, monkeypatch):
-    monkeypatch.setattr(gpu_day.importlib.util, "find_spec", lambda name: there or None)
+@pytest.mark.parametrize("installed", [True, False])
+def test_tests_share_the_jobs_if_xdist_is_installed(installed, monkeypatch):
+    monkeypatch.setattr(gpu_day.importlib.util, "find_spec", lambda name: installed or None)
     words = gpu_day.steps(gpu_day._options(["--jobs", "3"]), Path("folder"))["tests on CuPy"]
-    assert ("-n 3" in " ".join(words)) == there
+    assert ("-n 3" in " ".join(words)) == installed
 
 
-def test_a_day_can_be_shortened():
+def test_a_run_can_be_shortened():
     given = ["--seeds", "2", "--rounds", "4", "--marks", "not slow"]
     commands = gpu_day.steps(gpu_day._options(given), Path("folder"))
     assert commands["tests on CuPy"][-2:] == ["-m", "not slow"]
@@ -266,7 +266,7 @@ def test_a_day_can_be_shortened():
     assert "--rounds 4 " in " ".join(commands["benchmarks"])
 
 
-def test_a_copy_without_git_can_be_told_its_commit(day, monkeypatch, tmp_path):
+def test_an_environment_variable_states_the_commit_without_git(day, monkeypatch, tmp_path):
     monkeypatch.setattr(benchmarks.__main__, "RESULTS", tmp_path / "results")
     monkeypatch.setenv("BENCHMARKS_COMMIT", "0123456789ab")
     assert day()[0]["commit"] == "0123456789ab"
@@ -274,9 +274,9 @@ def test_a_copy_without_git_can_be_told_its_commit(day, monkeypatch, tmp_path):
 
 @pytest.mark.slow  # two minutes
 @pytest.mark.backends("cupy")
-def test_the_whole_of_it_runs_on_the_stand_in(backend, device_counters, tmp_path):
+def test_everything_runs_on_the_stand_in(backend, device_counters, tmp_path):
     home = os.environ["DLSKILLS_HIPEMU_BUILD"]
-    environment = os.environ | {  # so that every process that is started finds the stand-in
+    environment = os.environ | {  # so that every child process finds the stand-in
         "LD_LIBRARY_PATH": f"{home}/lib", "LD_PRELOAD": f"{home}/lib/libhipemu_cupy.so.0",
         "ROCM_HOME": home, "PATH": f"{home}/bin{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip

@@ -1,11 +1,11 @@
-"""Who takes part: each a module of this folder, with options.
+"""The contenders: each is a module of this folder, with options.
 
 A module has a function for each kind of task that it takes part in: ``update(task, device)``,
-``train_step(task, device)``, ``layer(task, device)``, with the options by keyword. It sets the
-work up and returns two functions: ``step()``, which is timed, and ``result()``, which returns named
-arrays that must be the same for all contenders, such as the loss of the last step; None for a
-floor, which computes something else. A new peer is a new module, a line here, and its name in the
-tasks that it does.
+``train_step(task, device)``, ``layer(task, device)``, with the options by keyword. The function
+sets up the work and returns two functions. ``step()`` is timed. ``result()`` returns named arrays
+that must be the same for all contenders, such as the loss of the last step; None for a floor,
+which does other work. To add a peer, add a module, a line here, and its name in the tasks it takes
+part in.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Contender:
     module: str
     needs: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
-    cuda: str | None = None  # whose events time it on a GPU, None where it has none to run on
+    cuda: str | None = None  # the library whose events time it on a GPU; None if it can't run there
 
     def missing(self) -> list[str]:
-        """The packages that it needs and that are not installed."""
+        """Return the required packages that are not installed."""
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
     def work(self, task: Any, device: str) -> Work:

@@ -1,10 +1,10 @@
 """The formulation of the book and the tutorial: float64 weights in a dict, one array at a time.
 
-Written anew, keeping what it computes and in which precision: in a train step weights are
-float64, images float32, so all that follows is float64. Updates alone are of float32 arrays, as
-everyone's. Softmax and cross entropy with 1e-7 in the logarithm; Adam with a fresh array for every
-operation. With `decay`, the terms of weight decay are computed as the book's network does in every
-step, though lambda is 0.
+Rewritten, with the same computations and precisions: in a train step weights are float64 and images
+float32, so all results are float64. Tasks of updates use float32 arrays, as for every contender.
+Softmax and cross entropy with 1e-7 in the logarithm; Adam with a new array per operation. With
+`decay`, the terms of weight decay are computed, which the book's network does in every step even if
+lambda is 0.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What no implementation gets under: the memory traffic of an update, the products of a step."""
+"""Lower bounds: the memory traffic of an update, and the matrix products of a step."""
 
 import functools
 import itertools
@@ -12,7 +12,7 @@ import dlskills
 from benchmarks.contenders import Work
 from benchmarks.tasks import BATCH, TrainStep, Update
 
-# By number of slots: rules that read and write as many arrays as an optimizer, and only add.
+# Rules that read and write as many arrays as an optimizer, but only add; by number of slots.
 RULES = (
     lambda xp: lambda param, grad: param + grad,
     lambda xp: lambda param, grad, a: (param + grad, a + grad),
@@ -22,7 +22,7 @@ RULES = (
 
 
 def _in_place(slots: int, arrays: list[Any]) -> Callable[[], None]:
-    """Return what runs a rule on dlskills' engine. Internals of dlskills are used only here."""
+    """Return a function that runs a rule on dlskills' engine. Uses internals of dlskills."""
     from dlskills.formulas import engines
     from dlskills.formulas.formula import rule_of
     from dlskills.formulas.table import Table
@@ -33,18 +33,18 @@ def _in_place(slots: int, arrays: list[Any]) -> Callable[[], None]:
 
 
 def update(task: Update, device: str) -> Work:
-    """Add only, on the engine that dlskills chooses: Numba's or CuPy's."""
+    """Add only, on the default engine: `numba` or `cuda`."""
     backend = dlskills.get_backend(device)
     size = sum(math.prod(shape) for shape in task.shapes.values())
     slots = len(dlskills.make_optimizer(task.optimizer).slots)
     arrays = [backend.empty((size,), "float32") for _ in range(slots + 2)]
     for array in arrays:
-        array[...] = 1  # what was never written is no memory of its own yet
+        array[...] = 1  # pages that were never written are not backed by memory
     return _in_place(slots, arrays), lambda: None
 
 
 def train_step(task: TrainStep, device: str) -> Work:
-    """The products alone, forward and backward, into memory that is there already."""
+    """Compute the products alone, forward and backward, into preallocated arrays."""
     rng = np.random.default_rng(0)
     draw = functools.partial(rng.standard_normal, dtype=np.float32)
     calls: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -52,7 +52,7 @@ def train_step(task: TrainStep, device: str) -> Work:
         x, w, dout = draw((BATCH, rows)), draw((rows, columns)), draw((BATCH, columns))
         calls.append((x, w, np.empty_like(dout)))
         calls.append((x.T, dout, np.empty_like(w)))
-        if i:  # nobody needs the gradient of the images
+        if i:  # the gradient of the images is not needed
             calls.append((dout, w.T, np.empty_like(x)))
 
     def step() -> None:

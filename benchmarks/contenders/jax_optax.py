@@ -1,4 +1,4 @@
-"""JAX with optax, each step one function under jit that is given its old arrays to reuse."""
+"""JAX with optax: each step is one function under jit, which donates its old arrays."""
 
 import functools
 import itertools

@@ -1,8 +1,8 @@
-"""Adam as a loop written by hand in Numba: what the engine of dlskills has to match.
+"""Adam as a hand-written Numba loop, the speed that dlskills' engine has to match.
 
 The array is split into equal parts, one per thread. The threads are plain Python threads that stay
-alive, as many as Numba is set to use; or a single one, if that is quicker for the task, which is
-measured during set-up.
+alive, as many as Numba is set to use, or a single one if that is faster for the task, as measured
+during set-up.
 """
 
 import functools
@@ -51,7 +51,7 @@ def _step(param: np.ndarray, grad: np.ndarray, threads: int) -> Callable[[], Non
         count += 1
         lr = LR * math.sqrt(1 - BETA2**count) / (1 - BETA1**count)
         numbers = [np.float32(number) for number in (lr, 1 - BETA1, 1 - BETA2, EPSILON)]
-        # the calling thread takes a part too, which saves waking another
+        # the calling thread takes a part, too, which saves waking another one
         futures = [_pool().submit(adam, *part, *numbers) for part in parts[1:]]
         adam(*parts[0], *numbers)
         for future in futures:

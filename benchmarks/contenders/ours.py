@@ -1,4 +1,4 @@
-"""dlskills, with all parameters in one buffer or in a dict, on the engine it chooses or on one."""
+"""dlskills, with all parameters in one buffer or in a dict, on the default or a given engine."""
 
 import contextlib
 import itertools

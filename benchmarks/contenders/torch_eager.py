@@ -1,4 +1,4 @@
-"""PyTorch in eager mode, with one of the forms of its optimizers; or its network compiled."""
+"""PyTorch in eager mode with one form of its optimizers, or with a compiled network."""
 
 import itertools
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from benchmarks.contenders import Work
 from benchmarks.tasks import DROPOUT, LayerPass, Result, TrainStep, Update
 
-# With the defaults that dlskills has where torch's are others.
+# With dlskills' defaults where PyTorch's differ.
 OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "SGD": (torch.optim.SGD, {"lr": 0.01}),
     "Momentum": (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
@@ -143,7 +143,7 @@ def _layer(task: LayerPass) -> torch.nn.Module:
         "LeakyReLU": torch.nn.LeakyReLU,
         "Sigmoid": torch.nn.Sigmoid,
         "Tanh": torch.nn.Tanh,
-        "GELU": lambda: torch.nn.GELU(approximate="tanh"),
+        "GELU": torch.nn.GELU,
         "BatchNormalization": lambda: torch.nn.BatchNorm1d(task.width, eps=1e-6),
         "LayerNormalization": lambda: torch.nn.LayerNorm(task.width, eps=1e-6),
         "RMSNormalization": lambda: torch.nn.RMSNorm(task.width, eps=1e-6),

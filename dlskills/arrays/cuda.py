@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlskills.installation import install_command
+
 
 class DeviceError(RuntimeError):
     """The requested device can't be used; the message gives the reason and the remedy."""
@@ -37,7 +39,7 @@ def find_device(device: str, number: int) -> Any:
             ) from error
         raise DeviceError(
             f"device {device!r} needs CuPy, which is not installed; install it with: "
-            'pip install "dlskills[gpu]"'
+            f"{install_command('gpu')}"
         ) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()

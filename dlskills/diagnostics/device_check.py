@@ -10,6 +10,7 @@ import numpy as np
 from dlskills.arrays import cuda
 from dlskills.arrays.backend import Backend, get_backend, to_host
 from dlskills.arrays.cuda import DeviceError
+from dlskills.installation import install_command
 from dlskills.optimizers import Adam, engine
 
 
@@ -42,9 +43,8 @@ def check_device(device: str) -> Iterator[tuple[str, str]]:
         except Exception as error:  # a broken installation can raise anything
             problem = " ".join(str(error).split()) or type(error).__name__
             extra = "gpu-rocm" if backend.name == "cupy" and cuda.platform() == "ROCm" else "gpu"
-            raise DeviceError(
-                f"{what} on {device!r} failed: {problem}; {remedy.format(extra=extra)}"
-            ) from error
+            todo = remedy.format(command=install_command(extra))
+            raise DeviceError(f"{what} on {device!r} failed: {problem}; {todo}") from error
         yield what, found
 
 
@@ -114,16 +114,16 @@ Check = Callable[[Backend], str]
 
 _CUDA: dict[str, tuple[Check, str]] = {
     "driver": (_driver, "install the vendor's driver"),
-    "runtime": (_runtime, 'install CuPy with its libraries: pip install "dlskills[{extra}]"'),
+    "runtime": (_runtime, "install CuPy with its libraries: {command}"),
     "memory": (_memory, "restart the programs that use the device"),
     "compiler": (
         _compiler,
-        'install its compiler and headers with CuPy: pip install "dlskills[{extra}]"',
+        "install its compiler and headers with CuPy: {command}",
     ),
 }
 _ANY: dict[str, tuple[Check, str]] = {
     "matrix products": (
-        _matrices, 'install CuPy with its libraries: pip install "dlskills[{extra}]"',
+        _matrices, "install CuPy with its libraries: {command}",
     ),
     "updates": (_updates, "report this with the output of dlskills info"),
 }  # fmt: skip

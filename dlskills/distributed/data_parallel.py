@@ -102,7 +102,7 @@ class DataParallel:
         else:
             share = self.share_of_batch(total)
         with computing(share):
-            loss, grads = self.network.loss_and_gradient(x, t, weight=share.weight)
+            loss, grads = self.network.loss_and_gradient(x, t, share=share.weight)
         return self._of_all(loss), grads
 
     def loss(self, x: Array, t: Array, total: int | None = None) -> Array:

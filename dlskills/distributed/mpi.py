@@ -12,8 +12,7 @@ import numpy as np
 from dlskills.arrays.backend import Array, backend_of, library_of, namespace, to_host
 from dlskills.distributed import faults
 from dlskills.distributed.communicator import Bounds
-
-_INSTALL = "pip install 'dlskills[mpi]'"
+from dlskills.installation import install_command
 
 
 class MPICommunicator:
@@ -165,7 +164,9 @@ def mpi() -> MPICommunicator:
     except ImportError as error:
         if "mpi4py" not in str(error):
             raise ImportError(f"mpi4py finds no MPI library ({error}); {_LIBRARY}") from error
-        raise ImportError(f"mpi() needs mpi4py, which is not installed: {_INSTALL}") from None
+        raise ImportError(
+            f"mpi() needs mpi4py, which is not installed: {install_command('mpi')}"
+        ) from None
     except RuntimeError as error:
         raise ImportError(f"mpi4py finds no MPI library ({error}); {_LIBRARY}") from error
     communicator = MPICommunicator(MPI.COMM_WORLD.Dup())

@@ -9,6 +9,7 @@ from typing import Any
 from dlskills.arrays.backend import Array, library_of
 from dlskills.distributed.communicator import Bounds, Communicator
 from dlskills.distributed.mpi import mpi
+from dlskills.installation import install_command
 
 
 class NCCLCommunicator:
@@ -122,7 +123,7 @@ def nccl() -> NCCLCommunicator:
         import cupyx.distributed
     except ImportError:
         raise ImportError(
-            "nccl() needs CuPy, which is not installed: pip install 'dlskills[gpu,mpi]'"
+            f"nccl() needs CuPy, which is not installed: {install_command('gpu')}"
         ) from None
     from mpi4py import MPI
 

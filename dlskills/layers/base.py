@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array
 from dlskills.initializers import Initializer
@@ -130,15 +130,17 @@ class Layer:
         left_out = ("params", "grads", "_saved")
         return {key: value for key, value in vars(self).items() if key not in left_out}
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ("params", "grads"):
-            if not self.declare():
-                return {}
-            raise AttributeError(
-                f"this {type(self).__name__} has no parameters yet, since it is not part of a "
-                "network. Put it into Sequential([...])"
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # otherwise type checkers would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("params", "grads"):
+                if not self.declare():
+                    return {}
+                raise AttributeError(
+                    f"this {type(self).__name__} has no parameters yet, since it is not part of a "
+                    "network. Put it into Sequential([...])"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

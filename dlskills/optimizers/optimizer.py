@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any, ClassVar, dataclass_transform
 
@@ -190,7 +190,7 @@ class Optimizer:
         """
         raise NotImplementedError("an optimizer must define rule(xp)")
 
-    def update(self, params: Any, grads: Any) -> None:
+    def update(self, params: MutableMapping[str, Any], grads: Mapping[str, Any]) -> None:
         """Update the parameters once.
 
         Parameters
@@ -239,7 +239,7 @@ class Optimizer:
         state = self._state_of(params)
         return plan_of(params, grads, [state[slot] for slot in self.slots], groups)
 
-    def prepare(self, params: Any) -> None:
+    def prepare(self, params: MutableMapping[str, Any]) -> None:
         """Allocate the state for these parameters before the first update.
 
         Allocation failures then surface before training, and :meth:`state_dict` is complete from

@@ -110,7 +110,7 @@ def slots_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def rate_of(state: Mapping[str, Any], own: Any) -> Any:
-    """The learning rate or schedule to go on with, and warnings where it is not as it was.
+    """Return the learning rate or schedule to continue with; warn where it is another one.
 
     Parameters
     ----------
@@ -126,14 +126,14 @@ def rate_of(state: Mapping[str, Any], own: Any) -> Any:
             _warn(f"it was made under {schedule!r}, which replaces lr={own!r} of this optimizer")
             return schedule
         if own != schedule:
-            _warn(f"it was made under {schedule!r}; this optimizer goes on with its own, {own!r}")
+            _warn(f"it was made under {schedule!r}; this optimizer continues with its own, {own!r}")
         return own
     if callable(own):
         return own
     if "lr" in functions or ("lr" not in hyperparameters and own is not None):
         _warn(
             "it was made under a schedule, which it can't hold as it is a function; this optimizer "
-            f"goes on with lr={own!r}. Give it the schedule"
+            f"continues with lr={own!r}. Give it the schedule"
         )
     return hyperparameters.get("lr", own)
 

@@ -84,7 +84,7 @@ class SampleBatches:
 
     @property
     def total(self) -> int:
-        """The number of samples in the current batch, of which this may be a part."""
+        """The number of samples in the current batch on all ranks together."""
         start, stop = self._batches.bounds[self._position]
         return int(stop - start)
 
@@ -103,7 +103,7 @@ class SampleBatches:
         if not 0 <= position < len(self._batches):
             raise ValueError(
                 f"the state is at batch {position} of an epoch, which has {len(self._batches)} "
-                "batches here; go on with the same data and batch size"
+                "batches here. Continue with the same data and batch size"
             )
         self._batches.generator.bit_generator.state = bits
         self._position, self._before, self._begun = position, None, False
@@ -127,7 +127,7 @@ class _Shares(Sequence[tuple[int, int]]):
 class IterableBatches:
     """Batches from any iterable of inputs and targets, such as a list or a generator.
 
-    An iterable that can be gone through again, such as a list, gives an epoch each time.
+    Each pass over an iterable such as a list is an epoch.
 
     Parameters
     ----------

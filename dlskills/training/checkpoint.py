@@ -112,7 +112,7 @@ class Checkpoint(Callback):
             self._folder.unlock()
             raise RuntimeError(
                 f"{self.folder} holds checkpoints of another run, the newest is {files[0].name}; "
-                "trainer.resume(folder) goes on with it, another folder begins anew"
+                "trainer.resume(folder) continues it, another folder starts a new run"
             )
         return self._folder.begin(own, about)
 

@@ -21,6 +21,7 @@ _WHOLE = 1  # the version of files that hold all of a training; those of 2 have 
 _KIND = "dlskills training checkpoint"
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
 _SHARD = re.compile(r"shard-(\d{8,})\.\d+-of-\d+\.safetensors")
+_MOST_SHARDS = 1_000_000
 _RUN = "run.json"
 
 
@@ -61,7 +62,7 @@ class CheckpointFolder:
             return
         from filelock import FileLock, Timeout
 
-        check_folder(self.path, "the folder of Checkpoint")
+        check_folder(self.path, "Checkpoint(folder)")
         lock = FileLock(self.path / ".lock", timeout=0, thread_local=False)
         try:
             lock.acquire()
@@ -186,10 +187,7 @@ class CheckpointFolder:
         expected = self.run()
         for file in self.files():
             try:
-                run, state, shards = _checked(file, expected, about)
-                names = [shard_name(state["step"], i, shards) for i in range(shards)]
-                rest = Shards([self.path / name for name in names], run) if shards else None
-                _loaded(file, load, state, rest)
+                run = load_checked(read_state(file), str(file), expected, about, load)
             except (FileFormatError, OSError) as error:
                 refused.append(str(error))
                 continue
@@ -207,14 +205,20 @@ class CheckpointFolder:
         return None
 
 
-def _checked(
-    file: Path, expected: str | None, about: Mapping[str, Any]
-) -> tuple[str, Mapping[str, Any], int]:
-    """Return run, state and number of shards of a checkpoint.
+def load_checked(
+    content: Mapping[str, Any],
+    file: str,
+    expected: str | None,
+    about: Mapping[str, Any],
+    load: Callable[[Mapping[str, Any], Shards | None], None],
+) -> str:
+    """Load the content of a checkpoint; return the name of its run.
 
-    Refused if it is of another kind, run or training.
+    Raises
+    ------
+    FileFormatError
+        It is of another kind, version, run or training, or the state does not fit.
     """
-    content = read_state(file)
     head, state = content.get("head"), content.get("state")
     if not isinstance(head, dict) or not isinstance(state, dict) or head.get("kind") != _KIND:
         raise FileFormatError(f"{file} is no checkpoint of a training")
@@ -228,31 +232,27 @@ def _checked(
     if expected is not None and run != expected:
         raise FileFormatError(f"{file} is of another run than the folder")
     own = head.get("about")
-    if own != about:
-        differing = (
-            [
-                f"{key}: {own.get(key)!r} there, {about.get(key)!r} here"
-                for key in {**about, **own}
-                if own.get(key) != about.get(key)
-            ]
-            if isinstance(own, dict)
-            else [f"{own!r}"]
-        )
+    if not isinstance(own, dict):
+        raise FileFormatError(f"{file} must say what it is a checkpoint of, got {own!r:.60}")
+    # as text: what a file holds may be anything, and an array is equal to nothing
+    there, here = ({k: repr(v) for k, v in known.items()} for known in (own, about))
+    if there != here:
+        differing = [
+            f"{key}: {there.get(key)} there, {here.get(key)} here"
+            for key in {**here, **there}
+            if there.get(key) != here.get(key)
+        ]
         raise FileFormatError(f"{file} is of another training ({'; '.join(differing)})")
-    shards = head.get("shards", 0)
-    if not isinstance(shards, int) or (shards and not isinstance(state.get("step"), int)):
-        raise FileFormatError(f"{file} does not say of which step it is, or in how many parts")
-    return run, state, shards
-
-
-def _loaded(
-    file: Path,
-    load: Callable[[Mapping[str, Any], Shards | None], None],
-    state: Mapping[str, Any],
-    rest: Shards | None,
-) -> None:
+    shards, step = head.get("shards", 0), state.get("step")
+    rest = None
+    if shards:
+        if not (isinstance(shards, int) and isinstance(step, int) and 0 < shards <= _MOST_SHARDS):
+            raise FileFormatError(f"{file} does not say of which step it is, or in how many parts")
+        names = [shard_name(step, rank, shards) for rank in range(shards)]
+        rest = Shards([Path(file).parent / name for name in names], run)
     try:
         load(state, rest)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{file} does not fit this training: {reason}") from error
+    return run

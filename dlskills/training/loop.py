@@ -36,7 +36,7 @@ class Loop:
     Each step takes the current batch, computes loss and gradient, updates the parameters, and
     calls the callbacks. An update, its counters and the position among the batches change
     together: Ctrl-C is held back until the step is complete, and after an error, such as exhausted
-    memory, :meth:`run` goes on with the same batch and the same Dropout masks, or with the
+    memory, :meth:`run` continues with the same batch and the same Dropout masks, or with the
     callbacks that are still due.
 
     Parameters
@@ -45,8 +45,8 @@ class Loop:
     optimizer : Optimizer
         Any object with ``update(params, grads)``.
     batches : iterable of (x, t), or BatchSource, default ()
-        Inputs and targets on the network's device. A list gives an epoch each time it is gone
-        through. Left out if every batch is given to :meth:`train_on`.
+        Inputs and targets on the network's device. Each pass over a list is an epoch. Left
+        out if every batch is given to :meth:`train_on`.
     callbacks : iterable of Callback or callable, default ()
         See :class:`~dlskills.training.Callback`.
     accumulate : int, default 1
@@ -279,7 +279,7 @@ class Loop:
             self._completing.popleft().step_complete(self)
 
     def _explained(self, what: str) -> AbstractContextManager[None]:
-        remedy = "free some, and train() goes on; parameters are as after that step"
+        remedy = "Free some, and train() continues. Parameters are as after that step"
         return memory_explained(self.network.backend, what, remedy)
 
     def state_dict(self) -> dict[str, Any]:

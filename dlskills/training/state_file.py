@@ -45,11 +45,15 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     OSError
         It can't be read.
     """
-    arrays, plain = read_tensors(path)
+    return joined(*read_tensors(path), str(path))
+
+
+def joined(arrays: Mapping[str, Array], plain: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a nested state from its arrays and its plain part; errors call the file `name`."""
     try:
         state: dict[str, Any] = _with_arrays(plain, arrays)
-    except KeyError as error:
-        raise FileFormatError(f"{path} lacks the array {error}") from None
+    except (KeyError, TypeError, RecursionError) as error:
+        raise FileFormatError(f"{name} must have the array {error}") from None
     return state
 
 

@@ -226,7 +226,7 @@ class Trainer(Loop):
             with memory_explained(
                 network.backend,
                 f"the state of {type(optimizer).__name__}",
-                "free some, or make the network smaller",
+                "Free some, or make the network smaller",
             ):
                 optimizer.prepare(network.params)
         self._source = SampleBatches(self._parts["train"], self._batches, *self._rank_of_ranks())
@@ -250,7 +250,7 @@ class Trainer(Loop):
         self.current_epoch = 0
         self._records_losses = record_loss != "after"
         self._after_losses = DeviceNumbers()
-        self._mean_from = 0  # the step from which on the next row of the history takes its mean
+        self._mean_from = 0  # the mean loss in the next row of the history starts after this step
         self._divergence = DivergenceCheck(network, optimizer)
         # on a GPU, reading a loss would wait for it: there, evaluations look at all losses
         device_kind = getattr(network.backend.device, "type", "cpu")
@@ -352,7 +352,7 @@ class Trainer(Loop):
             with memory_explained(
                 self.network.backend,
                 f"step {done + 1} with mini_batch_size={self.batch_size}",
-                f"make mini_batch_size smaller; parameters and history are as after step {done}",
+                f"Make mini_batch_size smaller. Parameters and history are as after step {done}",
             ):
                 raise error
 

@@ -1,4 +1,4 @@
-"""Hyperparameter search with Optuna: ``pip install "dlskills[tune]"``.
+"""Hyperparameter search with Optuna, which the extra ``tune`` installs.
 
 Optuna is imported when a search starts, not with this package.
 """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dlskills.arrays.random import resolve_seed
 from dlskills.checks import check_choice, check_count
 from dlskills.experiments.settings import Settings
+from dlskills.installation import install_command
 from dlskills.processes import processes
 from dlskills.training.progress import Progress
 from dlskills.tuning import indices
@@ -38,7 +39,7 @@ def check_optuna() -> None:
             raise
         raise OptunaMissingError(
             "a search needs Optuna, which is not installed; install it with: "
-            'pip install "dlskills[tune]"',
+            f"{install_command('tune')}",
             name="optuna",
         ) from None
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import sys
 import types
 
@@ -12,6 +13,7 @@ from two_gpus import with_two_gpus
 
 from dlskills import DeviceError, backend_of, get_backend, namespace, to_device, to_host
 from dlskills.arrays.backend import check_array, device_of
+from dlskills.installation import install_command
 
 ELSEWHERE = pytest.mark.backends("strict", "torch", "cupy")
 
@@ -135,7 +137,8 @@ def no_driver(error):
 
 def test_a_missing_cupy_gives_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # makes the import fail
-    message = r'^device \'cuda:1\' needs CuPy, which is not installed; .* "dlskills\[gpu\]"$'
+    command = re.escape(install_command("gpu"))
+    message = rf"^device 'cuda:1' needs CuPy, which is not installed; .*: {command}$"
     with pytest.raises(DeviceError, match=message):
         get_backend("cuda:1")
 

@@ -1,5 +1,7 @@
 """The device check: reports what works, and what fails with a remedy."""
 
+import re
+
 import pytest
 from two_gpus import with_two_gpus
 from typer.testing import CliRunner
@@ -7,6 +9,7 @@ from typer.testing import CliRunner
 from dlskills import Adam, DeviceError, cli
 from dlskills.diagnostics import device_check
 from dlskills.diagnostics.device_check import check_device
+from dlskills.installation import install_command
 
 
 def failing(message, error=RuntimeError):
@@ -52,7 +55,8 @@ def test_a_failing_compiler_is_reported_with_the_package_to_install(backend, mon
     monkeypatch.setattr(cupy, "ElementwiseKernel", failing("no\n  nvrtc here"))
     examined = []
     extra = "gpu-rocm" if cupy.cuda.runtime.is_hip else "gpu"
-    message = rf"compiler on 'cuda' failed: no nvrtc here; install its .*dlskills\[{extra}\]"
+    command = re.escape(install_command(extra))
+    message = rf"compiler on 'cuda' failed: no nvrtc here; install its .*: {command}$"
     with pytest.raises(DeviceError, match=message):
         examined.extend(what for what, _ in check_device("cuda"))
     assert examined == ["device", "driver", "runtime", "memory"]

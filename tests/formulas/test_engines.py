@@ -16,6 +16,7 @@ from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.engines.blocked import BLOCK
 from dlskills.formulas.engines.numba import SMALL
 from dlskills.formulas.trace import NotElementwiseError, UnsuitedFormulaError
+from dlskills.installation import install_command
 
 with_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="numba is not installed"
@@ -125,7 +126,10 @@ def test_numba_can_be_disabled_by_its_environment_variable(monkeypatch):
         ("raise ImportError('no such symbol')", "numba fails to import: no such symbol"),
         ("raise RuntimeError('NumPy 9')", "numba fails to import: NumPy 9"),
         ("import not_there", "numba fails to import: No module named 'not_there'"),
-        ("raise ModuleNotFoundError('x', name='numba')", "numba is not installed: pip install"),
+        (
+            "raise ModuleNotFoundError('x', name='numba')",
+            f"numba is not installed: {install_command('jit')}",
+        ),
     ],
 )
 def test_a_broken_numba_is_not_used(run_python, tmp_path, module, reason):
@@ -154,7 +158,7 @@ def test_a_missing_cuda_engine_gives_the_reason():
     if importlib.util.find_spec("cupy"):
         assert obstacle is None or "driver" in obstacle
     else:
-        assert "pip install" in obstacle
+        assert install_command("gpu") in obstacle
 
 
 UPDATES = """

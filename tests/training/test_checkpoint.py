@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -286,12 +287,19 @@ def lacking(path):
     write_state(path, state)
 
 
+def with_an_array_in_its_head(path):
+    state = read_state(path)
+    state["head"]["about"]["loss"] = np.ones(3)
+    write_state(path, state)
+
+
 DAMAGE = {
     "cut short": (damaged_by(lambda content: content[:-10]), "cut short"),
     "empty": (damaged_by(lambda content: b""), "holds 0 bytes"),
     "flipped": (damaged_by(flipped), "is damaged: its checksum"),
     "newer": (newer, "is of version 3, and this dlskills reads up to 2"),
     "another run": (of_another_run, "is of another run than the folder"),
+    "array in the head": (with_an_array_in_its_head, "is of another training .loss: array"),
     "lacking": (lacking, "does not fit this training"),
 }
 
@@ -394,7 +402,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
 def test_a_read_only_folder_is_named_at_the_start(tmp_path):
     tmp_path.chmod(0o500)
     trainer = make_trainer(callbacks=[Checkpoint(tmp_path)])
-    with pytest.raises(OSError, match="nothing can be written to the folder"):
+    with pytest.raises(OSError, match="the folder .* can't be written to: .*Checkpoint.folder"):
         trainer.train()
     assert trainer.step == 0
 
@@ -402,7 +410,7 @@ def test_a_read_only_folder_is_named_at_the_start(tmp_path):
 def test_a_file_in_the_folders_place_is_named_at_the_start(tmp_path):
     (tmp_path / "checkpoints").write_text("a file")
     trainer = make_trainer(callbacks=[Checkpoint(tmp_path / "checkpoints")])
-    with pytest.raises(OSError, match="nothing can be written to the folder"):
+    with pytest.raises(OSError, match="the folder .* can't be written to: .*Checkpoint.folder"):
         trainer.train()
     assert trainer.step == 0
 
@@ -469,12 +477,12 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path):
         f"sys.path.insert(0, {tests!r})\n"
         "from small_run import make_trainer\n"
         "from dlskills.training import Checkpoint\n"
-        "trainer = make_trainer(epochs=200, callbacks=[Checkpoint(sys.argv[1], every=3)])\n"
+        "trainer = make_trainer(epochs=60, callbacks=[Checkpoint(sys.argv[1], every=3)])\n"
         "print('begins at', trainer.resume(sys.argv[1]), flush=True)\n"
         "trainer.train()\n"
         "print('done', flush=True)\n"
     )
-    whole = make_trainer(epochs=200)
+    whole = make_trainer(epochs=60)
     whole.train()
     rng = np.random.default_rng(0)
     kills, least, ended = 0, 0, False
@@ -496,6 +504,33 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path):
                 kills += 1
             ended = "done" in process.stdout.read()
     assert kills > 10
-    trainer = make_trainer(epochs=200, callbacks=[Checkpoint(folder, every=3)])
+    trainer = make_trainer(epochs=60, callbacks=[Checkpoint(folder, every=3)])
     trainer.resume(folder)
     assert outcome(trainer) == outcome(whole)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of files' sizes")
+def test_a_disk_that_is_full_in_mid_file_leaves_the_good_checkpoints(tmp_path):
+    """A real limit: files of this process can't grow beyond some kilobytes."""
+    script = tmp_path / "script.py"
+    tests = str(Path(small_run.__file__).parent)
+    script.write_text(
+        "import resource, sys\n"
+        f"sys.path.insert(0, {tests!r})\n"
+        "from small_run import make_trainer\n"
+        "from dlskills.training import Checkpoint\n"
+        "checkpoint = Checkpoint(sys.argv[1], every=2, background=False)\n"
+        "def fill(trainer, batch):\n"
+        "    if trainer.step == 5:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "make_trainer(callbacks=[fill, checkpoint]).train()\n"
+    )
+    folder = tmp_path / "checkpoints"
+    result = subprocess.run(
+        [sys.executable, str(script), str(folder)], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert re.search(r"OSError: .*step-00000006.* can't be written.*File too large", result.stderr)
+    assert files(folder) == ["step-00000002.safetensors", "step-00000004.safetensors"]
+    assert not list(folder.glob("*.part"))
+    assert resumed(folder).step == 4

@@ -39,7 +39,7 @@ def test_functions_go_by_their_names():
 @pytest.mark.parametrize(
     ("metrics", "error", "message"),
     [
-        (["acuracy"], ValueError, "metric 'acuracy' is not known; did you mean 'accuracy'"),
+        (["accurcay"], ValueError, "metric 'accurcay' is not known; did you mean 'accuracy'"),
         ([3], TypeError, "a metric must be 'accuracy', 'loss' or a function .* got 3"),
         ([largest_score, largest_score], ValueError, "two metrics are called 'largest_score'"),
     ],

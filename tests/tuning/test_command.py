@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlskills import cli
+from dlskills.installation import install_command
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -40,7 +41,7 @@ def test_without_optuna_a_one_line_error_gives_the_install_command(monkeypatch, 
     assert (caught.value.code, out) == (1, "")
     assert ESCAPES.sub("", err) == (
         "error: a search needs Optuna, which is not installed; install it with: "
-        'pip install "dlskills[tune]"\n'
+        f"{install_command('tune')}\n"
     )
     assert list(tmp_path.iterdir()) == []
 

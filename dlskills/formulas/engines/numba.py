@@ -16,6 +16,7 @@ from dlskills.formulas.engines import numba_kernels, plain
 from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.engines.numba_kernels import DTYPES
 from dlskills.formulas.layout import Layout, layout_of
+from dlskills.installation import install_command
 
 if TYPE_CHECKING:
     from dlskills.formulas.formula import Formula
@@ -91,7 +92,7 @@ def _import_problem() -> str | None:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name == "numba":
-            return "numba is not installed: pip install 'dlskills[jit]'"
+            return f"numba is not installed: {install_command('jit')}"
         return f"numba fails to import: {error}"
     except Exception as error:  # for example, a release that does not support this NumPy
         return f"numba fails to import: {error}"
