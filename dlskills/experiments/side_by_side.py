@@ -1,4 +1,4 @@
-"""Networks trained side by side: each batch goes to all of them before the next one does."""
+"""Networks trained side by side: each batch goes to all of them before the next one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class SideBySide:
         Training data, on the networks' device.
     batch_size, steps : int
     seed : int
-        Of the batches. All of them are drawn, with replacement as on the page, and moved to the
-        device, beforehand.
+        Of the batches. All batches are drawn beforehand, with replacement as in the tutorial, and
+        moved to the device.
 
     Attributes
     ----------
     networks : dict of str to Sequential
-        Those that still learn: what is taken out gets no more batches.
+        Those that still learn: a network that is removed gets no more batches.
     losses : dict of str to list of array
         Of each batch before its update, on the device.
     """
@@ -58,14 +58,14 @@ class SideBySide:
         self._order = self._backend.asarray(rows)
 
     def batch(self, step: int) -> tuple[Array, Array]:
-        """The inputs and labels of a step, counted from 0."""
+        """Return the inputs and labels of a step, counted from 0."""
         xp = self._backend.xp
         with self._backend.active():
             rows = self._order[step, :]
             return xp.take(self._x, rows, axis=0), xp.take(self._t, rows, axis=0)
 
     def step(self, step: int) -> None:
-        """One update of each network."""
+        """Update each network once."""
         x, t = self.batch(step)
         with self._backend.active():
             for name, network in self.networks.items():
@@ -74,12 +74,12 @@ class SideBySide:
                 self.losses[name].append(loss)
 
     def fetched(self) -> dict[str, list[float]]:
-        """The losses so far as plain numbers; waits for the device."""
+        """Return the losses so far as plain numbers; waits for the device."""
         return {name: to_host(loss).tolist() for name, loss in self.losses.items()}
 
 
 def digits_on(settings: Settings) -> tuple[Array, Array, Array, Array]:
-    """MNIST on the settings' device: x_train, t_train, x_test, t_test."""
+    """Return MNIST on the settings' device: x_train, t_train, x_test, t_test."""
     (x_train, t_train), (x_test, t_test) = load_mnist(subset=settings.subset)
     here = get_backend(settings.device).asarray
     return here(x_train), here(t_train), here(x_test), here(t_test)
@@ -103,7 +103,7 @@ def train_on_mnist(
     settings : Settings
     batch_size, steps : int
     what : str
-        The progress bar's name.
+        Name of the progress bar.
 
     Returns
     -------
@@ -127,12 +127,12 @@ def train_on_mnist(
     return {
         "train_loss": training.fetched(),
         "test_accuracy": {n: network.accuracy(x_test, t_test) for n, network in networks.items()},
-        "lr": {name: optimizer.lr for name, optimizer in optimizers.items()},
+        "lr": {name: getattr(rule, "lr", None) for name, rule in optimizers.items()},
         "digits": x_train.shape[0],
     }
 
 
 def late_loss(numbers: Numbers, name: str, least: int = 100) -> float:
-    """The mean loss of a network's last 100 batches; NaN for one that had fewer than `least`."""
+    """Return the mean loss of a network's last 100 batches; NaN if it had fewer than `least`."""
     losses = numbers["train_loss"].get(name, [])[-100:]
     return float(np.mean(losses)) if len(losses) >= least else np.nan

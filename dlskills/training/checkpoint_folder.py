@@ -213,16 +213,16 @@ def load_checked(
     if expected is not None and run != expected:
         raise FileFormatError(f"{file} is of another run than the folder")
     own = head.get("about")
-    if own != about:
-        differing = (
-            [
-                f"{key}: {own.get(key)!r} there, {about.get(key)!r} here"
-                for key in {**about, **own}
-                if own.get(key) != about.get(key)
-            ]
-            if isinstance(own, dict)
-            else [f"{own!r}"]
-        )
+    if not isinstance(own, dict):
+        raise FileFormatError(f"{file} must say what it is a checkpoint of, got {own!r:.60}")
+    # as text: what a file holds may be anything, and an array is equal to nothing
+    there, here = ({k: repr(v) for k, v in known.items()} for known in (own, about))
+    if there != here:
+        differing = [
+            f"{key}: {there.get(key)} there, {here.get(key)} here"
+            for key in {**here, **there}
+            if there.get(key) != here.get(key)
+        ]
         raise FileFormatError(f"{file} is of another training ({'; '.join(differing)})")
     try:
         load(state)

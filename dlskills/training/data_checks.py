@@ -10,7 +10,7 @@ from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
 from dlskills.arrays.random import stream
 from dlskills.checks import check_number
 from dlskills.data.shuffle import shuffle_dataset
-from dlskills.layers import MeanSquaredError, SoftmaxWithLoss, check_labels
+from dlskills.layers import RegressionLoss, SoftmaxWithLoss, check_labels
 from dlskills.networks.sequential import Sequential
 from dlskills.training.finite import check_finite
 
@@ -112,7 +112,7 @@ def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
         if type(loss).forward is SoftmaxWithLoss.forward:
             _check_classes(f"t_{part}", t, network.output_size)
         check_labels(f"t_{part}", to_host(t), network.output_size)
-    if type(loss).forward is MeanSquaredError.forward:
+    if type(loss).forward is RegressionLoss.forward:
         _check_shape(network, f"t_{part}", x, t)
 
 

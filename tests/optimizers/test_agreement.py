@@ -13,6 +13,7 @@ from textbook import RULES
 from dlskills import Optimizer, Parameters, engine, get_backend, make_optimizer, to_host
 from dlskills.formulas import threads
 from dlskills.formulas.engines import blocked
+from dlskills.optimizers.saving import slots_of
 
 NUMPY = get_backend("cpu")
 MODIFIERS = {
@@ -94,7 +95,7 @@ def walk(optimizer, start, gradients, backend, dtype="float64", layout=unchanged
         before = to_host(array).copy()
         optimizer.update(params, place(gradient))
         steps.append(np.max(abs(to_host(array) - before), initial=0))
-        slots = {slot: saved["w"] for slot, saved in optimizer.state_dict()["slots"].items()}
+        slots = {slot: saved["w"] for slot, saved in slots_of(optimizer.state_dict()).items()}
         sizes = {slot: np.max(abs(slots[slot]), initial=size) for slot, size in sizes.items()}
     assert params["w"] is array
     assert array.dtype == backend.dtype(dtype)

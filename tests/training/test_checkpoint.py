@@ -287,12 +287,19 @@ def lacking(path):
     write_state(path, state)
 
 
+def with_an_array_in_its_head(path):
+    state = read_state(path)
+    state["head"]["about"]["loss"] = np.ones(3)
+    write_state(path, state)
+
+
 DAMAGE = {
     "cut short": (damaged_by(lambda content: content[:-10]), "cut short"),
     "empty": (damaged_by(lambda content: b""), "holds 0 bytes"),
     "flipped": (damaged_by(flipped), "is damaged: its checksum"),
     "newer": (newer, "is of version 2, and this dlskills reads up to 1"),
     "another run": (of_another_run, "is of another run than the folder"),
+    "array in the head": (with_an_array_in_its_head, "is of another training .loss: array"),
     "lacking": (lacking, "does not fit this training"),
 }
 
