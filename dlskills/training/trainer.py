@@ -16,7 +16,7 @@ from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
 from dlskills.training.arguments import FOREIGN_KEYWORDS, chosen_optimizer, monitoring
 from dlskills.training.batch_source import SampleBatches
-from dlskills.training.callbacks import Batch, Callback
+from dlskills.training.callbacks import Batch, Callback, checked_callbacks
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.data_checks import checked_parts
 from dlskills.training.device_numbers import DeviceNumbers
@@ -191,6 +191,8 @@ class Trainer(Loop):
         )
         self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
+        # of the validation data or those evaluated, which a checkpoint does not hold
+        self._seed_chooses_samples = isinstance(validation, float) or evaluate_samples == "random"
         optimizer = chosen_optimizer(optimizer, optimizer_param)
         self._parts = self._placed(
             network,
@@ -213,7 +215,7 @@ class Trainer(Loop):
             network,
             optimizer,
             SampleBatches(self._parts["train"], self._batches),
-            [*monitoring(network, monitor), *callbacks],
+            [*monitoring(network, monitor), *checked_callbacks(callbacks)],
             accumulate=accumulate,
         )
         if capture:
@@ -470,11 +472,16 @@ class Trainer(Loop):
             "sampling", "record_loss", "evaluate", "evaluate_every", "evaluate_samples",
             "evaluate_sample_num_per_epoch",
         )  # fmt: skip
-        return super().about() | {
-            "mini_batch_size": self.batch_size,
-            **{name: getattr(self, name) for name in settings},
-            **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
-        }
+        drawn = {"seed": self.seed} if self._seed_chooses_samples else {}
+        return (
+            super().about()
+            | drawn
+            | {
+                "mini_batch_size": self.batch_size,
+                **{name: getattr(self, name) for name in settings},
+                **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
+            }
+        )
 
     def __repr__(self) -> str:
         return (
