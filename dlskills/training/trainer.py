@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,12 @@ from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.data.batches import Batches
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
-from dlskills.training.arguments import FOREIGN_KEYWORDS, chosen_optimizer, monitoring
+from dlskills.training.arguments import (
+    FOREIGN_KEYWORDS,
+    Observer,
+    chosen_optimizer,
+    monitoring,
+)
 from dlskills.training.batch_source import SampleBatches
 from dlskills.training.callbacks import Batch, Callback, checked_callbacks
 from dlskills.training.capture import CapturedPasses
@@ -28,9 +33,6 @@ from dlskills.training.memory import memory_explained
 from dlskills.training.metrics import Metrics
 from dlskills.training.progress import Progress
 from dlskills.training.samples import Samples, place_samples
-
-if TYPE_CHECKING:
-    from dlskills.diagnostics import Monitor
 
 
 class Trainer(Loop):
@@ -172,7 +174,7 @@ class Trainer(Loop):
         evaluate_every: int = 1,
         data_on_device: bool | None = None,
         capture: bool = False,
-        monitor: Monitor | None = None,
+        monitor: Observer | None = None,
     ) -> None:
         self.verbose = verbose
         self.epochs = epochs
