@@ -49,14 +49,18 @@ from dlskills.optimizers import (
     AdaDelta,
     AdaGrad,
     Adam,
+    Adamax,
     AdamW,
+    Adan,
     AMSGrad,
     Lion,
     Momentum,
     NAdam,
     Nesterov,
     Optimizer,
+    RAdam,
     RMSprop,
+    Yogi,
     make_optimizer,
     schedules,
 )
@@ -78,7 +82,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [  # noqa: RUF022 - by subject
     # update rules
     "SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "AdaDelta",
-    "Adam", "AdamW", "AMSGrad", "NAdam", "Lion",
+    "Adam", "AdamW", "AMSGrad", "NAdam", "Adamax", "RAdam", "Yogi", "Adan", "Lion",
     "Optimizer", "make_optimizer", "schedules", "clip_factor",
     # layers and losses
     "Affine", "BatchNormalization", "LayerNormalization", "RMSNormalization", "Dropout",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import contextvars
 import csv
 import functools
+import html
 import io
 import logging
 import re
@@ -289,6 +291,30 @@ def mark(figure: Figure, text: str) -> None:
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0, height, 1, 1 - height))
     figure.text(0.99, 0.01, text, ha="right", va="bottom", fontsize=9, color="#D55E00")
+
+
+class Figures(dict[str, Any]):
+    """A dict of figures by name, which notebooks show one below the other.
+
+    Examples
+    --------
+    >>> list(Figures(curve=new_figure()[0]))
+    ['curve']
+    """
+
+    @styled
+    def _repr_html_(self) -> str:
+        return "".join(
+            f'<img alt="{html.escape(name)}" src="data:image/png;base64,{_png(figure)}">'
+            for name, figure in self.items()
+        )
+
+
+def _png(figure: Figure) -> str:
+    """Return a figure as PNG in base64."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi="figure")
+    return base64.b64encode(content.getvalue()).decode()
 
 
 @styled

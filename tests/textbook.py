@@ -44,19 +44,22 @@ def nesterov(w, gradients, lr, momentum) -> Trajectory:
         yield w
 
 
-def adagrad(w, gradients, lr, epsilon=1e-7) -> Trajectory:
-    h = 0
+def adagrad(w, gradients, lr, epsilon=1e-7, initial_accumulator=0.0) -> Trajectory:
+    h = initial_accumulator
     for g in gradients:
         h = h + g**2
         w = w - lr * g / (np.sqrt(h) + epsilon)
         yield w
 
 
-def rmsprop(w, gradients, lr, decay_rate, epsilon=1e-7) -> Trajectory:
-    h = 0
+def rmsprop(w, gradients, lr, decay_rate, epsilon=1e-7, centered=False, momentum=0.0) -> Trajectory:
+    h = mean = v = 0
     for g in gradients:
         h = decay_rate * h + (1 - decay_rate) * g**2
-        w = w - lr * g / (np.sqrt(h) + epsilon)
+        mean = decay_rate * mean + (1 - decay_rate) * g
+        root = np.sqrt(np.maximum(h - mean**2, 0)) if centered else np.sqrt(h)
+        v = momentum * v - lr * g / (root + epsilon)
+        w = w + v
         yield w
 
 
@@ -70,12 +73,16 @@ def adadelta(w, gradients, lr, rho, epsilon) -> Trajectory:
         yield w
 
 
-def adam(w, gradients, lr, beta1, beta2, epsilon=1e-7, epsilon_mode="tutorial") -> Trajectory:
+def adam(
+    w, gradients, lr, beta1, beta2, epsilon=1e-7, epsilon_mode="tutorial", bias_correction=True
+) -> Trajectory:
     m = v = 0
     for t, g in enumerate(gradients, start=1):
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
-        if epsilon_mode == "paper":
+        if not bias_correction:
+            w = w - lr * m / (np.sqrt(v) + epsilon)
+        elif epsilon_mode == "paper":
             w = w - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
         else:
             w = w - lr * np.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (np.sqrt(v) + epsilon)
@@ -92,13 +99,16 @@ def adamw(w, gradients, lr, beta1, beta2, epsilon, weight_decay) -> Trajectory:
         yield w
 
 
-def amsgrad(w, gradients, lr, beta1, beta2, epsilon) -> Trajectory:
+def amsgrad(w, gradients, lr, beta1, beta2, epsilon, bias_correction=True) -> Trajectory:
     m = v = largest = 0
     for t, g in enumerate(gradients, start=1):
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
         largest = np.maximum(largest, v)
-        w = w - lr * m / (1 - beta1**t) / (np.sqrt(largest / (1 - beta2**t)) + epsilon)
+        if bias_correction:
+            w = w - lr * m / (1 - beta1**t) / (np.sqrt(largest / (1 - beta2**t)) + epsilon)
+        else:
+            w = w - lr * m / (np.sqrt(largest) + epsilon)
         yield w
 
 
@@ -116,6 +126,57 @@ def nadam(w, gradients, lr, beta1, beta2, epsilon, momentum_decay) -> Trajectory
         yield w
 
 
+def adamax(w, gradients, lr, beta1, beta2, epsilon) -> Trajectory:
+    m = u = 0
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        u = np.maximum(beta2 * u, abs(g) + epsilon)
+        w = w - lr / (1 - beta1**t) * m / u
+        yield w
+
+
+def radam(w, gradients, lr, beta1, beta2, epsilon) -> Trajectory:
+    m = v = 0
+    longest = 2 / (1 - beta2) - 1
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        length = longest - 2 * t * beta2**t / (1 - beta2**t)
+        mean = m / (1 - beta1**t)
+        if length > 5:
+            r = np.sqrt(
+                (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            )
+            w = w - lr * mean * r * np.sqrt(1 - beta2**t) / (np.sqrt(v) + epsilon)
+        else:
+            w = w - lr * mean
+        yield w
+
+
+def yogi(w, gradients, lr, beta1, beta2, epsilon, bias_correction=True) -> Trajectory:
+    m = v = 0
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = v - (1 - beta2) * np.sign(v - g**2) * g**2
+        first, second = (1 - beta1**t, 1 - beta2**t) if bias_correction else (1, 1)
+        w = w - lr * (m / first) / (np.sqrt(v / second) + epsilon)
+        yield w
+
+
+def adan(w, gradients, lr, beta1, beta2, beta3, epsilon) -> Trajectory:
+    m = d = n = 0
+    previous = None
+    for t, g in enumerate(gradients, start=1):
+        change = 0 if previous is None else g - previous
+        m = beta1 * m + (1 - beta1) * g
+        d = beta2 * d + (1 - beta2) * change
+        n = beta3 * n + (1 - beta3) * (g + beta2 * change) ** 2
+        step = m / (1 - beta1**t) + beta2 * d / (1 - beta2**t)
+        w = w - lr * step / (np.sqrt(n / (1 - beta3**t)) + epsilon)
+        previous = g
+        yield w
+
+
 def lion(w, gradients, lr, beta1, beta2, weight_decay) -> Trajectory:
     m = 0
     for g in gradients:
@@ -124,6 +185,7 @@ def lion(w, gradients, lr, beta1, beta2, weight_decay) -> Trajectory:
         yield w
 
 
+_RMSPROP = {"lr": 0.1, "decay_rate": 0.5, "epsilon": 0.1}
 _ADAM = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}
 
 # For each rule of the package, the reference and settings. The settings are far from the defaults,
@@ -132,10 +194,19 @@ RULES: dict[str, tuple[Callable[..., Trajectory], list[dict[str, Any]]]] = {
     "sgd": (sgd, [{"lr": 0.1}]),
     "momentum": (momentum, [{"lr": 0.1, "momentum": 0.7}, {"lr": 0.1, "momentum": 0}]),
     "nesterov": (nesterov, [{"lr": 0.1, "momentum": 0.7}, {"lr": 0.1, "momentum": 0}]),
-    "adagrad": (adagrad, [{"lr": 0.3}, {"lr": 0.3, "epsilon": 0.1}]),
+    "adagrad": (
+        adagrad,
+        [{"lr": 0.3}, {"lr": 0.3, "initial_accumulator": 0.1}, {"lr": 0.3, "epsilon": 0.1}],
+    ),
     "rmsprop": (
         rmsprop,
-        [{"lr": 0.1, "decay_rate": 0.9}, {"lr": 0.1, "decay_rate": 0.5, "epsilon": 0.1}],
+        [
+            {"lr": 0.1, "decay_rate": 0.9},
+            _RMSPROP | {"centered": True},
+            _RMSPROP | {"momentum": 0.8},
+            _RMSPROP | {"centered": True, "momentum": 0.8},
+            _RMSPROP,
+        ],
     ),
     "adadelta": (
         adadelta,
@@ -143,11 +214,20 @@ RULES: dict[str, tuple[Callable[..., Trajectory], list[dict[str, Any]]]] = {
     ),
     "adam": (
         adam,
-        [{"lr": 0.3, "beta1": 0.9, "beta2": 0.999}, _ADAM, _ADAM | {"epsilon_mode": "paper"}],
+        [
+            {"lr": 0.3, "beta1": 0.9, "beta2": 0.999},
+            _ADAM,
+            _ADAM | {"bias_correction": False},
+            _ADAM | {"epsilon_mode": "paper"},
+        ],
     ),
     "adamw": (adamw, [_ADAM | {"weight_decay": 0.1}, _ADAM | {"weight_decay": 0}]),
-    "amsgrad": (amsgrad, [_ADAM]),
+    "amsgrad": (amsgrad, [_ADAM | {"bias_correction": False}, _ADAM]),
     "nadam": (nadam, [_ADAM | {"momentum_decay": 0.1}, _ADAM | {"momentum_decay": 0.004}]),
+    "adamax": (adamax, [_ADAM]),
+    "radam": (radam, [_ADAM | {"beta2": 0.5}, _ADAM]),
+    "yogi": (yogi, [_ADAM | {"bias_correction": False}, _ADAM | {"beta2": 0.93}]),
+    "adan": (adan, [_ADAM | {"beta3": 0.9}]),
     "lion": (lion, [{"lr": 0.1, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1}]),
 }
 CASES = [(name, settings) for name, (_, all_settings) in RULES.items() for settings in all_settings]

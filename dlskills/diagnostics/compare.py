@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,12 @@ from dlskills.data import load_mnist
 from dlskills.layers import Layer
 from dlskills.networks import MultiLayerNetExtend
 from dlskills.networks.sequential import Sequential
-from dlskills.optimizers import engine, make_optimizer
+from dlskills.optimizers import Optimizer, engine, make_optimizer
+from dlskills.training.callbacks import Batch, Callback
+from dlskills.training.loop import Loop
+
+Tensors: TypeAlias = dict[str, np.ndarray[Any, Any]]
+"""The tensors of one step by name, in the order of computation."""
 
 
 @dataclass(frozen=True)
@@ -163,28 +168,50 @@ def compare(
 
 def _training(
     network: Sequential,
-    optimizer: Any,
+    optimizer: Optimizer,
     forced: str | None,
     x: np.ndarray[Any, Any],
     t: np.ndarray[Any, Any],
     batches: np.ndarray[Any, Any],
-) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+) -> Iterator[Tensors]:
     """Yield all tensors of each step as host arrays."""
     asarray = network.backend.asarray
-    seen: dict[str, Array] = {}
-    for i, layer in enumerate(network.layers):
-        layer.forward = _watched(layer, f"the output of layers[{i}], {layer!r}", seen)  # type: ignore[method-assign]
+    collector = _Collector(network)
+    loop = Loop(network, _Forced(optimizer, forced), callbacks=[collector])
     for rows in batches:
-        seen.clear()
-        loss, grads = network.loss_and_gradient(asarray(x[rows]), asarray(t[rows]))
-        seen["the loss"] = loss
-        for name in reversed(list(grads)):
-            seen[f"the gradient of {name}"] = to_host(grads[name]).copy()
-        with engine(forced) if forced else contextlib.nullcontext():
-            optimizer.update(network.params, grads)
+        loop.train_on(asarray(x[rows]), asarray(t[rows]))
+        yield collector.tensors
+
+
+class _Forced:
+    """An optimizer whose updates run on one engine."""
+
+    def __init__(self, optimizer: Optimizer, forced: str | None) -> None:
+        self._optimizer, self._forced = optimizer, forced
+
+    def update(self, params: Any, grads: Any) -> None:
+        with engine(self._forced) if self._forced else contextlib.nullcontext():
+            self._optimizer.update(params, grads)
+
+
+class _Collector(Callback):
+    """Keeps all tensors of the latest step, in the order of computation, on the host."""
+
+    def __init__(self, network: Sequential) -> None:
+        self.tensors: Tensors = {}
+        self._outputs: dict[str, Array] = {}
+        for i, layer in enumerate(network.layers):
+            name = f"the output of layers[{i}], {layer!r}"
+            layer.forward = _watched(layer, name, self._outputs)  # type: ignore[method-assign]
+
+    def after_step(self, trainer: Loop, batch: Batch) -> None:
+        network = trainer.network
+        tensors = {**self._outputs, "the loss": trainer.loss}
+        for name in reversed(list(network.grads)):
+            tensors[f"the gradient of {name}"] = network.grads[name]
         for name, param in network.params.items():
-            seen[f"{name} after the update"] = to_host(param).copy()
-        yield {name: to_host(values) for name, values in seen.items()}
+            tensors[f"{name} after the update"] = param
+        self.tensors = {name: to_host(values).copy() for name, values in tensors.items()}
 
 
 def _watched(layer: Layer, name: str, seen: dict[str, Array]) -> Callable[..., Array]:
@@ -198,7 +225,7 @@ def _watched(layer: Layer, name: str, seen: dict[str, Array]) -> Callable[..., A
     return watched
 
 
-def _scales(*sides: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
+def _scales(*sides: Tensors) -> dict[str, float]:
     """Return for each tensor the value whose ulp is the unit of its differences."""
     own = {name: max(_largest(side[name]) for side in sides) for name in sides[0]}
     together: dict[str, float] = {}

@@ -69,7 +69,7 @@ class DataParallel:
         Parameters
         ----------
         x, t : array
-            The whole batch, of which this rank computes its rows; or, with `total`, these rows.
+            The whole batch, or, with `total`, this rank's rows of it.
         total : int, optional
             The number of rows of the whole batch.
 

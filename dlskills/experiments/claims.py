@@ -23,7 +23,7 @@ def together(scores: Sequence[float]) -> float:
     """Combine several standard scores into one: their sum over the root of their number.
 
     Stouffer et al. (1949), "The American soldier", volume 1. If the scores are independent with
-    mean 0 and standard deviation 1, so is the result; a deviation that they share adds up.
+    mean 0 and standard deviation 1, the result has the same; a deviation that they share adds up.
     """
     return sum(scores) / math.sqrt(len(scores))
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, get_backend, to_host
+from dlskills.arrays.backend import Array, get_backend
 from dlskills.arrays.random import stream
 from dlskills.data import load_mnist
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
+from dlskills.training.loop import Loop
 from dlskills.training.progress import Progress
 
 
@@ -35,8 +36,8 @@ class SideBySide:
     ----------
     networks : dict of str to Sequential
         Those that still learn: a network that is removed gets no more batches.
-    losses : dict of str to list of array
-        Of each batch before its update, on the device.
+    loops : dict of str to Loop
+        The training of each network. Their ``losses`` are those of each batch before its update.
     """
 
     def __init__(
@@ -51,8 +52,8 @@ class SideBySide:
         seed: int,
     ) -> None:
         self.networks = dict(networks)
-        self.losses: dict[str, list[Array]] = {name: [] for name in networks}
-        self._optimizers, self._x, self._t = optimizers, x, t
+        self.loops = {name: Loop(networks[name], optimizers[name]) for name in networks}
+        self._x, self._t = x, t
         self._backend = next(iter(networks.values())).backend
         rows = stream(seed, "batches").integers(x.shape[0], size=(steps, batch_size))
         self._order = self._backend.asarray(rows)
@@ -68,14 +69,12 @@ class SideBySide:
         """Update each network once."""
         x, t = self.batch(step)
         with self._backend.active():
-            for name, network in self.networks.items():
-                loss, grads = network.loss_and_gradient(x, t)
-                self._optimizers[name].update(network.params, grads)
-                self.losses[name].append(loss)
+            for name in self.networks:
+                self.loops[name].train_on(x, t)
 
     def fetched(self) -> dict[str, list[float]]:
         """Return the losses so far as plain numbers; waits for the device."""
-        return {name: to_host(loss).tolist() for name, loss in self.losses.items()}
+        return {name: loop.losses for name, loop in self.loops.items()}
 
 
 def digits_on(settings: Settings) -> tuple[Array, Array, Array, Array]:
@@ -122,7 +121,7 @@ def train_on_mnist(
             training.step(i)
             progress.advance()
             if settings.verbose and i % 100 == 0:
-                last = (f"{name} {float(loss[-1]):.3f}" for name, loss in training.losses.items())
+                last = (f"{name} {loop.losses[-1]:.3f}" for name, loop in training.loops.items())
                 progress.note(f"iteration {i}, loss: {'; '.join(last)}")
     return {
         "train_loss": training.fetched(),

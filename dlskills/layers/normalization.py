@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
@@ -271,6 +272,12 @@ class BatchNormalization(Layer):
             if state[name] is not None:
                 state[name] = to_host(state[name])
         return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BatchNormalization:
+        # stays on the device, where __getstate__ would wait for it
+        twin = type(self).__new__(type(self))
+        vars(twin).update(copy.deepcopy(super().__getstate__(), memo))
+        return twin
 
     def __repr__(self) -> str:
         more = f", correction={self.correction}" if self.correction else ""

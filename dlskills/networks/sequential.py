@@ -6,8 +6,8 @@ import copy
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -217,6 +217,42 @@ class Sequential:
             for step in self._steps:
                 x = step.forward(x, train_flg)
             return self._cast(x, self.params.dtype)
+
+    def outputs(self, x: Array, train_flg: bool = False) -> Iterator[Array]:
+        """Yield the output of each layer in turn, to look into the network.
+
+        Parameters
+        ----------
+        x, train_flg
+            See :meth:`predict`. In training, layers draw masks and update running averages as in
+            any other forward pass: to leave the network as it is, use a ``copy.deepcopy`` of it.
+
+        Yields
+        ------
+        array
+            In `compute_dtype`; the last equals what :meth:`predict` returns, up to the rounding of
+            layers that :meth:`predict` runs in one pass.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dlskills import MultiLayerNet
+        >>> network = MultiLayerNet(4, [8], 2, seed=0)
+        >>> [y.shape for y in network.outputs(np.ones((3, 4), "float32"))]
+        [(3, 8), (3, 8), (3, 2)]
+        """
+        x = self._input(x)
+        with self.backend.active():
+            self._refresh()
+        for layer in self.layers:
+            with self.backend.active():
+                x = layer.forward(x, train_flg)
+            yield x
+
+    @property
+    def parameter_names(self) -> tuple[Mapping[str, str], ...]:
+        """For each layer, its own name of each parameter, and the name in :attr:`params`."""
+        return tuple(MappingProxyType(names) for names in self._names)
 
     def _refresh(self) -> None:
         """Cast the parameters to the dtype of the computation, if it differs."""

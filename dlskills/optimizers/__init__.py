@@ -9,14 +9,18 @@ from dlskills.checks import check_choice
 from dlskills.formulas.engines import ENGINES, EngineMissingError, engine
 from dlskills.optimizers import schedules
 from dlskills.optimizers.adam import Adam, AdamW, AMSGrad, Lion, NAdam
-from dlskills.optimizers.adaptive import AdaDelta, AdaGrad, RMSprop
+from dlskills.optimizers.adam_variants import Adamax, Adan, RAdam, Yogi
+from dlskills.optimizers.adaptive import AdaDelta, AdaGrad
 from dlskills.optimizers.gradient_descent import SGD, Momentum, Nesterov
+from dlskills.optimizers.hyperparameters import Number
 from dlskills.optimizers.optimizer import Optimizer
+from dlskills.optimizers.rmsprop import RMSprop
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     rule.__name__.lower(): rule
     for rule in (
-        SGD, Momentum, Nesterov, AdaGrad, RMSprop, AdaDelta, Adam, AdamW, AMSGrad, NAdam, Lion,
+        SGD, Momentum, Nesterov, AdaGrad, RMSprop, AdaDelta, Adam, AdamW, AMSGrad, NAdam, Adamax,
+        RAdam, Yogi, Adan, Lion,
     )
 }  # fmt: skip
 """All optimizers, keyed by class name in lower case."""
@@ -60,13 +64,18 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Adan",
     "EngineMissingError",
     "Lion",
     "Momentum",
     "NAdam",
     "Nesterov",
+    "Number",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "Yogi",
     "engine",
     "make_optimizer",
     "schedules",

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from dlskills.arrays.backend import Array
 from dlskills.checks import check_choice
 from dlskills.formulas.formula import Update
+from dlskills.optimizers.hyperparameters import Number
 from dlskills.optimizers.optimizer import Optimizer
-from dlskills.optimizers.schedules import LearningRate
+from dlskills.optimizers.schedules import LearningRate, value_at
 
 
 class Adam(Optimizer):
@@ -63,10 +64,12 @@ class Adam(Optimizer):
     """
 
     lr: LearningRate = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-7
+    beta1: Number = Number(0.9)
+    beta2: Number = Number(0.999)
+    epsilon: Number = Number(1e-7)
     epsilon_mode: str = "tutorial"
+    _: dataclasses.KW_ONLY
+    bias_correction: bool = True
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
 
@@ -90,10 +93,14 @@ class Adam(Optimizer):
         super().load_state_dict(state)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
-        corrected = math.sqrt(1 - self.beta2**step)
-        lr = self.lr * corrected / (1 - self.beta1**step)
+        corrected = self._root_of_correction(step)
+        lr = self.lr * corrected / (1 - self.beta1**step if self.bias_correction else 1.0)
         epsilon = self.epsilon * (corrected if self.epsilon_mode == "paper" else 1.0)
         return lr, 1 - self.beta1, 1 - self.beta2, epsilon
+
+    def _root_of_correction(self, step: int) -> float:
+        """Return what the root of the uncorrected mean of squares is divided by."""
+        return math.sqrt(1 - self.beta2**step) if self.bias_correction else 1.0
 
     @staticmethod
     def rule(xp: ModuleType) -> Update:
@@ -134,9 +141,10 @@ class AdamW(Adam):
     I. Loshchilov and F. Hutter (2019), "Decoupled weight decay regularization", algorithm 2.
     """
 
-    epsilon: float = 1e-8
+    epsilon: Number = Number(1e-8)
     epsilon_mode: str = "paper"
-    weight_decay: float = dataclasses.field(default=0.01, kw_only=True)
+    _: dataclasses.KW_ONLY
+    weight_decay: Number = Number(0.01)
 
 
 class AMSGrad(Adam):
@@ -158,7 +166,7 @@ class AMSGrad(Adam):
     algorithm 2.
     """
 
-    epsilon: float = 1e-8
+    epsilon: Number = Number(1e-8)
     epsilon_mode: str = "paper"
 
     slots = ("m", "v", "v_max")
@@ -211,17 +219,17 @@ class NAdam(Adam):
     """
 
     lr: LearningRate = 0.002
-    epsilon: float = 1e-8
+    epsilon: Number = Number(1e-8)
     epsilon_mode: str = "paper"
-    momentum_decay: float = 0.004
+    momentum_decay: Number = Number(0.004)
 
     # Cached as (beta1, momentum_decay), step, mu_1 * ... * mu_step
-    _product = ((0.0, 0.0), 0, 1.0)
+    _product: ClassVar[tuple[tuple[Any, float], int, float]] = ((0.0, 0.0), 0, 1.0)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
-        corrected = math.sqrt(1 - self.beta2**step)
-        product = self._product_of_mu(step)
+        corrected = self._root_of_correction(step)
         mu, next_mu = self._mu(step), self._mu(step + 1)
+        product = self._product_of_mu(step) if self.bias_correction else 0.0
         return (
             self.lr * corrected * (1 - mu) / (1 - product),
             self.lr * corrected * next_mu / (1 - product * next_mu),
@@ -231,16 +239,17 @@ class NAdam(Adam):
         )
 
     def _mu(self, step: int) -> float:
-        return self.beta1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))
+        beta1 = value_at(self._given("beta1"), step - 1, "beta1")
+        return beta1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))
 
     def _product_of_mu(self, step: int) -> float:
-        settings = self.beta1, self.momentum_decay
+        settings = self._given("beta1"), self.momentum_decay
         known, done, product = self._product
         if known != settings or done > step:
             done, product = 0, 1.0
         for i in range(done + 1, step + 1):
             product *= self._mu(i)
-        self._product = (settings, step, product)
+        vars(self)["_product"] = settings, step, product
         return product
 
     @staticmethod
@@ -289,8 +298,8 @@ class Lion(Optimizer):
     """
 
     lr: LearningRate = 1e-4
-    beta1: float = 0.9
-    beta2: float = 0.99
+    beta1: Number = Number(0.9)
+    beta2: Number = Number(0.99)
 
     slots = ("m",)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import ModuleType
 
 from dlskills.arrays.backend import Array
 from dlskills.formulas.formula import Update
+from dlskills.optimizers.hyperparameters import Number
 from dlskills.optimizers.optimizer import Optimizer
 from dlskills.optimizers.schedules import LearningRate
 
@@ -21,7 +23,7 @@ class AdaGrad(Optimizer):
         W &\leftarrow W - \frac{\eta}{\sqrt h + \varepsilon} \frac{\partial L}{\partial W}
 
     As in the tutorial, :math:`h` starts at 0 and epsilon is added to the root. (Keras and Optax
-    start :math:`h` at 0.1 and add epsilon under the root.)
+    start :math:`h` at 0.1, ``initial_accumulator=0.1``, and add epsilon under the root.)
 
     Parameters
     ----------
@@ -29,6 +31,9 @@ class AdaGrad(Optimizer):
         The learning rate :math:`\eta`.
     epsilon : float, default 1e-7
         :math:`\varepsilon`, at least 0; prevents division by zero.
+    initial_accumulator : float, default 0.0
+        The first :math:`h`, at least 0. A positive one makes the first steps smaller. (The saved
+        slot ``h`` is the sum without it.)
 
     See Also
     --------
@@ -41,73 +46,22 @@ class AdaGrad(Optimizer):
     """
 
     lr: LearningRate = 0.01
-    epsilon: float = 1e-7
+    epsilon: Number = Number(1e-7)
+    _: dataclasses.KW_ONLY
+    initial_accumulator: Number = Number(0.0)
 
     slots = ("h",)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
-        return self.lr, self.epsilon
+        return self.lr, self.epsilon, self.initial_accumulator
 
     @staticmethod
     def rule(xp: ModuleType) -> Update:
         def update(
-            param: Array, grad: Array, h: Array, lr: float, epsilon: float
+            param: Array, grad: Array, h: Array, lr: float, epsilon: float, initial: float
         ) -> tuple[Array, ...]:
             h += grad * grad
-            param -= lr * grad / (xp.sqrt(h) + epsilon)
-            return param, h
-
-        return update
-
-
-class RMSprop(Optimizer):
-    r"""RMSprop: AdaGrad with a moving average.
-
-    Old gradients are forgotten exponentially, so steps do not shrink to 0 as they do in
-    :class:`AdaGrad`:
-
-    .. math::
-
-        h &\leftarrow \rho h + (1 - \rho) \left(\frac{\partial L}{\partial W}\right)^2 \\
-        W &\leftarrow W - \frac{\eta}{\sqrt h + \varepsilon} \frac{\partial L}{\partial W}
-
-    Epsilon is added to the root, as in the book and in PyTorch.
-
-    Parameters
-    ----------
-    lr : float or schedule, default 0.01
-        The learning rate :math:`\eta`.
-    decay_rate : float, default 0.99
-        The decay rate :math:`\rho` of the average, ``0 <= decay_rate < 1``.
-    epsilon : float, default 1e-7
-        :math:`\varepsilon`, at least 0; prevents division by zero.
-
-    See Also
-    --------
-    Optimizer : The keyword arguments that every optimizer takes.
-
-    References
-    ----------
-    T. Tieleman and G. Hinton (2012), "Neural networks for machine learning", lecture 6.5.
-    """
-
-    lr: LearningRate = 0.01
-    decay_rate: float = 0.99
-    epsilon: float = 1e-7
-
-    slots = ("h",)
-
-    def coefficients(self, step: int) -> tuple[float, ...]:
-        return self.lr, 1 - self.decay_rate, self.epsilon
-
-    @staticmethod
-    def rule(xp: ModuleType) -> Update:
-        def update(
-            param: Array, grad: Array, h: Array, lr: float, rate: float, epsilon: float
-        ) -> tuple[Array, ...]:
-            h *= 1 - rate
-            h += rate * (grad * grad)
-            param -= lr * grad / (xp.sqrt(h) + epsilon)
+            param -= lr * grad / (xp.sqrt(h + initial) + epsilon)
             return param, h
 
         return update
@@ -146,8 +100,8 @@ class AdaDelta(Optimizer):
     """
 
     lr: LearningRate = 1.0
-    rho: float = 0.95
-    epsilon: float = 1e-6
+    rho: Number = Number(0.95)
+    epsilon: Number = Number(1e-6)
 
     slots = ("h", "d")
 

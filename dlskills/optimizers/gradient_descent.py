@@ -6,6 +6,7 @@ from types import ModuleType
 
 from dlskills.arrays.backend import Array
 from dlskills.formulas.formula import Update
+from dlskills.optimizers.hyperparameters import Number
 from dlskills.optimizers.optimizer import Optimizer
 from dlskills.optimizers.schedules import LearningRate
 
@@ -76,7 +77,7 @@ class Momentum(Optimizer):
     """
 
     lr: LearningRate = 0.01
-    momentum: float = 0.9
+    momentum: Number = Number(0.9)
 
     slots = ("v",)
 

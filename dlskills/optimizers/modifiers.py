@@ -1,7 +1,8 @@
-"""Gradient scaling, clipping and weight decay, fused into the pass of an update.
+"""Gradient scaling, clipping, weight decay and bounds, fused into the pass of an update.
 
-Each function takes a rule and returns a rule with one more step and one more coefficient, the
-last. The result is a rule like any other, so every engine runs it in a single pass over memory.
+Each function takes a rule and returns a rule with one more step and one more coefficient (bounds
+have two), the last. The result is a rule like any other, so every engine runs it in a single pass
+over memory.
 """
 
 from __future__ import annotations
@@ -61,3 +62,20 @@ def decayed(rule: Function) -> Function:
         return decayed_update
 
     return decayed_rule
+
+
+@functools.cache
+def bounded(rule: Function) -> Function:
+    """Return a rule that finally projects the parameter to ``[low, high]``; NaN stays NaN."""
+
+    def bounded_rule(xp: ModuleType) -> Update:
+        update = rule(xp)
+
+        def bounded_update(param: Any, grad: Any, *rest: Any) -> Any:
+            results = update(param, grad, *rest[:-2])
+            param, *slots = results if isinstance(results, tuple) else (results,)
+            return xp.minimum(xp.maximum(param, rest[-2]), rest[-1]), *slots
+
+        return bounded_update
+
+    return bounded_rule

@@ -17,9 +17,19 @@ from dlskills.optimizers import modifiers, saving
 from dlskills.optimizers.arguments import check_gradients, check_mappings
 from dlskills.optimizers.clipping import clip_factor
 from dlskills.optimizers.groups import ALL, Group, Names, assign_groups
-from dlskills.optimizers.hyperparameters import GROUP_NAMES, ScaledRate, check_hyperparameter
+from dlskills.optimizers.hyperparameters import (
+    GROUP_NAMES,
+    Number,
+    OptionalNumber,
+    ScaledRate,
+    as_numbers,
+    check_hyperparameter,
+    is_number_kind,
+)
 from dlskills.optimizers.keywords import checked
+from dlskills.optimizers.max_norm import limit_norms
 from dlskills.optimizers.passes import Groups, NamedPlan, PairedPlan, plan_of
+from dlskills.optimizers.schedules import Schedule
 from dlskills.optimizers.state import State
 
 
@@ -30,6 +40,15 @@ def _annotated(cls: type) -> Collection[str]:
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
     return inspect.get_annotations(cls)
+
+
+def _make_schedulable(cls: type, name: str) -> None:
+    """Put a :class:`Number` in place of a default that the dataclass has recorded."""
+    default = vars(cls).get(name, dataclasses.MISSING)
+    if not isinstance(default, Number):
+        number = Number(default)
+        number.__set_name__(cls, name)
+        setattr(cls, name, number)
 
 
 @dataclass_transform(eq_default=False)
@@ -44,7 +63,9 @@ class Optimizer:
     3. `rule`, the formula, and `coefficients`, the numbers that enter it.
 
     Every optimizer also takes the keyword arguments below. They are fused into the update's
-    single pass over memory, in the order grad_scale, clip_norm, clip_value, weight_decay.
+    single pass over memory, in the order grad_scale, clip_norm, clip_value, weight_decay, the rule
+    itself, bounds. Last comes max_weight_norm, in one more pass over the weights. All numbers,
+    those of the rules included, may follow a schedule.
 
     Parameters
     ----------
@@ -62,6 +83,15 @@ class Optimizer:
         larger, all are scaled down (Pascanu, Mikolov & Bengio, 2013, "On the difficulty of
         training recurrent neural networks", algorithm 1). Costs one more read of the gradients
         and no write. Gradients of frozen parameters do not count.
+    bounds : (low, high), optional
+        After the update, each element is projected to ``[low, high]``; None for no bound, as in
+        ``(0, None)`` for nonnegative weights (projected gradient descent; Zinkevich, 2003).
+    max_weight_norm : float, optional
+        Maximum norm of the incoming weights of a unit: after the update, each column of each
+        parameter of 2 or more dimensions whose Euclidean norm is larger is scaled down to it
+        (Srivastava et al., 2014, "Dropout: a simple way to prevent neural networks from
+        overfitting", section 5.1; there 3 to 4). The units are along the last axis. Biases and
+        frozen parameters are left as they are.
     decay : collection of str, or callable, optional
         The parameters that `weight_decay` applies to: their names, or a predicate of a name, such
         as ``lambda name: name.startswith("W")`` for weights but not biases. By default all.
@@ -75,8 +105,9 @@ class Optimizer:
     ----------
     lr : float
         The learning rate of the next update. Set it to a number or to a schedule, a function of
-        the number of updates done (:mod:`dlskills.optimizers.schedules`). It and all other
-        hyperparameters may be changed between updates. In :meth:`coefficients` it includes the
+        the number of updates done (:mod:`dlskills.optimizers.schedules`), as all other
+        hyperparameters that are numbers: ``Momentum(momentum=Linear(0.5, 0.99, steps=1000))``. All
+        may be changed between updates. In :meth:`coefficients` it includes the
         factor of the current parameter group from `rates`.
     step : int
         The number of updates done.
@@ -108,10 +139,12 @@ class Optimizer:
     """
 
     _: dataclasses.KW_ONLY
-    weight_decay: float = 0.0
-    grad_scale: float = 1.0
-    clip_value: float | None = None
-    clip_norm: float | None = None
+    weight_decay: Number = Number(0.0)
+    grad_scale: Number = Number(1.0)
+    clip_value: OptionalNumber = OptionalNumber(None)
+    clip_norm: OptionalNumber = OptionalNumber(None)
+    bounds: tuple[float | None, float | None] | None = None
+    max_weight_norm: OptionalNumber = OptionalNumber(None)
     decay: Names | None = None
     rates: Mapping[str, float] | None = None
     frozen: Names = ()
@@ -122,6 +155,7 @@ class Optimizer:
     step = 0
     _state = None
     _plan = None
+    _schedules: ClassVar[Mapping[str, Schedule]] = {}  # of hyperparameters other than lr
     _rate = 1.0  # factor of the group whose coefficients are being computed
     _clip_factor = staticmethod(clip_factor)  # replaced while other processes have more gradients
 
@@ -149,11 +183,25 @@ class Optimizer:
         cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
         if "lr" in vars(cls):  # the default, already recorded by the dataclass
             cls.lr = Optimizer.lr
+        for field in dataclasses.fields(cls):
+            own = field.name in _annotated(cls) and field.name != "lr"
+            if own and is_number_kind(str(field.type)):
+                _make_schedulable(cls, field.name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         field = type(self).__dataclass_fields__.get(name)
-        if field is not None and name != "lr":
-            value = check_hyperparameter(name, str(field.type), value)
+        if field is None or name == "lr":
+            super().__setattr__(name, value)
+            return
+        value = check_hyperparameter(name, str(field.type), value)
+        own, schedules = vars(self), dict(self._schedules)
+        schedules.pop(name, None)
+        if callable(value) and is_number_kind(str(field.type)):
+            own.pop(name, None)  # so that reading it finds the class's Number
+            own["_schedules"] = schedules | {name: value}
+            return
+        if schedules != self._schedules:
+            own["_schedules"] = schedules
         super().__setattr__(name, value)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
@@ -222,6 +270,8 @@ class Optimizer:
         common, rule = self._modifiers(plan, arrays)
         numbers = [(*self._numbers_of(group), *common) for group in kinds]
         plan.run(arrays, rule_of(rule), numbers)
+        if self.max_weight_norm is not None:
+            limit_norms(params, groups, self.max_weight_norm)
         vars(self)["step"] = self.step + 1
 
     def _groups(self, params: Any) -> tuple[Groups, list[Group]]:
@@ -256,12 +306,19 @@ class Optimizer:
         """
         self._state_of(params)
 
+    def _formula(self) -> Function:
+        """Return the rule; an optimizer with variants returns the one that is chosen."""
+        return type(self).rule
+
     def _modifiers(self, plan: PairedPlan | NamedPlan, arrays: Any) -> tuple[list[Any], Function]:
         """Return the coefficients of the active modifiers, and the rule with them applied."""
-        rule: Function = type(self).rule
+        rule = self._formula()
         common: list[Any] = []  # appended to those of each group
         if self.weight_decay:
             rule = modifiers.decayed(rule)
+        if self.bounds is not None:
+            rule = modifiers.bounded(rule)
+            common.extend(as_numbers(self.bounds))
         if self.clip_value is not None:
             rule = modifiers.clipped(rule)
             common.append(self.clip_value)
@@ -296,8 +353,9 @@ class Optimizer:
         dict
             ``optimizer``: the class's name; ``step``: the number of updates done;
             ``hyperparameters``: numbers and names; ``functions``: the names of those that are
-            functions, which can't be saved; ``schedule``: one of
-            :mod:`dlskills.optimizers.schedules` by its name and settings, else None; and, as
+            functions, which can't be saved; ``schedule``: that of `lr`, if it is one of
+            :mod:`dlskills.optimizers.schedules`, by its name and settings, else None;
+            ``schedules``: likewise those of other hyperparameters, by their names; and, as
             ``SLOT/PARAMETER``, for each slot and parameter a NumPy array or a number. All but the
             arrays is what JSON can hold.
         """
@@ -309,9 +367,9 @@ class Optimizer:
         """Restore a state saved by :meth:`state_dict`.
 
         The slots are moved to where those parameters are. All of the state is loaded, or after an
-        error none. An optimizer with a schedule keeps its own; one without takes over that of the
-        state, if it is one of dlskills'. A function, such as a schedule or `decay` of one's own,
-        is code: no state holds it.
+        error none. A hyperparameter with a schedule keeps its own; one without takes over that of
+        the state, if it is one of dlskills'. A function, such as a schedule or `decay` of one's
+        own, is code: no state holds it.
 
         Parameters
         ----------
@@ -337,33 +395,41 @@ class Optimizer:
             )
         names = {field.name for field in dataclasses.fields(self)}
         given = state["hyperparameters"]
-        if set(given) - names or (slots and set(slots) != set(self.slots)):
+        own = dict(self._hyperparameters())
+        twin = copy.copy(self)  # takes the values one by one, and may refuse any
+        if not set(given) - names:
+            for name, value in given.items():
+                if not callable(own[name]):
+                    setattr(twin, name, value)
+            for name in saving.scheduled(state, own):
+                setattr(twin, name, saving.value_of(name, state, own[name]))
+        if set(given) - names or (slots and set(slots) != set(twin.slots)):
             raise ValueError(
                 f"the state has hyperparameters {list(given)} and slots {list(slots)}; "
-                f"{type(self).__name__} has {sorted(names)} and {list(self.slots)}"
+                f"{type(self).__name__} has {sorted(names)} and {list(twin.slots)}"
             )
         loaded = State.loaded(slots) if slots else None
         step = check_count("step", state["step"], at_least=0)
-        own = dict(self._hyperparameters())
-        twin = copy.copy(self)  # takes the values one by one, and may refuse any
-        for name, value in given.items():
-            if not callable(own[name]):
-                setattr(twin, name, value)
-        if "lr" in own:
-            twin.lr = saving.rate_of(state, own["lr"])
         saving.warn_of_functions(state, own)
         vars(twin).update(step=step, _state=loaded, _plan=None)
         self.__dict__ = vars(twin)
 
     def _hyperparameters(self) -> list[tuple[str, Any]]:
-        """Return names and values as given: a schedule, not its current rate."""
-        return [
-            (field.name, vars(self).get(f"_{field.name}", getattr(self, field.name)))
-            for field in sorted(dataclasses.fields(self), key=lambda field: bool(field.kw_only))
-        ]
+        """Return names and values as given."""
+        fields = sorted(dataclasses.fields(self), key=lambda field: bool(field.kw_only))
+        return [(field.name, self._given(field.name)) for field in fields]
+
+    def _given(self, name: str) -> Any:
+        """Return a hyperparameter as given: a schedule, not its current value."""
+        if name == "lr":
+            return vars(self).get("_lr")
+        return self._schedules[name] if name in self._schedules else getattr(self, name)
 
     def __repr__(self) -> str:
-        defaults = {field.name: field.default for field in dataclasses.fields(Optimizer)}
+        defaults = {
+            field.name: field.default for field in dataclasses.fields(self) if field.kw_only
+        }
+        defaults |= {field.name: field.default for field in dataclasses.fields(Optimizer)}
         shown = [
             f"{name}={value!r}"
             for name, value in self._hyperparameters()
@@ -384,7 +450,9 @@ class Optimizer:
             return {}
         if self._state is None:
             self._state = State(self.slots, params)
-        elif not self._state.belongs_to(params):
+        elif self._state.belongs_to(params):
+            self._state.add(self.slots, params)
+        else:
             if added := self._state.lacks(params):
                 raise RuntimeError(
                     f"this {type(self).__name__} has no {' and '.join(self.slots)} for "

@@ -11,15 +11,7 @@ from typing import Any
 from dlskills.optimizers import schedules
 from dlskills.optimizers.state import State
 
-_SCHEDULES = {
-    made.__name__: made
-    for made in (
-        schedules.StepDecay, schedules.ExponentialDecay, schedules.InverseTimeDecay,
-        schedules.Linear, schedules.CosineDecay, schedules.Warmup, schedules.OneCycle,
-        schedules.Chain,
-    )
-}  # fmt: skip
-_FIELDS = {"optimizer", "step", "hyperparameters", "functions", "schedule"}
+_FIELDS = {"optimizer", "step", "hyperparameters", "functions", "schedule", "schedules"}
 
 
 def described_schedule(schedule: Any) -> Any:
@@ -27,7 +19,7 @@ def described_schedule(schedule: Any) -> Any:
     if not callable(schedule):
         return schedule
     name = type(schedule).__name__
-    if _SCHEDULES.get(name) is not type(schedule):
+    if schedules.SCHEDULES.get(name) is not type(schedule):
         return None
     if isinstance(schedule, schedules.Chain):
         parts = [[steps, described_schedule(part)] for steps, part in schedule.parts]
@@ -54,8 +46,8 @@ def restored_schedule(described: Any) -> Any:
             isinstance(part, list | tuple) and len(part) == 2 for part in parts
         ):
             return schedules.Chain(*((steps, restored_schedule(part)) for steps, part in parts))
-        case {"name": str(name), "settings": Mapping() as settings} if name in _SCHEDULES:
-            return _SCHEDULES[name](
+        case {"name": str(name), "settings": Mapping() as settings} if name in schedules.SCHEDULES:
+            return schedules.SCHEDULES[name](
                 **{key: restored_schedule(value) for key, value in settings.items()}
             )
     raise ValueError("the state has a schedule of no known kind; update dlskills")
@@ -74,6 +66,13 @@ def flat_state(
         "functions": [key for key, value in hyperparameters if callable(value)],
         "schedule": described_schedule(rate) if callable(rate) else None,
     }
+    others = {
+        key: described_schedule(value)
+        for key, value in hyperparameters
+        if callable(value) and key != "lr"
+    }
+    if any(others.values()):
+        flat["schedules"] = {key: value for key, value in others.items() if value is not None}
     for slot, values in ({} if state is None else state.on_host()).items():
         for key, value in values.items():
             if not isinstance(key, str):
@@ -109,43 +108,64 @@ def slots_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return slots
 
 
-def rate_of(state: Mapping[str, Any], own: Any) -> Any:
-    """Return the learning rate or schedule to continue with; warn where it is another one.
+def scheduled(state: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Return the hyperparameters that have a schedule, in the state or now, and the rate.
+
+    Raises
+    ------
+    ValueError
+        The state has a schedule for something that is no hyperparameter.
+    """
+    names = ["lr", *state.get("schedules", {})]
+    if unknown := set(names[1:]) - set(own):
+        raise ValueError(f"the state has schedules for {sorted(unknown)}, which are unknown")
+    return [name for name in names if name in own]
+
+
+def value_of(name: str, state: Mapping[str, Any], own: Any) -> Any:
+    """Return the number or schedule to continue with; warn where it is another one.
 
     Parameters
     ----------
+    name : str
+        Of the hyperparameter.
     state : mapping
     own : float or schedule
         The optimizer's at present.
     """
     hyperparameters, functions = state["hyperparameters"], state.get("functions", ())
-    saved = state.get("schedule")
+    saved = state.get("schedule") if name == "lr" else state["schedules"][name]
+    of = "" if name == "lr" else f" of {name}"
     if saved is not None:
         schedule = restored_schedule(saved)
         if not callable(own):
-            _warn(f"it was made under {schedule!r}, which replaces lr={own!r} of this optimizer")
+            _warn(
+                f"it was made under {schedule!r}{of}, which replaces {name}={own!r} of this "
+                "optimizer"
+            )
             return schedule
         if own != schedule:
-            _warn(f"it was made under {schedule!r}; this optimizer continues with its own, {own!r}")
+            _warn(f"it was made under {schedule!r}{of}; this optimizer keeps its own, {own!r}")
         return own
     if callable(own):
         return own
-    if "lr" in functions or ("lr" not in hyperparameters and own is not None):
+    if name in functions or (name not in hyperparameters and own is not None):
         _warn(
             "it was made under a schedule, which it can't hold as it is a function; this optimizer "
-            f"continues with lr={own!r}. Give it the schedule"
+            f"continues with {name}={own!r}. Give it the schedule"
         )
-    return hyperparameters.get("lr", own)
+    return hyperparameters.get(name, own)
 
 
 def warn_of_functions(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Warn of hyperparameters that were functions and are none in the optimizer that loads."""
     for name in state.get("functions", ()):
-        if name != "lr" and not callable(own.get(name)):
-            _warn(
-                f"its {name} was a function, which it can't hold; this optimizer has "
-                f"{name}={own.get(name)!r}. Give it the function"
-            )
+        if name == "lr" or name in state.get("schedules", {}) or callable(own.get(name)):
+            continue
+        _warn(
+            f"its {name} was a function, which it can't hold; this optimizer has "
+            f"{name}={own.get(name)!r}. Give it the function"
+        )
 
 
 def _warn(what: str) -> None:

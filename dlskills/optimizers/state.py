@@ -91,6 +91,12 @@ class State:
         self._remember(params)
         return True
 
+    def add(self, names: tuple[str, ...], params: Mapping[str, Any]) -> None:
+        """Add those of these slots that are missing, as zeros."""
+        for name in names:
+            if name not in self.slots:
+                self.slots[name] = _zeros_like(params)
+
     def lacks(self, params: Mapping[str, Any]) -> list[str]:
         """Return the names of parameters added since the state was created."""
         shapes = {key: shape_of(param) for key, param in params.items()}

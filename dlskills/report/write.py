@@ -160,7 +160,7 @@ def _section(experiment: Experiment, runs: Sequence[Record], pictures: list[Pict
 def _pictures(
     experiment: Experiment, runs: Sequence[Record], languages: Sequence[str]
 ) -> list[Picture]:
-    """Return the figures, each wide and narrow; where a page has both languages, so do they."""
+    """Return the figures, each wide and narrow, in each language of the page."""
     numbers = [record.numbers for record in runs]
     svgs: dict[str, list[str]] = {}
     fonts = chinese_fonts() if languages[0] == "zh" else ()
@@ -257,7 +257,7 @@ def _flat(value: Any) -> list[Any]:
 
 
 def _say(text: Text, languages: Sequence[str], element: str = "span") -> str:
-    """Return a text in each of the page's languages, of which the style shows one."""
+    """Return a text in each of the page's languages; the style shows one of them."""
     from markupsafe import Markup, escape
 
     said = [

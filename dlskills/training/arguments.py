@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
+from dlskills.arrays.backend import Array
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer, make_optimizer
 from dlskills.training.callbacks import Batch, Callback
@@ -47,12 +48,19 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
 """Keywords of other libraries' trainers, and the equivalents here."""
 
 
+class Observer(Protocol):
+    """What a trainer takes as its `monitor`, such as :class:`~dlskills.diagnostics.Monitor`."""
+
+    def observe(self, x: Array, t: Array) -> object:
+        """Look at the network after an update with this batch."""
+
+
 class _Observing(Callback):
     """Gives each batch to an object with ``observe(x, t)``."""
 
     rank_0_only = True
 
-    def __init__(self, monitor: Any) -> None:
+    def __init__(self, monitor: Observer) -> None:
         self.monitor = monitor
 
     def after_step(self, trainer: Any, batch: Batch) -> None:
@@ -75,7 +83,7 @@ def monitoring(network: Sequential, monitor: Any) -> list[Callback]:
         raise ValueError("monitor looks at another network; make one with Monitor(network)")
     if not callable(getattr(monitor, "observe", None)):
         raise TypeError(f"monitor must have a method observe(x, t), got {monitor!r}")
-    return [_Observing(monitor)]
+    return [monitor if isinstance(monitor, Callback) else _Observing(monitor)]
 
 
 def chosen_optimizer(optimizer: str | Optimizer, param: Mapping[str, Any] | None) -> Optimizer:

@@ -25,7 +25,11 @@ class BatchSource(Protocol):
     steps_per_epoch: int | None
 
     def current(self) -> tuple[Array, Array] | None:
-        """Return the current batch, the same until :meth:`advance`; None if there are no more."""
+        """Return the current batch, the same until :meth:`advance`.
+
+        None if there are no more, and once at the end of a pass if the number of batches is not
+        known.
+        """
         ...
 
     def advance(self) -> None:
@@ -148,9 +152,8 @@ class IterableBatches:
             if self._iterator is None:
                 self._iterator = iter(self._batches)
             self._batch = next(self._iterator, None)
-            if self._batch is None and self._position and self._iterator is not self._batches:
-                self._position, self._iterator = 0, None  # the next epoch
-                return self.current()
+            if self._batch is None and self._iterator is not self._batches:
+                self._position, self._iterator = 0, None  # the next call begins another pass
         return self._batch
 
     def advance(self) -> None:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from dlskills.checks import check_count
 from dlskills.distributed.communicator import on_rank_0, restored_on_ranks
+from dlskills.files import FileFormatError
 from dlskills.training.best import Best
 from dlskills.training.callbacks import Callback
 from dlskills.training.checkpoint_folder import CheckpointFolder, Shards
 from dlskills.training.shards import split, with_shards
-from dlskills.training.state_file import on_host
+from dlskills.training.state_file import read_state
 
 if TYPE_CHECKING:
+    from dlskills.networks.sequential import Sequential
     from dlskills.training.loop import Loop
 
 
@@ -98,7 +100,37 @@ class Checkpoint(Callback):
         """The best checkpoint by `best_by`; None before the first."""
         return None if self._best_step is None else self._folder.file(self._best_step)
 
+    def load_best(self, network: Sequential) -> None:
+        """Load the state that the network had in the best checkpoint.
+
+        Parameters
+        ----------
+        network : Sequential
+            Of the same layers, such as ``trainer.network``. Only the network changes: training
+            does not go back.
+
+        Raises
+        ------
+        ValueError
+            There is no best checkpoint yet.
+        FileFormatError
+            The file is damaged, or of another network.
+        """
+        if self.best_file is None:
+            raise ValueError("there is no best checkpoint; give best_by=..., and train first")
+        state = read_state(self.best_file)
+        try:
+            network.load_state_dict(state["state"]["network"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{self.best_file} does not fit {network!r}: {error}") from error
+
     def before_training(self, trainer: Loop) -> None:
+        if not callable(getattr(trainer.optimizer, "state_dict", None)):
+            raise TypeError(
+                f"a checkpoint needs the optimizer's state, and {trainer.optimizer!r} has no "
+                "state_dict() and load_state_dict(state); derive it from dlskills.Optimizer, or "
+                "write these methods"
+            )
         about = trainer.about()
         trainer.run_id = on_rank_0(trainer.communicator, lambda: self._begin(trainer.run_id, about))
         self._about = about
@@ -153,7 +185,6 @@ class Checkpoint(Callback):
         if self._about is None:  # no train(), but steps by hand
             self.before_training(trainer)
         self._wait()
-        self._improved, self._saved_step = False, trainer.step
         rank, ranks = 0, 1
         if trainer.communicator is not None:
             rank, ranks = trainer.communicator.rank, trainer.communicator.size
@@ -161,15 +192,16 @@ class Checkpoint(Callback):
         if rank > 0 and "pieces" not in state:
             return
         write = functools.partial(
-            self._write, trainer.step, str(trainer.run_id), on_host(state), self._best_step,
+            self._write, trainer.step, str(trainer.run_id), state, self._best_step,
             rank, ranks,
         )  # fmt: skip
         if not self.background:
             write()
-            return
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._writing = self._writer.submit(write)
+        else:
+            if self._writer is None:
+                self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+            self._writing = self._writer.submit(write)
+        self._improved, self._saved_step = False, trainer.step  # last: an error may end this
 
     def _write(
         self, step: int, run: str, state: Any, best: int | None, rank: int, ranks: int
@@ -181,7 +213,7 @@ class Checkpoint(Callback):
             self._folder.write_shard(step, run, own, rank, ranks)
         if rank == 0:
             self._folder.write(step, run, self._about or {}, state, shards)
-            self._folder.prune(self.keep, best)
+            self._folder.prune(self.keep, step, best)
 
     def _wait(self) -> None:
         """Wait for the file that is being written, and raise its error."""
@@ -227,6 +259,10 @@ def resume(trainer: Loop, folder: str | os.PathLike[str]) -> int:
 
 def _restored(checkpoints: CheckpointFolder, about: Mapping[str, Any], load: Any) -> str | None:
     """Load the newest good checkpoint; return the name of its run, None if there is none."""
+    if checkpoints.path.is_file():
+        raise NotADirectoryError(
+            f"resume takes the folder of the checkpoints, got a file, {str(checkpoints.path)!r}"
+        )
     if not checkpoints.files():
         return None
     checkpoints.lock()

@@ -81,12 +81,8 @@ class CheckpointFolder:
 
     def files(self) -> list[Path]:
         """Return the checkpoints, the newest first."""
-        found = [
-            (int(match[1]), file)
-            for file in (self.path.iterdir() if self.path.is_dir() else ())
-            if (match := _NAME.fullmatch(file.name))
-        ]
-        return [file for _, file in sorted(found, reverse=True)]
+        found = self.path.iterdir() if self.path.is_dir() else ()
+        return sorted((file for file in found if _step(file) >= 0), key=_step, reverse=True)
 
     def file(self, step: int) -> Path:
         """Return the path of the checkpoint of a step."""
@@ -94,18 +90,29 @@ class CheckpointFolder:
 
     def run(self) -> str | None:
         """Return the name of the run that the folder belongs to; None if it has none yet."""
+        stated = self._stated_run()
+        return self._run_of_files() if stated is None else stated
+
+    def _stated_run(self) -> str | None:
         try:
             content = json.loads((self.path / _RUN).read_text("utf-8"))
             return str(content["run"])
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # damaged: the files tell, too
+            return None
+
+    def _run_of_files(self) -> str | None:
+        """Return the run of the newest good file, for a folder whose ``run.json`` is not."""
+        for file in self.files():
+            with contextlib.suppress(FileFormatError, OSError):
+                head = read_state(file).get("head")
+                if isinstance(head, dict) and isinstance(head.get("run"), str):
+                    return str(head["run"])
+        return None
 
     def begin(self, run: str | None, about: Mapping[str, Any]) -> str:
         """Make the folder one of a run, a new one if no name is given; return the name."""
         run = secrets.token_hex(8) if run is None else run
-        if self.run() != run:
+        if self._stated_run() != run:
             text = json.dumps({"kind": _KIND, "run": run, "about": about}, indent=1)
             write_file(self.path / _RUN, text + "\n")
         return run
@@ -133,18 +140,21 @@ class CheckpointFolder:
         self, step: int, run: str, own: Mapping[str, Any], rank: int, ranks: int
     ) -> None:
         """Write the part of a checkpoint that one rank keeps."""
-        check_folder(self.path, "the folder of Checkpoint")
+        check_folder(self.path, "Checkpoint(folder)")
         write_shard(self.path / shard_name(step, rank, ranks), step, run, own)
 
-    def prune(self, keep: int, best: int | None) -> None:
-        """Remove all but the newest ones, and the best one, and what broken-off writes left."""
-        files = self.files()
+    def prune(self, keep: int, newest: int, best: int | None) -> None:
+        """Remove all but the newest ones, and the best one, and what broken-off writes left.
+
+        Files of later steps than `newest` were refused by :meth:`restore`. They stay until
+        training reaches their steps, and do not count among the `keep`.
+        """
+        files = [file for file in self.files() if _step(file) <= newest]
         kept = set(files[:keep]) | ({self.file(best)} if best is not None else set())
         for file in files:
             if file not in kept:
                 with contextlib.suppress(OSError):
                     file.unlink()
-        newest = int(_NAME.fullmatch(files[0].name)[1]) if files else 0  # type: ignore[index]
         names = {file.name for file in kept}
         for file in self.path.iterdir():
             match = _SHARD.fullmatch(file.name)
@@ -203,6 +213,11 @@ class CheckpointFolder:
                 "an empty folder"
             )
         return None
+
+
+def _step(file: Path) -> int:
+    match = _NAME.fullmatch(file.name)
+    return -1 if match is None else int(match[1])
 
 
 def load_checked(

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.tensors_file import read_tensors, write_tensors
 from dlskills.files import FileFormatError
@@ -57,13 +59,13 @@ def joined(arrays: Mapping[str, Array], plain: Mapping[str, Any], name: str) -> 
     return state
 
 
-def on_host(value: Any) -> Any:
-    """Return a state whose arrays are on the host."""
+def copied_to_host(value: Any) -> Any:
+    """Return a copy of a state, with all arrays on the host."""
     if isinstance(value, Mapping):
-        return {key: on_host(item) for key, item in value.items()}
+        return {key: copied_to_host(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [on_host(item) for item in value]
-    return to_host(value) if hasattr(value, "shape") else value
+        return [copied_to_host(item) for item in value]
+    return np.array(to_host(value)) if hasattr(value, "shape") else value
 
 
 def _without_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:

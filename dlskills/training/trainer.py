@@ -15,9 +15,14 @@ from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.data.batches import Batches
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
-from dlskills.training.arguments import FOREIGN_KEYWORDS, chosen_optimizer, monitoring
+from dlskills.training.arguments import (
+    FOREIGN_KEYWORDS,
+    Observer,
+    chosen_optimizer,
+    monitoring,
+)
 from dlskills.training.batch_source import SampleBatches
-from dlskills.training.callbacks import Batch, Callback
+from dlskills.training.callbacks import Batch, Callback, checked_callbacks
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.data_checks import checked_parts
 from dlskills.training.device_numbers import DeviceNumbers
@@ -32,7 +37,6 @@ from dlskills.training.ranks import Ranks, check_options, is_first, on_this_rank
 from dlskills.training.samples import Samples, place_samples
 
 if TYPE_CHECKING:
-    from dlskills.diagnostics import Monitor
     from dlskills.distributed import Communicator
 
 
@@ -185,7 +189,7 @@ class Trainer(Loop):
         evaluate_every: int = 1,
         data_on_device: bool | None = None,
         capture: bool = False,
-        monitor: Monitor | None = None,
+        monitor: Observer | None = None,
         communicator: Communicator | None = None,
         sharded: bool = False,
         sync: bool = True,
@@ -209,6 +213,8 @@ class Trainer(Loop):
         )
         self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
+        # of the validation data or those evaluated, which a checkpoint does not hold
+        self._seed_chooses_samples = isinstance(validation, float) or evaluate_samples == "random"
         optimizer = chosen_optimizer(optimizer, optimizer_param)
         self._parts = self._placed(
             network,
@@ -234,7 +240,9 @@ class Trainer(Loop):
             network,
             optimizer,
             self._source,
-            on_this_rank([*monitoring(network, monitor), *callbacks], communicator),
+            on_this_rank(
+                [*monitoring(network, monitor), *checked_callbacks(callbacks)], communicator
+            ),
             accumulate=accumulate,
         )
         if capture:
@@ -550,11 +558,16 @@ class Trainer(Loop):
             "sampling", "record_loss", "evaluate", "evaluate_every", "evaluate_samples",
             "evaluate_sample_num_per_epoch",
         )  # fmt: skip
-        return super().about() | {
-            "mini_batch_size": self.batch_size,
-            **{name: getattr(self, name) for name in settings},
-            **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
-        }
+        drawn = {"seed": self.seed} if self._seed_chooses_samples else {}
+        return (
+            super().about()
+            | drawn
+            | {
+                "mini_batch_size": self.batch_size,
+                **{name: getattr(self, name) for name in settings},
+                **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
+            }
+        )
 
     def __repr__(self) -> str:
         return (

@@ -92,9 +92,36 @@ def test_a_vanishing_gradient_gives_a_warning(digits):
     assert "that of layer 7 (Affine), so it vanishes" in warning
 
 
+def deep(digits, activation, initial, depth=5, width=100):
+    network = MultiLayerNet(784, [width] * depth, 10, activation, initial, seed=0)
+    return observed(network, digits).warnings()
+
+
+def test_a_gradient_that_shrinks_among_hidden_layers_gives_a_warning(digits):
+    standard = 1 / np.sqrt(3 * 300)  # Glorot & Bengio (2010), equation 1
+    (warning,) = deep(digits, "tanh", standard, width=300)
+    assert "layer 1 (Affine): the gradient is 0.1 times that of layer 9 (Affine)" in warning
+    assert "it shrinks to 0.5" in warning
+    assert deep(digits, "tanh", "xavier") == []
+    assert deep(digits, "tanh", standard, depth=3, width=300) == []  # too few to judge
+
+
+def test_activations_that_vanish_give_a_warning(digits):
+    warnings = deep(digits, "relu", "xavier", depth=30)
+    (warning,) = [warning for warning in warnings if "activations" in warning]
+    assert "(Affine): the output's standard deviation of 0.000" in warning
+    assert "times that of layer 1 (Affine), so the activations vanish" in warning
+    assert deep(digits, "relu", "he", depth=30) == []
+
+
+def test_activations_that_explode_give_a_warning(digits):
+    warnings = deep(digits, "relu", 1.0)
+    assert any("so the activations explode" in warning for warning in warnings)
+
+
 def test_an_exploding_gradient_gives_a_warning(digits):
-    (warning,) = observed(net("relu", 3.0), digits).warnings()
-    assert "so it explodes" in warning
+    warnings = observed(net("relu", 3.0), digits).warnings()
+    assert any("the gradient" in w and "so it explodes" in w for w in warnings)
 
 
 def test_large_updates_give_a_warning(digits):

@@ -1,5 +1,8 @@
 """Figures of a monitor: their contents, and that they can be saved."""
 
+import base64
+import re
+
 import numpy as np
 import pytest
 
@@ -28,8 +31,8 @@ def test_histograms_show_the_first_and_last_activations(monitor):
     figure = monitor.plot()["histograms"]
     assert len(figure.axes) == 4
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["layer 2 (ReLU)", "layer 4 (ReLU)"]
-    assert [axes.get_ylabel()[:6] for axes in figure.axes[::2]] == ["step 1", "step 3"]
-    for axes, values in zip(figure.axes[:2], (monitor.samples[1][1], monitor.samples[1][3]),
+    assert [axes.get_ylabel()[:6] for axes in figure.axes[::2]] == ["step 0", "step 3"]
+    for axes, values in zip(figure.axes[:2], (monitor.samples[0][1], monitor.samples[0][3]),
                             strict=True):  # fmt: skip
         zeros = np.mean(values == 0)
         assert axes.get_title() == f"std {np.std(values.astype(float)):.2g}, {zeros:.0%} are 0"
@@ -47,7 +50,7 @@ def test_curves_show_the_measures_over_the_steps(monitor):
             monitor.layers[i] for i in layers
         ]
         for line, i in zip(axes.get_lines(), layers, strict=True):
-            np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+            np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2, 3])
             np.testing.assert_array_equal(line.get_ydata(), monitor.history(measure)[:, i])
         assert axes.get_ylabel()
 
@@ -67,3 +70,11 @@ def test_figures_without_activations_and_after_divergence_can_be_saved(tmp_path)
     figures = monitor.plot()
     assert figures["histograms"].axes[0].get_title() == "not finite"
     save_figure(figures["curves"], tmp_path, "curves")
+
+
+def test_notebooks_show_the_figures(monitor):
+    shown = monitor.plot()._repr_html_()
+    for name, image in re.findall('<img alt="(.*?)" src="data:image/png;base64,(.*?)">', shown):
+        assert name in ("histograms", "curves")
+        assert base64.b64decode(image).startswith(b"\x89PNG")
+    assert shown.count("<img") == 2

@@ -54,8 +54,8 @@ def test_only_a_name_is_needed_to_find_one(monkeypatch):
     assert find("symmetry") is EXPERIMENTS["symmetry"]
     experiment = make()
     assert find(experiment) is experiment
-    with pytest.raises(ValueError, match="'symetry' is not known; did you mean 'symmetry'"):
-        find("symetry")
+    with pytest.raises(ValueError, match="'symmtry' is not known; did you mean 'symmetry'"):
+        find("symmtry")
 
 
 def test_two_of_one_name_are_refused(monkeypatch):

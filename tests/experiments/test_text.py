@@ -33,8 +33,8 @@ def test_every_text_is_in_both_languages(name):
 
 
 def test_a_missing_text_is_an_error():
-    with pytest.raises(KeyError, match="symmetry.toml has no text 'titel'"):
-        Texts("symmetry")("titel")
+    with pytest.raises(KeyError, match="symmetry.toml has no text 'titl'"):
+        Texts("symmetry")("titl")
 
 
 def test_every_text_that_code_asks_for_is_there():

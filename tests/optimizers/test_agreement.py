@@ -13,11 +13,11 @@ from textbook import RULES
 from dlskills import Optimizer, Parameters, engine, get_backend, make_optimizer, to_host
 from dlskills.formulas import threads
 from dlskills.formulas.engines import blocked
-from dlskills.optimizers.saving import slots_of
 
 NUMPY = get_backend("cpu")
 MODIFIERS = {
     "weight_decay": 0.1, "grad_scale": -0.5, "clip_value": 0.6, "clip_norm": 2.0,
+    "bounds": (-1.5, 1.25), "max_weight_norm": 2.0,
 }  # fmt: skip
 every_rule = pytest.mark.parametrize("name", RULES)
 
@@ -40,6 +40,10 @@ def settings_of(name, seed):
         "epsilon": lambda: 10 ** rng.uniform(-8, -1),
         "momentum_decay": lambda: rng.uniform(0, 0.1),
         "epsilon_mode": lambda: str(rng.choice(["tutorial", "paper"])),
+        "bias_correction": lambda: bool(rng.integers(2)),
+        "centered": lambda: bool(rng.integers(2)),
+        "momentum": lambda: rng.choice([0.0, share()]),
+        "initial_accumulator": lambda: rng.uniform(0, 1),
     }
 
     def share():  # at least 0.5: faster decay amplifies rounding, as in 1 + 1e-8 - 1
@@ -95,7 +99,8 @@ def walk(optimizer, start, gradients, backend, dtype="float64", layout=unchanged
         before = to_host(array).copy()
         optimizer.update(params, place(gradient))
         steps.append(np.max(abs(to_host(array) - before), initial=0))
-        slots = {slot: saved["w"] for slot, saved in slots_of(optimizer.state_dict()).items()}
+        state = optimizer.state_dict()
+        slots = {slot: state[f"{slot}/w"] for slot in optimizer.slots}
         sizes = {slot: np.max(abs(slots[slot]), initial=size) for slot, size in sizes.items()}
     assert params["w"] is array
     assert array.dtype == backend.dtype(dtype)

@@ -99,3 +99,12 @@ def test_validation_changes_no_step():
 def test_wrong_validation_data_are_refused(validation, error, message):
     with pytest.raises(error, match=message):
         make_trainer(validation=validation)
+
+
+def test_a_metric_that_returns_no_number_is_named(backend):
+    def right(outputs, targets):
+        return outputs[:, 0] > 0
+
+    trainer = make_trainer(make_network(backend.xp, backend.device), metrics=[right])
+    with pytest.raises(ValueError, match=r"the metric 'right' must return a number.*\(\d+,\)"):
+        trainer.train()
