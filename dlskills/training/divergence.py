@@ -12,6 +12,7 @@ import numpy as np
 from dlskills.arrays.backend import Array, backend_of, to_host
 from dlskills.networks.sequential import Sequential
 from dlskills.training.callbacks import Batch
+from dlskills.training.device_numbers import DeviceNumbers
 
 
 class DivergedError(ArithmeticError):
@@ -32,12 +33,12 @@ class DivergenceCheck:
         self._network, self._optimizer = network, optimizer
         self._checked = 0
 
-    def losses(self, losses: Sequence[float], batch: Batch | None = None) -> None:
+    def losses(self, losses: DeviceNumbers, batch: Batch | None = None) -> None:
         """Raise an error for losses that are not finite, those checked before left out.
 
         Parameters
         ----------
-        losses : sequence of float
+        losses : DeviceNumbers
             Of all steps so far.
         batch : tuple of array, optional
             The latest batch, to find the layer.
@@ -46,9 +47,9 @@ class DivergenceCheck:
         ------
         DivergedError
         """
-        for step in range(self._checked, len(losses)):
-            if not math.isfinite(losses[step]):
-                self.loss(losses[step], step + 1, losses[max(step - 1, 0) : step], batch)
+        for step, loss in enumerate(losses.read(self._checked), self._checked + 1):
+            if not math.isfinite(loss):
+                self.loss(loss, step, losses.read()[: step - 1], batch)
         self._checked = len(losses)
 
     def loss(self, loss: float, step: int, before: Sequence[float], batch: Batch | None) -> None:
