@@ -220,10 +220,10 @@ def resume(trainer: Loop, folder: str | os.PathLike[str]) -> int:
         return 0
     checkpoints.lock()
     try:
-        found = checkpoints.restore(trainer.about(), trainer.load_state_dict)
+        run = checkpoints.restore(trainer.about(), trainer.load_state_dict)
     finally:
         checkpoints.unlock()
-    if found is None:
+    if run is None:
         return 0
-    trainer.run_id = found[0]
+    trainer.run_id = run
     return trainer.step

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlskills.files import FileFormatError, check_folder, expanded, write_file
+from dlskills.strict_json import read_json
 from dlskills.training.state_file import read_state, write_state
 
 VERSION = 1
@@ -84,8 +85,7 @@ class CheckpointFolder:
 
     def _stated_run(self) -> str | None:
         try:
-            content = json.loads((self.path / _RUN).read_text("utf-8"))
-            return str(content["run"])
+            return str(read_json(self.path / _RUN)["run"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -108,12 +108,10 @@ class CheckpointFolder:
 
     def write(
         self, step: int, run: str, about: Mapping[str, Any], state: Mapping[str, Any]
-    ) -> Path:
-        """Write the checkpoint of a step; return its path."""
-        file = self.file(step)
+    ) -> None:
+        """Write the checkpoint of a step."""
         head = {"kind": _KIND, "version": VERSION, "run": run, "about": about}
-        write_state(file, {"head": head, "state": state})
-        return file
+        write_state(self.file(step), {"head": head, "state": state})
 
     def prune(self, keep: int, newest: int, best: int | None) -> None:
         """Remove all but the newest ones, and the best one, and what broken-off writes left.
@@ -133,7 +131,7 @@ class CheckpointFolder:
 
     def restore(
         self, about: Mapping[str, Any], load: Callable[[Mapping[str, Any]], None]
-    ) -> tuple[str, Path] | None:
+    ) -> str | None:
         """Load the newest good checkpoint.
 
         Parameters
@@ -145,9 +143,8 @@ class CheckpointFolder:
 
         Returns
         -------
-        run : str
-        file : pathlib.Path
-            None in place of both if there is no checkpoint.
+        str or None
+            The name of the run; None if there is no checkpoint.
 
         Warns
         -----
@@ -172,7 +169,7 @@ class CheckpointFolder:
                     f"checkpoints were refused, and {file.name} was taken: {'; '.join(refused)}",
                     stacklevel=4,
                 )
-            return run, file
+            return run
         if refused:
             raise FileFormatError(
                 f"no checkpoint in {self.path} is good: {'; '.join(refused)}. To start anew, give "
