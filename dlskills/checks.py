@@ -87,6 +87,19 @@ def check_count(name: str, value: Any, at_least: int = 1, remedy: str = "") -> i
     return count
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Return the value if it is a bool.
+
+    Raises
+    ------
+    TypeError
+        The value is not a bool.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
 def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
     """Return the entry of `known` that equals `value` when case is ignored.
 

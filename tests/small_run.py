@@ -1,5 +1,7 @@
 """A small training on generated points, for tests of what goes on around it."""
 
+from pathlib import Path
+
 import numpy as np
 
 from dlskills import MultiLayerNetExtend, Trainer, to_host
@@ -49,3 +51,16 @@ def as_plain(value):
     if isinstance(value, list | tuple):
         return [as_plain(item) for item in value]
     return to_host(value).tolist() if hasattr(value, "shape") else value
+
+
+def write_script(folder, *lines):
+    """Write a script for a process of its own; it has make_trainer and Checkpoint."""
+    script = folder / "script.py"
+    head = [
+        "import sys",
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})",
+        "from small_run import make_trainer",
+        "from dlskills.training import Checkpoint",
+    ]
+    script.write_text("\n".join([*head, *lines, ""]))
+    return script

@@ -12,6 +12,7 @@ from dlskills.arrays.backend import Array, to_host
 from dlskills.checks import check_choice, check_count
 from dlskills.diagnostics import advice, figures
 from dlskills.diagnostics.measures import MEASURES, measured
+from dlskills.html_table import html_table
 from dlskills.networks.sequential import Sequential
 from dlskills.plotting import Figures
 from dlskills.training.callbacks import Batch, Callback
@@ -234,19 +235,11 @@ class Monitor(Callback):
         title = f"<p>{html.escape(repr(self).strip('<>'))}</p>"
         if not self.steps:
             return title
-        last = {measure: self.history(measure)[-1] for measure in MEASURES}
-        head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in MEASURES)
-        body = "".join(
-            f"<tr><td>{html.escape(layer)}</td>"
-            + "".join(
-                f"<td>{'' if np.isnan(last[name][i]) else format(last[name][i], '.3g')}</td>"
-                for name in MEASURES
-            )
-            + "</tr>"
-            for i, layer in enumerate(self.layers)
+        numbers = np.stack([self.history(measure)[-1] for measure in MEASURES], axis=1)
+        rows = (
+            [layer, *("" if np.isnan(number) else f"{number:.3g}" for number in own)]
+            for layer, own in zip(self.layers, numbers, strict=True)
         )
+        table = html_table(["layer", *(name.replace("_", " ") for name in MEASURES)], rows)
         problems = "".join(f"<li>{html.escape(problem)}</li>" for problem in self.warnings())
-        return (
-            f"{title}<table><thead><tr><th>layer</th>{head}</tr></thead><tbody>{body}</tbody>"
-            f"</table><ul>{problems or '<li>no warnings</li>'}</ul>"
-        )
+        return f"{title}{table}<ul>{problems or '<li>no warnings</li>'}</ul>"

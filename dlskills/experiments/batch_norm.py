@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import itertools
 import math
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, get_backend, namespace, to_host
+from dlskills.arrays.backend import Array, get_backend
 from dlskills.checks import check_count
 from dlskills.experiments.choices import activation_name, parse_rates
 from dlskills.experiments.claims import Check, claim, tutorial
@@ -34,6 +33,8 @@ from dlskills.networks import MultiLayerNetExtend
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import SGD
 from dlskills.plotting import color, current_look, new_figure, styled
+from dlskills.training.divergence import first_layer_not_finite
+from dlskills.training.finite import all_finite
 from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _train_pair(
         if step % per_epoch:
             continue
         for name, learning in list(pair.networks.items()):
-            if _finite(learning.params.flat):
+            if all_finite(learning.params.flat):
                 accuracy[name].append(learning.accuracy(x, t))
             else:
                 del pair.networks[name]
@@ -159,29 +160,21 @@ def first_not_finite(
         or a parameter's gradient such as ``"gradient of W2"``, or the parameter, after its update.
     """
     for step, (x, t) in enumerate(batches, 1):
-        signal, seen = x, collections.Counter[str]()
-        for layer in network.layers:
-            kind = type(layer).__name__
-            seen[kind] += 1
-            signal = layer.forward(signal, train_flg=True)
-            if not _finite(signal):
-                return {"step": step, "where": f"{kind} {seen[kind]}"}
+        i = first_layer_not_finite(network, x)
+        if i is not None:
+            kinds = [type(layer).__name__ for layer in network.layers[: i + 1]]
+            return {"step": step, "where": f"{kinds[-1]} {kinds.count(kinds[-1])}"}
         loss, grads = network.loss_and_gradient(x, t)
-        if not _finite(loss):
+        if not all_finite(loss):
             return {"step": step, "where": "loss"}
         for name in reversed(list(grads)):  # as they are computed, from the output to the input
-            if not _finite(grads[name]):
+            if not all_finite(grads[name]):
                 return {"step": step, "where": f"gradient of {name}"}
         optimizer.update(network.params, grads)
         for name, param in network.params.items():
-            if not _finite(param):
+            if not all_finite(param):
                 return {"step": step, "where": name}
     raise ValueError("all numbers stay finite on these batches")
-
-
-def _finite(values: Array) -> bool:
-    xp = namespace(values)
-    return bool(to_host(xp.all(xp.isfinite(values))))
 
 
 @styled

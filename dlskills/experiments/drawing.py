@@ -161,7 +161,7 @@ def legend_below(figure: Figure, panel: Axes, columns: int = 4) -> None:
 
 
 def seeds_note(runs: Sequence[Any], texts: Texts) -> str:
-    """Return what the band is, to stand behind a title; nothing for a single run."""
+    """Return a note for a title that explains the band; empty for a single run."""
     return "" if len(runs) == 1 else f" {texts('median-and-band', count=len(runs))}"
 
 

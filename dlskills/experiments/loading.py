@@ -32,24 +32,52 @@ def load_module(path: str | Path, what: str = "it") -> ModuleType:
     file = expanded(path).resolve()
     if not file.is_file():
         raise ValueError(f"there is no file {str(path)!r} to take {what} from")
-    name, known = file.stem, sys.modules.get(file.stem)
-    if known is not None and getattr(known, "__file__", None) != str(file):
-        name = f"{file.stem}_{zlib.crc32(str(file).encode()):08x}"  # another has the plain name
-    if name in sys.modules:
-        return sys.modules[name]
+    known = sys.modules.get(_module_name(file))
+    return run_file(file) if known is None else known
+
+
+def run_file(file: Path) -> ModuleType:
+    """Run a Python file and return it as a module, in place of an earlier one of the same file.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        An existing file, resolved.
+
+    Raises
+    ------
+    ValueError
+        The file can't be loaded as Python.
+    """
+    name = _module_name(file)
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{str(path)!r} cannot be loaded as Python")
-    if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))
+        raise ValueError(f"{str(file)!r} can't be loaded as Python")
+    search_in(file.parent)  # like a script, it may import modules next to it
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses and pickle look for it
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # required by dataclasses and pickle
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
         raise
     return module
+
+
+def search_in(folder: Path) -> None:
+    """Let modules in a folder be imported."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _module_name(file: Path) -> str:
+    known = sys.modules.get(file.stem)
+    if known is None or getattr(known, "__file__", None) == str(file):
+        return file.stem
+    return f"{file.stem}_{zlib.crc32(str(file).encode()):08x}"  # the plain name is taken
 
 
 def load_name(path: str, name: str, what: str) -> Any:

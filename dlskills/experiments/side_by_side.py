@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, get_backend
+from dlskills.arrays.backend import Array, get_backend, to_host
 from dlskills.arrays.random import stream
 from dlskills.data import load_mnist
 from dlskills.experiments.settings import Numbers, Settings
@@ -121,7 +121,10 @@ def train_on_mnist(
             training.step(i)
             progress.advance()
             if settings.verbose and i % 100 == 0:
-                last = (f"{name} {loop.losses[-1]:.3f}" for name, loop in training.loops.items())
+                last = (
+                    f"{name} {float(to_host(loop.loss)):.3f}"
+                    for name, loop in training.loops.items()
+                )
                 progress.note(f"iteration {i}, loss: {'; '.join(last)}")
     return {
         "train_loss": training.fetched(),

@@ -38,7 +38,7 @@ SHOWN = 1000
 
 
 def measure(network: Sequential, x: Array, t: Array, known: int) -> Array:
-    """Measure a network on samples of which it was trained on the first `known`.
+    """Measure a network on its training samples, the first `known`, and on others.
 
     Parameters
     ----------

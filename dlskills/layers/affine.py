@@ -7,7 +7,7 @@ from typing import Any
 
 from dlskills.arrays.backend import Array, namespace
 from dlskills.arrays.operations import matmul_into, sum_into
-from dlskills.checks import check_count, known_keywords
+from dlskills.checks import check_count, check_flag, known_keywords
 from dlskills.initializers import Initializer, weight_initializer, zeros
 from dlskills.layers.base import Declared, Layer, saved
 
@@ -52,9 +52,7 @@ class Affine(Layer):
         self.input_size = check_count("input_size", input_size)
         self.output_size = check_count("output_size", output_size)
         self.weight_init = weight_initializer(weight_init_std)
-        if not isinstance(bias, bool):
-            raise TypeError(f"bias must be True or False, got {bias!r}")
-        self.bias = bias
+        self.bias = check_flag("bias", bias)
 
     def declare(self) -> dict[str, Declared]:
         declared = {"W": Declared((self.input_size, self.output_size), self.weight_init)}

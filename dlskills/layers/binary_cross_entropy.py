@@ -11,7 +11,7 @@ import numpy as np
 from dlskills.arrays.backend import Array, namespace
 from dlskills.formulas import along
 from dlskills.layers.activations import Sigmoid
-from dlskills.layers.losses import LossWithGradient, broadcastable_weights
+from dlskills.layers.losses import LossWithGradient, broadcastable_weights, weighted
 
 
 class BinaryCrossEntropy(LossWithGradient):
@@ -111,11 +111,7 @@ def _weighted_binary_cross_entropy(xp: ModuleType) -> Callable[..., tuple[Array,
     def loss_and_gradient(
         x: Array, t: Array, weights: Array, share: float, axis: tuple[int, ...]
     ) -> tuple[Array, Array]:
-        losses, slopes = of_samples(x, t)
-        weights = xp.astype(weights, x.dtype, copy=False)
-        # where(), because a weight of 0 leaves out its sample even if its loss is not finite
-        losses = xp.where(weights != 0, losses, 0.0) * weights
-        slopes = xp.where(weights != 0, slopes, 0.0) * weights
+        losses, slopes = weighted(xp, *of_samples(x, t), weights)
         return xp.sum(losses) * share, slopes * share
 
     return loss_and_gradient

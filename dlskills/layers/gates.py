@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from dlskills.arrays.backend import Array
-from dlskills.checks import check_number
+from dlskills.checks import check_flag, check_number
 from dlskills.layers.activation import Activation, Formulas, formulas_of
 from dlskills.layers.sigmoids import Sigmoid
 
@@ -80,9 +80,7 @@ class GELU(Activation):
     keeps = "input"
 
     def __init__(self, approximate: bool = False) -> None:
-        if not isinstance(approximate, bool):
-            raise TypeError(f"approximate must be True or False, got {approximate!r}")
-        self.approximate = approximate
+        self.approximate = check_flag("approximate", approximate)
 
     @property
     def _formulas(self) -> Formulas:

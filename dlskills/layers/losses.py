@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,17 @@ class LossWithGradient(Loss):
     def backward(self, dout: float = 1.0) -> Array:
         dx = saved(self)
         return dx if dout == 1 else dx * dout
+
+
+def weighted(xp: ModuleType, losses: Array, slopes: Array, weights: Array) -> tuple[Array, Array]:
+    """Return losses and slopes times the weights of their samples, within a formula.
+
+    A weight of 0 leaves out its sample, even if its loss is not finite.
+    """
+    weights = xp.astype(weights, losses.dtype, copy=False)
+    # where(), because a value that is not finite times 0 is NaN
+    losses, slopes = (xp.where(weights != 0, values, 0.0) * weights for values in (losses, slopes))
+    return losses, slopes
 
 
 def broadcastable_weights(weights: Array, x: Array) -> Array:

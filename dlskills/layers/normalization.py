@@ -20,7 +20,7 @@ from dlskills.arrays.backend import (
     to_host,
 )
 from dlskills.arrays.parameters import Views
-from dlskills.checks import check_count, check_number, known_keywords
+from dlskills.checks import check_count, check_flag, check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
 from dlskills.layers import shared_statistics
@@ -95,9 +95,7 @@ class BatchNormalization(Layer):
         self.epsilon = check_number("epsilon", epsilon, above=0)
         self.debias = debias
         self.correction = check_count("correction", correction, at_least=0)
-        if not isinstance(affine, bool):
-            raise TypeError(f"affine must be True or False, got {affine!r}")
-        self.affine = affine
+        self.affine = check_flag("affine", affine)
         self.batches = 0
         self.running_mean: Array = None
         self.running_var: Array = None

@@ -11,7 +11,7 @@ from dlskills.arrays.backend import Array
 from dlskills.checks import check_number
 from dlskills.formulas import along
 from dlskills.formulas.formula import Function
-from dlskills.layers.losses import LossWithGradient, broadcastable_weights
+from dlskills.layers.losses import LossWithGradient, broadcastable_weights, weighted
 
 
 class RegressionLoss(LossWithGradient):
@@ -95,10 +95,8 @@ def _weighted(function: Function) -> Function:
             x: Array, t: Array, weights: Array, *numbers: float, axis: tuple[int, ...]
         ) -> tuple[Array, Array]:
             losses, slopes = of_error(x - xp.astype(t, x.dtype, copy=False), *numbers)
-            weights = xp.astype(weights, x.dtype, copy=False)
-            # where(), because a loss that is not finite times 0 is NaN
-            losses = xp.where(weights != 0, losses, 0.0) * weights
-            return xp.mean(losses), xp.where(weights != 0, slopes, 0.0) * weights
+            losses, slopes = weighted(xp, losses, slopes, weights)
+            return xp.mean(losses), slopes
 
         return loss_and_gradient
 

@@ -200,7 +200,7 @@ def restored(value: Any) -> Any:
 
 
 class Forgotten:
-    """A custom initializer of which a file holds only the name; calling it is an error."""
+    """A custom initializer that a file holds by name only; calling it is an error."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dlskills.arrays.backend import Array
+from dlskills.html_table import html_table
 from dlskills.layers import Layer, Loss
 
 _HEAD = ("layer", "output shape", "parameters")
@@ -29,13 +30,7 @@ class Summary(str):
         return text
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{cell}</th>" for cell in _HEAD)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows
-        )
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f"{table}<p>{html.escape(self.total)}</p>"
+        return f"{html_table(_HEAD, self.rows)}<p>{html.escape(self.total)}</p>"
 
 
 def summary(

@@ -95,12 +95,15 @@ class Adam(Optimizer):
     def coefficients(self, step: int) -> tuple[float, ...]:
         corrected = self._root_of_correction(step)
         lr = self.lr * corrected / (1 - self.beta1**step if self.bias_correction else 1.0)
-        epsilon = self.epsilon * (corrected if self.epsilon_mode == "paper" else 1.0)
-        return lr, 1 - self.beta1, 1 - self.beta2, epsilon
+        return lr, 1 - self.beta1, 1 - self.beta2, self._scaled_epsilon(corrected)
 
     def _root_of_correction(self, step: int) -> float:
         """Return what the root of the uncorrected mean of squares is divided by."""
         return math.sqrt(1 - self.beta2**step) if self.bias_correction else 1.0
+
+    def _scaled_epsilon(self, corrected: float) -> float:
+        """Return what is added to the root of the uncorrected mean of squares."""
+        return self.epsilon * (corrected if self.epsilon_mode == "paper" else 1.0)
 
     @staticmethod
     def rule(xp: ModuleType) -> Update:
@@ -235,7 +238,7 @@ class NAdam(Adam):
             self.lr * corrected * next_mu / (1 - product * next_mu),
             1 - self.beta1,
             1 - self.beta2,
-            self.epsilon * (corrected if self.epsilon_mode == "paper" else 1.0),
+            self._scaled_epsilon(corrected),
         )
 
     def _mu(self, step: int) -> float:

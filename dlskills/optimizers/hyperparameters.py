@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, overload
 
-from dlskills.checks import check_number
+from dlskills.checks import check_flag, check_number
 from dlskills.optimizers.groups import check_names, check_rates
 from dlskills.optimizers.schedules import LearningRate, Schedule, check_rate, rate_at, value_at
 
@@ -98,8 +98,8 @@ def check_hyperparameter(name: str, kind: str, value: Any) -> Any:
         return check_rates(value) if name == "rates" else check_names(name, value)
     if name == "bounds" and value is not None:
         return check_bounds(value)
-    if kind in ("bool", "<class 'bool'>") and not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+    if kind in ("bool", "<class 'bool'>"):
+        return check_flag(name, value)
     optional = "None" in kind or "Optional" in kind
     if not is_number_kind(kind) or (value is None and optional):
         return value

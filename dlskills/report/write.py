@@ -198,7 +198,7 @@ def _pictures(
 def _table(
     experiment: Experiment, runs: Sequence[Record]
 ) -> tuple[list[Text], list[list[Text]], Text]:
-    """Return headings, rows, and of which seeds the table is."""
+    """Return headings, rows, and a note that says which seeds the table covers."""
     table = experiment.tabulated([record.numbers for record in runs])
     if table is None:
         return [], [], as_text("")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from dlskills.arrays.backend import Array
 from dlskills.arrays.share import Share, share_of
 from dlskills.data.batches import Batches
@@ -37,7 +35,7 @@ class BatchSource(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position, in plain numbers."""
+        """Return the position: a mapping of numbers, text, arrays, and mappings of them."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -100,10 +98,10 @@ class SampleBatches:
 
     def state_dict(self) -> dict[str, Any]:
         bits = self._batches.generator.bit_generator.state if self._before is None else self._before
-        return {"position": self._position, "generator": _plain(bits)}
+        return {"position": self._position, "generator": bits}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        position, bits = state["position"], _with_arrays(state["generator"])
+        position, bits = state["position"], state["generator"]
         if not 0 <= position < len(self._batches):
             raise ValueError(
                 f"the state is at batch {position} of an epoch, which has {len(self._batches)} "
@@ -187,20 +185,3 @@ def as_source(batches: Any) -> BatchSource:
     if not isinstance(batches, Iterable):
         raise TypeError(f"batches must be an iterable of (x, t), such as a list, got {batches!r}")
     return IterableBatches(batches)
-
-
-def _plain(state: Any) -> Any:
-    """Return a bit generator's state as JSON can hold it."""
-    if isinstance(state, Mapping):
-        return {key: _plain(value) for key, value in state.items()}
-    if isinstance(state, np.ndarray):
-        return {"dtype": str(state.dtype), "values": state.tolist()}
-    return state if isinstance(state, str) else int(state)
-
-
-def _with_arrays(state: Any) -> Any:
-    if isinstance(state, Mapping):
-        if set(state) == {"dtype", "values"}:
-            return np.asarray(state["values"], state["dtype"])
-        return {key: _with_arrays(value) for key, value in state.items()}
-    return state

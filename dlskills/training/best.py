@@ -1,4 +1,4 @@
-"""The best value of a metric so far."""
+"""The best value of a metric so far, and how long ago it was."""
 
 from __future__ import annotations
 
@@ -75,3 +75,35 @@ class Best:
                 f"no {self.metric!r} is measured, only {', '.join(row) or 'nothing'}{hint}"
             )
         return float(row[self.metric])
+
+
+class Plateau(Best):
+    """Counts the evaluations since a metric last improved.
+
+    Parameters
+    ----------
+    metric, mode, min_delta
+        See :class:`Best`.
+
+    Attributes
+    ----------
+    waited : int
+        The number of evaluations since the last improvement, or since the last plateau.
+    """
+
+    def __init__(self, metric: str, mode: str | None = None, min_delta: float = 0) -> None:
+        super().__init__(metric, mode, min_delta)
+        self.waited = 0
+
+    def improved(self, trainer: Any) -> bool:
+        """Take note of an evaluation; return whether it is the best one."""
+        better = self.improves(self.latest(trainer))
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+    def reached(self, patience: int) -> bool:
+        """Return whether it has lasted for `patience` evaluations; then the count begins anew."""
+        if self.waited < patience:
+            return False
+        self.waited = 0
+        return True

@@ -267,7 +267,6 @@ def _restored(checkpoints: CheckpointFolder, about: Mapping[str, Any], load: Any
         return None
     checkpoints.lock()
     try:
-        found = checkpoints.restore(about, load)
+        return checkpoints.restore(about, load)
     finally:
         checkpoints.unlock()
-    return None if found is None else found[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlskills.files import FileFormatError, check_folder, expanded, write_file
+from dlskills.strict_json import read_json
 from dlskills.training.shards import shard_name, write_shard
 from dlskills.training.state_file import read_state, write_state
 
@@ -95,8 +96,7 @@ class CheckpointFolder:
 
     def _stated_run(self) -> str | None:
         try:
-            content = json.loads((self.path / _RUN).read_text("utf-8"))
-            return str(content["run"])
+            return str(read_json(self.path / _RUN)["run"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -124,17 +124,15 @@ class CheckpointFolder:
         about: Mapping[str, Any],
         state: Mapping[str, Any],
         shards: int = 0,
-    ) -> Path:
-        """Write the checkpoint of a step; return its path.
+    ) -> None:
+        """Write the checkpoint of a step.
 
         With `shards`, as many files of :meth:`write_shard` hold the rest of it.
         """
-        file = self.file(step)
         head = {
             "kind": _KIND, "version": VERSION if shards else _WHOLE, "run": run, "about": about
         } | ({"shards": shards} if shards else {})  # fmt: skip
-        write_state(file, {"head": head, "state": state})
-        return file
+        write_state(self.file(step), {"head": head, "state": state})
 
     def write_shard(
         self, step: int, run: str, own: Mapping[str, Any], rank: int, ranks: int
@@ -166,7 +164,7 @@ class CheckpointFolder:
 
     def restore(
         self, about: Mapping[str, Any], load: Callable[[Mapping[str, Any], Shards | None], None]
-    ) -> tuple[str, Path] | None:
+    ) -> str | None:
         """Load the newest good checkpoint.
 
         Parameters
@@ -179,9 +177,8 @@ class CheckpointFolder:
 
         Returns
         -------
-        run : str
-        file : pathlib.Path
-            None in place of both if there is no checkpoint.
+        str or None
+            The name of the run; None if there is no checkpoint.
 
         Warns
         -----
@@ -206,7 +203,7 @@ class CheckpointFolder:
                     f"checkpoints were refused, and {file.name} was taken: {'; '.join(refused)}",
                     stacklevel=5,
                 )
-            return run, file
+            return run
         if refused:
             raise FileFormatError(
                 f"no checkpoint in {self.path} is good: {'; '.join(refused)}. To start anew, give "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
 
@@ -33,12 +36,22 @@ class DeviceNumbers:
         """Add a 0-d array, which stays on its device until it is read."""
         self._unread.append(number)
 
-    def read(self) -> list[float]:
-        """Return all numbers; new ones come in one transfer, which waits for the device."""
+    def read(self, start: int = 0) -> list[float]:
+        """Return the numbers from an index on; a negative one counts from the end.
+
+        New numbers come in one transfer, which waits for the device.
+        """
+        return self._fetched()[start:].tolist()
+
+    def on_host(self) -> np.ndarray[Any, Any]:
+        """Return a copy of all numbers as float64; new ones come in one transfer."""
+        return np.array(self._fetched())
+
+    def _fetched(self) -> array[float]:
         if self._unread:
             self._read.extend(to_host(self._unread).tolist())
             self._unread = []
-        return self._read.tolist()
+        return self._read
 
     def __len__(self) -> int:
         return len(self._read) + len(self._unread)

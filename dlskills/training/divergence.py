@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, backend_of, to_host
+from dlskills.arrays.backend import Array
 from dlskills.networks.sequential import Sequential
 from dlskills.training.callbacks import Batch
+from dlskills.training.device_numbers import DeviceNumbers
+from dlskills.training.finite import all_finite
 
 
 class DivergedError(ArithmeticError):
@@ -32,12 +34,12 @@ class DivergenceCheck:
         self._network, self._optimizer = network, optimizer
         self._checked = 0
 
-    def losses(self, losses: Sequence[float], batch: Batch | None = None) -> None:
+    def losses(self, losses: DeviceNumbers, batch: Batch | None = None) -> None:
         """Raise an error for losses that are not finite, those checked before left out.
 
         Parameters
         ----------
-        losses : sequence of float
+        losses : DeviceNumbers
             Of all steps so far.
         batch : tuple of array, optional
             The latest batch, to find the layer.
@@ -46,9 +48,9 @@ class DivergenceCheck:
         ------
         DivergedError
         """
-        for step in range(self._checked, len(losses)):
-            if not math.isfinite(losses[step]):
-                self.loss(losses[step], step + 1, losses[max(step - 1, 0) : step], batch)
+        for step, loss in enumerate(losses.read(self._checked), self._checked + 1):
+            if not math.isfinite(loss):
+                self.loss(loss, step, losses.read()[: step - 1], batch)
         self._checked = len(losses)
 
     def loss(self, loss: float, step: int, before: Sequence[float], batch: Batch | None) -> None:
@@ -65,7 +67,7 @@ class DivergenceCheck:
         ------
         DivergedError
         """
-        if not _finite(self._network.params.flat):
+        if not all_finite(self._network.params.flat):
             self._stop(f"a parameter is not finite after step {step}")
 
     def _stop(self, what: str) -> None:
@@ -97,18 +99,27 @@ def first_not_finite(network: Sequential, x: Array, t: Array) -> str:
     """
     with network.backend.active(), np.errstate(all="ignore"):
         for name, param in network.params.items():
-            if not _finite(param):
+            if not all_finite(param):
                 return f"those of the parameter {name}"
-        twin = copy.deepcopy(network)
         signal = network.backend.xp.astype(x, network.compute_dtype)
-        for i, layer in enumerate(twin.layers):
-            signal = layer.forward(signal, True)
-            if not _finite(signal):
-                return f"the output of layers[{i}], {layer!r}"
-        return "" if _finite(network.loss(x, t)) else "the loss"
+        i = first_layer_not_finite(copy.deepcopy(network), signal)
+        if i is not None:
+            return f"the output of layers[{i}], {network.layers[i]!r}"
+        return "" if all_finite(network.loss(x, t)) else "the loss"
 
 
-def _finite(values: Array) -> bool:
-    backend = backend_of(values)
-    with backend.active():
-        return bool(to_host(backend.xp.all(backend.xp.isfinite(values))))
+def first_layer_not_finite(network: Sequential, x: Array) -> int | None:
+    """Return the index of the first layer whose output in training is not finite; None if all are.
+
+    Parameters
+    ----------
+    network : Sequential
+        Its layers make the pass, so that masks are drawn and running averages change.
+    x : array
+        Inputs, in the dtype that the network computes in.
+    """
+    for i, layer in enumerate(network.layers):
+        x = layer.forward(x, True)
+        if not all_finite(x):
+            return i
+    return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dlskills.checks import check_count, check_number
-from dlskills.training.best import Best
+from dlskills.training.best import Plateau
 from dlskills.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -58,39 +58,35 @@ class EarlyStopping(Callback):
         mode: str | None = None,
         min_delta: float = 0,
     ) -> None:
-        self._best = Best(metric, mode, min_delta)
+        self._plateau = Plateau(metric, mode, min_delta)
         self.patience = check_count("patience", patience)
         self.restore_best = restore_best
         self.best_step = 0
-        self._waited = 0
         self._network: dict[str, Any] | None = None  # its state at the best evaluation
 
     @property
     def metric(self) -> str:
         """The column of the history."""
-        return self._best.metric
+        return self._plateau.metric
 
     @property
     def mode(self) -> str:
         """Whether smaller or larger values are better."""
-        return self._best.mode
+        return self._plateau.mode
 
     @property
     def best(self) -> float:
         """The best value so far."""
-        return self._best.value
+        return self._plateau.value
 
     def after_evaluation(self, trainer: Loop) -> bool:
-        if self._best.improves(self._best.latest(trainer)):
-            self.best_step, self._waited = trainer.step, 0
+        if self._plateau.improved(trainer):
+            self.best_step = trainer.step
             if self.restore_best:
                 self._network = trainer.network.state_dict(on_host=False)
-        else:
-            self._waited += 1
-        if self._waited < self.patience:
-            return False
-        self._waited = 0  # if train(epochs=n) goes on, it is as patient again
-        return True
+        return self._plateau.reached(
+            self.patience
+        )  # if train(epochs=n) goes on, it is as patient again
 
     def after_training(self, trainer: Loop) -> None:
         if self._network is not None and self.best_step != trainer.step:
@@ -98,15 +94,15 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "best": self._best.value,
+            "best": self._plateau.value,
             "best_step": self.best_step,
-            "waited": self._waited,
+            "waited": self._plateau.waited,
             "network": self._network,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._best.value, self.best_step = state["best"], state["best_step"]
-        self._waited, self._network = state["waited"], state["network"]
+        self._plateau.value, self.best_step = state["best"], state["best_step"]
+        self._plateau.waited, self._network = state["waited"], state["network"]
 
     def __repr__(self) -> str:
         return f"EarlyStopping({self.metric!r}, patience={self.patience})"
@@ -146,11 +142,10 @@ class ReduceOnPlateau(Callback):
         mode: str | None = None,
         min_delta: float = 0,
     ) -> None:
-        self._best = Best(metric, mode, min_delta)
+        self._plateau = Plateau(metric, mode, min_delta)
         self.factor = check_number("factor", factor, above=0, below=1)
         self.patience = check_count("patience", patience)
         self.min_lr = check_number("min_lr", min_lr, at_least=0)
-        self._waited = 0
 
     def before_training(self, trainer: Loop) -> None:
         if callable(vars(trainer.optimizer).get("_lr")):
@@ -160,23 +155,19 @@ class ReduceOnPlateau(Callback):
             )
 
     def after_evaluation(self, trainer: Loop) -> None:
-        if self._best.improves(self._best.latest(trainer)):
-            self._waited = 0
-            return
-        self._waited += 1
-        if self._waited >= self.patience:
-            self._waited = 0
+        self._plateau.improved(trainer)
+        if self._plateau.reached(self.patience):
             lr = trainer.optimizer.lr
             trainer.optimizer.lr = min(lr, max(lr * self.factor, self.min_lr))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self._best.value, "waited": self._waited}
+        return {"best": self._plateau.value, "waited": self._plateau.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._best.value, self._waited = state["best"], state["waited"]
+        self._plateau.value, self._plateau.waited = state["best"], state["waited"]
 
     def __repr__(self) -> str:
         return (
-            f"ReduceOnPlateau({self._best.metric!r}, factor={self.factor:g}, "
+            f"ReduceOnPlateau({self._plateau.metric!r}, factor={self.factor:g}, "
             f"patience={self.patience})"
         )

@@ -45,6 +45,13 @@ def check_finite(name: str, array: Array, dtype: DType, computing: Any) -> None:
         _refuse(name, to_host(array[part, ...]), part.start, largest, dtype)
 
 
+def all_finite(values: Array) -> bool:
+    """Return whether all elements are finite; waits for the device."""
+    backend = backend_of(values)
+    with backend.active():
+        return bool(to_host(backend.xp.all(backend.xp.isfinite(values))))
+
+
 def _parts(array: Array) -> Iterator[slice]:
     size = array.shape[0]
     bytes_a_row = max(math.prod(array.shape[1:]) * 8, 1)

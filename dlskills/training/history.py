@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 import os
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dlskills.files import expanded, write_file
+from dlskills.html_table import html_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,12 +125,8 @@ class History(Mapping[str, list[float]]):
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self._columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{number:.6g}</td>" for number in row) + "</tr>"
-            for row in zip(*self._columns.values(), strict=True)
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        rows = zip(*self._columns.values(), strict=True)
+        return html_table(self._columns, ([f"{number:.6g}" for number in row] for row in rows))
 
     def __repr__(self) -> str:
         return f"<History of {self._rows} rows: {', '.join(self._columns) or 'no columns'}>"

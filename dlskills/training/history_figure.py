@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dlskills.plotting import COLORS, MARKERS, new_figure, plain, styled
+from dlskills.plotting import new_figure, plot_curves, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,9 +51,4 @@ def _kind(name: str) -> str:
 
 def _draw(panel: Axes, history: History, across: str, names: list[str]) -> None:
     x = history.get(across, list(range(1, history.rows + 1)))
-    for i, name in enumerate(names):
-        panel.plot(
-            x, history[name], color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)],
-            markevery=max(history.rows // 15, 1), label=plain(name.replace("_", " ")),
-        )  # fmt: skip
-    panel.legend()
+    plot_curves(panel, x, {name.replace("_", " "): history[name] for name in names}, markers=15)

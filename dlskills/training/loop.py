@@ -338,7 +338,7 @@ class Loop:
         return {
             "step": self.step,
             "stopped": self.stopped,
-            "losses": np.asarray(self._losses.read(), np.float64),
+            "losses": self._losses.on_host(),
             "history": {name: np.asarray(column) for name, column in self.history.items()},
             "batches": self.batches.state_dict(),
             "network": self.network.state_dict(),

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dlskills.arrays.backend import Array
 from dlskills.arrays.parameters import Parameters
 from dlskills.arrays.random import resolve_seed, stream
@@ -389,7 +387,7 @@ class Trainer(Loop):
     def _before_update(self, loss: Array, batch: Batch) -> None:
         if self._reads_freely and not math.isfinite(loss):
             self._check_losses(batch)
-            self._divergence.loss(float(loss), self.step + 1, self.train_loss_list[-1:], batch)
+            self._divergence.loss(float(loss), self.step + 1, self._recorded.read(-1), batch)
 
     def _schedule(self, batch: Batch, *, evaluated: bool = False) -> None:
         if self.record_loss != "before":
@@ -416,7 +414,7 @@ class Trainer(Loop):
     def _record_evaluation(self) -> None:
         if self._ranks is not None:
             self._ranks.average_statistics()
-        losses = self.train_loss_list[self._mean_from :]
+        losses = self._recorded.read(self._mean_from)
         row = {
             "step": float(self.step),
             "epoch": self.step / self.iter_per_epoch,
@@ -471,7 +469,7 @@ class Trainer(Loop):
         with self._explained(f"the losses until step {self.step}"):
             self._check_losses(None)
         return epoch_line(
-            self.epoch, self.epochs, self.train_loss_list[-self.iter_per_epoch :],
+            self.epoch, self.epochs, self._recorded.read(-self.iter_per_epoch),
             self.history.latest, self.step,
         )  # fmt: skip
 
@@ -483,7 +481,11 @@ class Trainer(Loop):
     @property
     def train_loss_list(self) -> list[float]:
         """The loss of each step so far; reading it waits for the device."""
-        return (self._after_losses if self.record_loss == "after" else self._losses).read()
+        return self._recorded.read()
+
+    @property
+    def _recorded(self) -> DeviceNumbers:
+        return self._after_losses if self.record_loss == "after" else self._losses
 
     @property
     def eval_loss_list(self) -> list[float]:
@@ -514,7 +516,7 @@ class Trainer(Loop):
         return self.history.get("penalty", [])
 
     def _check_losses(self, batch: Batch | None) -> None:
-        self._divergence.losses(self.train_loss_list, batch)
+        self._divergence.losses(self._recorded, batch)
 
     @property
     def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
@@ -532,7 +534,7 @@ class Trainer(Loop):
             | {
                 "current_epoch": self.current_epoch,
                 "mean_from": self._mean_from,
-                "losses_after": np.asarray(self._after_losses.read(), np.float64),
+                "losses_after": self._after_losses.on_host(),
             }
         )
 

@@ -9,7 +9,6 @@ import importlib.util
 import io
 import pickle
 import sys
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias
 from dlskills.arrays.backend import Array
 from dlskills.checks import suggestion
 from dlskills.experiments import hyperparameters
+from dlskills.experiments.loading import run_file, search_in
 from dlskills.experiments.settings import Settings
 from dlskills.files import expanded
 from dlskills.processes import one_thread
@@ -193,37 +193,14 @@ def load_objective(name: str) -> Callable[[Any], float]:
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"the file of the objective, {str(path)!r}, does not exist")
-    path = path.resolve()
-    name, known = path.stem, sys.modules.get(path.stem)
-    if known is not None and getattr(known, "__file__", None) != str(path):
-        name = f"{path.stem}_{zlib.crc32(str(path).encode()):08x}"  # the plain name is taken
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{str(path)!r} can't be loaded as Python")
-    _add_to_path(path.parent)  # like a script, it may import modules next to it
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
-    sys.modules[name] = module  # required by dataclasses and pickle
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        if before is not None:
-            sys.modules[name] = before
-        raise
-    return module
+    return run_file(path.resolve())
 
 
 def _load_module(name: str) -> ModuleType:
-    _add_to_path(Path.cwd())  # as with `python -m`; installed commands lack it
+    search_in(Path.cwd())  # as with `python -m`; installed commands lack it
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module exists, but something it imports does not
         raise ValueError(f"the module of the objective, {name!r}, does not exist") from None
-
-
-def _add_to_path(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))

@@ -51,7 +51,9 @@ def test_a_captured_training_is_an_eager_one(backend):
 def test_where_there_are_no_graphs_it_is_said_before_training(backend):
     if obstacle() is None:
         pytest.skip("this device records graphs")
-    with pytest.raises(RuntimeError, match=r"no CUDA graph can be recorded here \(.+\); leave cap"):
+    with pytest.raises(
+        RuntimeError, match=r"no CUDA graph can be recorded here \(.+\)\. Leave capture out"
+    ):
         trainer(backend)
     eager = trainer(backend, capture=False)
     eager.train()  # the device is none the worse for it
@@ -103,7 +105,9 @@ def test_products_that_are_not_recorded_are_named(backend, recording):
         return matmul(*args, **options)
 
     recording.setattr(cupy, "matmul", refusing)
-    with pytest.raises(RuntimeError, match=r"recorded here \(calling cuBLAS API .*\); leave cap"):
+    with pytest.raises(
+        RuntimeError, match=r"recorded here \(calling cuBLAS API .*\)\. Leave capture out"
+    ):
         trainer(backend)
     assert not Stream.recording
 

@@ -6,14 +6,12 @@ import re
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-import small_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_run import make_network, make_trainer, outcome
+from small_run import make_network, make_trainer, outcome, write_script
 
 from dlskills import SGD, Adam, MultiLayerNet
 from dlskills.files import FileFormatError
@@ -470,17 +468,12 @@ def test_a_checkpoint_is_a_safetensors_file(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_at_random_moments_nothing_is_lost(tmp_path):
     """Kill a training again and again, in saves too; it ends as one that was never stopped."""
-    script = tmp_path / "script.py"
-    tests = str(Path(small_run.__file__).parent)
-    script.write_text(
-        "import sys\n"
-        f"sys.path.insert(0, {tests!r})\n"
-        "from small_run import make_trainer\n"
-        "from dlskills.training import Checkpoint\n"
-        "trainer = make_trainer(epochs=60, callbacks=[Checkpoint(sys.argv[1], every=3)])\n"
-        "print('begins at', trainer.resume(sys.argv[1]), flush=True)\n"
-        "trainer.train()\n"
-        "print('done', flush=True)\n"
+    script = write_script(
+        tmp_path,
+        "trainer = make_trainer(epochs=60, callbacks=[Checkpoint(sys.argv[1], every=3)])",
+        "print('begins at', trainer.resume(sys.argv[1]), flush=True)",
+        "trainer.train()",
+        "print('done', flush=True)",
     )
     whole = make_trainer(epochs=60)
     whole.train()
@@ -512,18 +505,14 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of files' sizes")
 def test_a_disk_that_is_full_in_mid_file_leaves_the_good_checkpoints(tmp_path):
     """A real limit: files of this process can't grow beyond some kilobytes."""
-    script = tmp_path / "script.py"
-    tests = str(Path(small_run.__file__).parent)
-    script.write_text(
-        "import resource, sys\n"
-        f"sys.path.insert(0, {tests!r})\n"
-        "from small_run import make_trainer\n"
-        "from dlskills.training import Checkpoint\n"
-        "checkpoint = Checkpoint(sys.argv[1], every=2, background=False)\n"
-        "def fill(trainer, batch):\n"
-        "    if trainer.step == 5:\n"
-        "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
-        "make_trainer(callbacks=[fill, checkpoint]).train()\n"
+    script = write_script(
+        tmp_path,
+        "import resource",
+        "checkpoint = Checkpoint(sys.argv[1], every=2, background=False)",
+        "def fill(trainer, batch):",
+        "    if trainer.step == 5:",
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))",
+        "make_trainer(callbacks=[fill, checkpoint]).train()",
     )
     folder = tmp_path / "checkpoints"
     result = subprocess.run(

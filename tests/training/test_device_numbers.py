@@ -15,6 +15,10 @@ def test_numbers_come_in_order_as_floats(backend):
     losses.append(backend.asarray(np.float32(4.0)))
     assert losses.read() == [0.5, 2.0, 4.0]
     assert all(type(number) is float for number in losses.read())
+    assert losses.read(1) == [2.0, 4.0]
+    assert losses.read(-1) == [4.0]
+    losses.append(backend.asarray(np.float32(8.0)))
+    np.testing.assert_array_equal(losses.on_host(), [0.5, 2.0, 4.0, 8.0])
 
 
 @pytest.mark.backends("cupy")

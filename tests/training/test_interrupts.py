@@ -4,11 +4,9 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
-import small_run
-from small_run import make_trainer, outcome
+from small_run import make_trainer, outcome, write_script
 
 from dlskills.training import Callback
 from dlskills.training.interrupts import HeldInterrupts
@@ -159,17 +157,14 @@ def test_a_step_by_hand_is_whole_too(monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 def test_a_process_saves_and_ends_as_interrupted(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys, time\n"
-        f"sys.path.insert(0, {str(Path(small_run.__file__).parent)!r})\n"
-        "from small_run import make_trainer\n"
-        "from dlskills.training import Checkpoint\n"
-        "def slow(trainer, batch):\n"
-        "    print('step', flush=True)\n"
-        "    time.sleep(0.01)\n"
-        "checkpoint = Checkpoint(sys.argv[1], every=10_000)\n"
-        "make_trainer(epochs=2000, callbacks=[slow, checkpoint]).train()\n"
+    script = write_script(
+        tmp_path,
+        "import time",
+        "def slow(trainer, batch):",
+        "    print('step', flush=True)",
+        "    time.sleep(0.01)",
+        "checkpoint = Checkpoint(sys.argv[1], every=10_000)",
+        "make_trainer(epochs=2000, callbacks=[slow, checkpoint]).train()",
     )
     folder = tmp_path / "checkpoints"
     with subprocess.Popen(
