@@ -9,7 +9,6 @@ from dlskills import Adam, Adamax, Adan, AMSGrad, RAdam, Yogi, get_backend
 NUMPY = get_backend("cpu")
 SHARED = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}
 THEIRS = {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}
-OPTAX = {"learning_rate": 0.05, "b1": 0.8, "b2": 0.95, "eps": 1e-3}
 
 
 @pytest.mark.parametrize(
@@ -32,9 +31,19 @@ def test_updates_agree_with_torch(ours, theirs):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (Yogi(**SHARED), lambda optax: optax.yogi(**OPTAX, initial_accumulator_value=0.0)),
-        (Adan(**SHARED, beta3=0.9), lambda optax: optax.adan(**OPTAX, b3=0.9, eps_root=0.0)),
-        (RAdam(**SHARED), lambda optax: optax.radam(**OPTAX)),
+        (
+            Yogi(**SHARED),
+            lambda optax: optax.chain(
+                optax.scale_by_yogi(0.8, 0.95, 1e-3, initial_accumulator_value=0.0),
+                optax.scale(-0.05),
+            ),
+        ),
+        # With beta2 = 0.5, where 1 - beta2 = beta2: for others, Optax 0.2 multiplies the change by
+        # 1 - beta2, where the paper (whose beta2 is 1 minus ours) and its code have beta2.
+        (
+            Adan(**SHARED | {"beta2": 0.5}, beta3=0.9),
+            lambda optax: optax.adan(0.05, 0.8, 0.5, 0.9, 1e-3, eps_root=0.0),
+        ),
     ],
     ids=lambda value: repr(value) if not callable(value) else "",
 )

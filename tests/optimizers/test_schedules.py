@@ -234,6 +234,8 @@ def test_every_number_of_a_rule_takes_a_schedule(name):
     for field, value in RULES[name][1][-1].items():
         if not isinstance(value, float) or field == "lr":
             continue
+        if (name, field) == ("nadam", "beta1"):
+            continue  # looks ahead in the schedule: see the test of its product
         schedule = Linear(value, value / 2, steps=5)
         scheduled = make_optimizer(name, **RULES[name][1][-1] | {field: schedule})
         by_hand = make_optimizer(name, **RULES[name][1][-1])
@@ -244,8 +246,6 @@ def test_every_number_of_a_rule_takes_a_schedule(name):
             grads = {"w": np.sin(np.arange(5.0) + step)}
             scheduled.update(params, grads)
             by_hand.update(twin, grads)
-            if name == "nadam" and field == "beta1":
-                break  # its product of all former beta1 knows the schedule, see below
         np.testing.assert_allclose(params["w"], twin["w"], rtol=1e-12)
 
 
