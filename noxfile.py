@@ -121,7 +121,7 @@ def types(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Hostile files by the million: `-- FORMAT RUNS`, by default each format a million times."""
     session.install(".", "atheris>=3")
-    chosen = session.posargs[:1] or ["idx", "tensors", "networks", "results"]
+    chosen = session.posargs[:1] or ["idx", "tensors", "networks", "checkpoints", "results"]
     runs = session.posargs[1] if len(session.posargs) > 1 else "1000000"
     harness = ROOT / "tests" / "fuzz" / "harness.py"
     session.chdir(session.create_tmp())  # for the files that crashed it

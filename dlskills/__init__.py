@@ -17,22 +17,30 @@ from dlskills.files import FileFormatError
 from dlskills.formulas import EngineMissingError, along, elementwise, engine
 from dlskills.gradients import numerical_gradient, relative_error
 from dlskills.layers import (
+    ELU,
     GELU,
+    SELU,
     Activation,
     Affine,
     BatchNormalization,
     BinaryCrossEntropy,
     Declared,
     Dropout,
+    HuberLoss,
     Layer,
     LayerNormalization,
     LeakyReLU,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
     ReLU,
     RMSNormalization,
     Sigmoid,
+    SiLU,
+    Softmax,
     SoftmaxWithLoss,
+    Softplus,
+    Swish,
     Tanh,
 )
 from dlskills.networks import MultiLayerNet, MultiLayerNetExtend, Sequential, load, register
@@ -77,9 +85,10 @@ __all__ = [  # noqa: RUF022 - by subject
     "Adam", "AdamW", "AMSGrad", "NAdam", "Adamax", "RAdam", "Yogi", "Adan", "Lion",
     "Optimizer", "make_optimizer", "schedules", "clip_factor",
     # layers and losses
-    "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization",
-    "LayerNormalization", "RMSNormalization", "Dropout", "SoftmaxWithLoss", "BinaryCrossEntropy",
-    "MeanSquaredError", "Layer", "Activation", "Loss", "Declared",
+    "Affine", "BatchNormalization", "LayerNormalization", "RMSNormalization", "Dropout",
+    "ReLU", "LeakyReLU", "ELU", "SELU", "Softplus", "Sigmoid", "Tanh", "GELU", "Swish", "SiLU",
+    "Softmax", "SoftmaxWithLoss", "BinaryCrossEntropy", "MeanSquaredError", "MeanAbsoluteError",
+    "HuberLoss", "Layer", "Activation", "Loss", "Declared",
     # formulas and engines
     "elementwise", "along", "engine", "EngineMissingError",
     # networks

@@ -67,7 +67,7 @@ def numerical_gradient(f: Callable[..., Any], params: Any, h: float = 1e-5) -> A
 
 
 def _check_writable(name: str, array: Any) -> None:
-    """Raise an error unless single elements of the array can be changed by small steps."""
+    """Raise an error unless each element of the array can be changed by small steps."""
     try:
         xp = namespace(array)
     except TypeError:

@@ -7,6 +7,7 @@ environment variable DLSKILLS_TEST_BACKENDS selects some of them, for example
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,9 @@ import pytest
 from dlskills.arrays.backend import Backend, get_backend
 
 os.environ.setdefault("MPLBACKEND", "agg")  # no test opens a window
+
+# A shell starts its background jobs, such as a lane of CI, with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # HYPOTHESIS_PROFILE=thorough searches longer. CI draws the same examples each time. There are no
 # deadlines, since the first call of a kernel compiles it.

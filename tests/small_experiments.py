@@ -1,17 +1,21 @@
 """Small experiments and records for the report's tests."""
 
-from types import SimpleNamespace
-
-from dlskills.experiments.claims import Check, Claim
+from dlskills.experiments.claims import Check, Claim, tutorial
+from dlskills.experiments.experiment import Experiment
 from dlskills.experiments.runner import Record
 from dlskills.experiments.settings import Settings
+from dlskills.experiments.tables import Number, Table
 from dlskills.experiments.text import Text
 from dlskills.plotting import new_figure, styled
 
 
+def run(settings, *, iterations=7, name="<a>"):
+    return {"n": 2.0}
+
+
 @styled
-def plot(numbers):
-    figures = {}
+def plot(runs):
+    (numbers, *_), figures = runs, {}
     for name in ("first", "second"):
         figure, axes = new_figure(size=(4, 3))
         axes.plot([0, 1, numbers["n"]], "o-", color="#000000", label="a < b & c")
@@ -20,14 +24,15 @@ def plot(numbers):
             inset = axes.inset_axes([x / 2, 0.5, 0.2, 0.2])
             inset.imshow([[0, 1], [1, 0]], cmap="gray")
             inset.axis("off")
-        axes.set_xlabel("learning rate")
+        axes.set_xlabel(str(Text("learning rate", "学习率")))
         axes.legend()
         figures[name] = figure
     return figures
 
 
 def table(numbers):
-    return ["method", "f(<x>)"], [["a & b", f"{numbers['n']}"], ["second", "<b>2</b>"]]
+    rows = [["a & b", Number(numbers["n"], ".4g")], ["second", "<b>2</b>"]]
+    return Table([Text("method", "方法"), "f(<x>)"], rows)
 
 
 CLAIMS = (
@@ -37,6 +42,7 @@ CLAIMS = (
             Check(Text("the number n", "数 n"), lambda n: n["n"], at_least=1.5, at_most=5),
             Check(Text("its highest", "最大的 n"), lambda n: n["n"], at_most=9, combine=max),
         ),
+        tutorial("momentum"),
     ),
     Claim(
         Text("n is large.", "n 很大。"),
@@ -46,27 +52,26 @@ CLAIMS = (
 )
 
 
-def experiment(name, *, random=True):
-    return SimpleNamespace(
-        TITLE=Text(f"Title <of> {name}", f"{name} 的<标题>"),
-        QUICK={},
-        ABOUT=Text(f"About {name} & more.", f"关于 {name} 等。"),
-        RANDOM=random,
-        CLAIMS=CLAIMS,
-        ALT={"first": Text(f"{name} falls", f"{name} 下降"),
-             "second": Text(f"{name} rises", f"{name} 上升")},
-        plot=plot,
-        table=table,
-    )  # fmt: skip
+def experiment(name, **changes):
+    parts = {
+        "title": Text(f"Title <of> {name}", f"{name} 的<标题>"),
+        "about": Text(f"About {name} & more.", f"关于 {name} 等。"),
+        "claims": CLAIMS,
+        "alt": {"first": Text(f"{name} falls", f"{name} 下降"),
+                "second": Text(f"{name} rises", f"{name} 上升")},
+        "run": run, "plot": plot, "table": table,
+    }  # fmt: skip
+    return Experiment(name=name, **(parts | changes))
 
 
 EXPERIMENTS = {"one": experiment("one"), "two": experiment("two", random=False)}
+DEFAULTS = {"iterations": 7, "name": "<a>"}
 
 
-def record(name, seed=0, *, quick=False, n=2.0):
+def record(name, seed=0, *, quick=False, n=2.0, **options):
     settings = Settings(seed, verbose=False)
-    options = {"iterations": 7, "name": "<a>"} if name == "one" else {}
-    return Record(name, settings, options, quick, "cpu (NumPy)", "plain", 1.5, {"n": n})
+    chosen = DEFAULTS | options
+    return Record(name, settings, chosen, quick, "cpu (NumPy)", "plain", 1.5, {"n": n})
 
 
 RECORDS = {

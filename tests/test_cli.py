@@ -1,7 +1,7 @@
 """The command line: what a newcomer types, with and without mistakes."""
 
 import contextlib
-import inspect
+import dataclasses
 import json
 import os
 import re
@@ -88,13 +88,23 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(results, "save_figure", lambda figure, folder, name: [])
 
 
+def replace(monkeypatch, name, **changes):
+    """Put a changed experiment in the place of one."""
+    changed = dataclasses.replace(EXPERIMENTS[name], **changes)
+    monkeypatch.setitem(EXPERIMENTS, name, changed)
+    command = cli.run._command(changed)
+    for info in cli.run.app.registered_commands:
+        if info.name == name:
+            monkeypatch.setattr(info, "callback", command)
+
+
 # Information
 
 
 def test_list_shows_every_experiment_with_its_title():
     out = invoke("list")
     for name, module in EXPERIMENTS.items():
-        assert re.search(rf"{name}\W+{re.escape(str(module.TITLE))}", out)
+        assert re.search(rf"{name}\W+{re.escape(str(module.title))}", out)
     assert "dlskills run NAME" in out
 
 
@@ -106,7 +116,7 @@ COMMANDS = {
     ("run", "optimizer-paths"): ["--out", "--device", "--points", "(-7, 2)"],
     ("run", "optimizer-mnist"): ["--out", "--device", "--iterations", "--seeds", "--subset",
                                  "--quick", "--jobs", "--fresh", "--optimizers",
-                                 "SGD,Momentum,AdaGrad,Adam", "six"],
+                                 "SGD, Momentum, AdaGrad, Adam", "six"],
 }  # fmt: skip
 
 
@@ -198,7 +208,8 @@ def test_optimizer_mnist_runs_and_writes_its_results(tmp_path):
     assert suffixes == [".json", ".png", ".svg"]
     record = json.loads((tmp_path / "optimizer-mnist.json").read_text(encoding="utf-8"))
     (run,) = record["runs"]
-    assert run["options"] == {"iterations": 5, "optimizers": "adam, NESTEROV"}
+    assert run["options"]["iterations"] == 5
+    assert run["options"]["optimizers"] == ["adam", "NESTEROV"]
     assert run["settings"]["seed"] == 3
     assert {len(losses) for losses in run["numbers"]["train_loss"].values()} == {5}
     assert list(run["numbers"]["lr"]) == ["Adam", "Nesterov"]
@@ -224,16 +235,17 @@ def test_an_experiment_runs_on_a_gpu(backend, tmp_path, undrawn):
 def test_verdicts_are_shown_with_measured_numbers(tmp_path, undrawn, in_terminal):
     out = invoke("run", "optimizer-paths", "--out", tmp_path)
     assert re.search(
-        r"SGD zig-zags .*y changes its sign: 100% \[expected = 100%\] +│ confirmed", out
+        r"SGD moves in a zigzag .*y changes its sign: 100% \[expected = 100%\] +│ confirmed", out
     )
-    assert re.search(r"faster along x .*-1.77 \[expected ≥ 0.01\] +│ not confirmed", out)
+    assert re.search(r"-1.77 \[expected ≥ 0.01\] +│ not confirmed", out)
+    assert "[the tutorial: Momentum]" in out
     assert "Based on" not in out  # this experiment involves no randomness
 
 
 def test_a_remark_is_shown_with_its_claim(tmp_path, undrawn, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     out = invoke("run", "optimizer-paths", "--out", tmp_path)
-    remarks = [claim.remark.en for claim in EXPERIMENTS["optimizer-paths"].CLAIMS if claim.remark]
+    remarks = [claim.remark.en for claim in EXPERIMENTS["optimizer-paths"].claims if claim.remark]
     found = json.loads((tmp_path / "optimizer-paths.json").read_text(encoding="utf-8"))["claims"]
     assert [claim["remark"] for claim in found if claim["remark"]] == remarks
     assert remarks
@@ -241,14 +253,14 @@ def test_a_remark_is_shown_with_its_claim(tmp_path, undrawn, monkeypatch):
 
 
 def test_few_seeds_give_a_warning(tmp_path, undrawn):
-    few = ["run", "optimizer-mnist", "--iterations", 2, "--optimizers", "sgd", "--out", tmp_path]
+    few = ["run", "activation-histograms", "--out", tmp_path]
     assert "Based on 1 seed only" in invoke(*few)
     assert "Based on 2 seeds only" in invoke(*few, "--seeds", 2)
     assert "Based on" not in invoke(*few, "--seeds", 3)
 
 
 def test_a_quick_run_is_short_and_labelled(tmp_path, monkeypatch):
-    monkeypatch.setattr(EXPERIMENTS["optimizer-mnist"], "QUICK", {"iterations": 4})
+    replace(monkeypatch, "optimizer-mnist", quick={"iterations": 4})
     out = invoke("run", "optimizer-mnist", "--quick", "--out", tmp_path)
     assert "This was a quick run" in out
     assert "quick run" in (tmp_path / "optimizer-mnist.svg").read_text(encoding="utf-8")
@@ -275,7 +287,7 @@ def test_an_unwritable_folder_fails_before_the_work(fail, tmp_path, monkeypatch,
         return contextlib.nullcontext()
 
     monkeypatch.setattr(files.tempfile, "TemporaryFile", read_only)
-    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", None)  # fails if called
+    monkeypatch.setattr(cli.run, "run_experiments", None)  # fails if called
     status, err = fail("run", "optimizer-paths", "--out", tmp_path)
     assert status == 1
     assert "Read-only file system" in err
@@ -309,15 +321,18 @@ def test_an_interrupted_run_says_how_to_resume(tmp_path, monkeypatch, kept, more
 
 def test_options_that_differ_from_the_tutorials_are_reported(tmp_path, undrawn):
     out = invoke("run", "optimizer-paths", "--points", 5, "--out", tmp_path)
-    assert "Verdicts apply to the changed options, not the tutorial's: points." in out
-    assert "changed options" not in invoke("run", "optimizer-paths", "--out", tmp_path)
+    assert "Claims are judged only at the tutorial's settings; points differs." in out
+    assert "confirmed" not in out
+    found = json.loads((tmp_path / "optimizer-paths.json").read_text(encoding="utf-8"))["claims"]
+    assert {claim["verdict"] for claim in found} == {"not judged"}
+    assert "Claims are judged only" not in invoke("run", "optimizer-paths", "--out", tmp_path)
     # this experiment has no shortened run
     assert "quick run" not in invoke("run", "optimizer-paths", "--quick", "--out", tmp_path)
 
 
-def test_claims_without_numbers_are_not_judged(tmp_path, undrawn):
-    out = invoke("run", "optimizer-mnist", "--iterations", 2, "--optimizers", "sgd,adam",
-                 "--out", tmp_path)  # fmt: skip
+def test_claims_without_numbers_are_not_judged(tmp_path, undrawn, monkeypatch):
+    replace(monkeypatch, "optimizer-mnist", quick={"iterations": 2, "optimizers": ["SGD", "Adam"]})
+    out = invoke("run", "optimizer-mnist", "--quick", "--out", tmp_path)
     assert "not judged" in out
     assert "no number [expected" in out
     assert "nan" not in out
@@ -330,12 +345,52 @@ def test_a_second_run_is_read_from_the_cache_unless_fresh(tmp_path, monkeypatch,
     def not_wanted(*args, **options):
         raise RuntimeError("run again")
 
-    monkeypatch.setattr(EXPERIMENTS["optimizer-paths"], "run", not_wanted)
-    monkeypatch.setattr(runner, "options_of", lambda experiment: options)
-    options = {"points": inspect.Parameter("points", inspect.Parameter.KEYWORD_ONLY, default=30)}
+    monkeypatch.setattr(runner, "_run_one", not_wanted)
     assert invoke(*again) == first
     result = CliRunner().invoke(cli.app, [*map(str, again), "--fresh"])
     assert str(result.exception) == "run again"
+
+
+def test_figures_in_chinese_dark_small_and_as_csv(tmp_path):
+    options = ["--lang", "zh", "--theme", "dark", "--size", "6x3", "--format", "svg", "--csv"]
+    out = invoke("run", "optimizer-paths", *options, "--out", tmp_path)
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert "optimizer-paths.svg" in names
+    assert "optimizer-paths.csv" in names
+    assert not {name for name in names if name.endswith(".png")}
+    text = (tmp_path / "optimizer-paths.svg").read_text(encoding="utf-8")
+    assert "学习率" in text
+    assert 'width="432pt" height="216pt"' in text
+    assert f"wrote {tmp_path / 'optimizer-paths.csv'}" in out
+
+
+OWN = """
+from dlskills.experiments import Experiment, Number, Table
+
+def run(settings, *, factor=1):
+    return {"n": factor * settings.seed}
+
+experiment = Experiment(
+    name="tripled", title="A multiple of the seed", run=run, options={"factor": "Factor."},
+    table=lambda numbers: Table(["n"], [[Number(numbers["n"], ".0f")]]),
+)
+"""
+
+
+def test_a_users_experiment_runs_from_its_file(tmp_path, undrawn):
+    path = tmp_path / "cli_own.py"
+    path.write_text(OWN)
+    out = invoke("run", path, "--factor", 3, "--seed", 2, "--out", tmp_path)
+    assert "\nn\n6\n" in out
+    assert "--factor" in invoke("run", path, "--help")
+    assert (tmp_path / "tripled.json").exists()
+
+
+def test_a_file_that_is_missing_is_wrong_use(fail):
+    assert fail("run", "nothing.py") == (
+        2,
+        "error: there is no file 'nothing.py' to take experiments from\n",
+    )
 
 
 def test_run_all_runs_every_experiment(tmp_path, monkeypatch, undrawn):
@@ -360,6 +415,10 @@ def test_run_all_runs_every_experiment(tmp_path, monkeypatch, undrawn):
             ["--subset", "ful"],
             'error: subset must be "full" or "sample", got \'ful\'; did you mean "full"?',
         ),
+        (["--size", "wide"], "error: size must be WIDTHxHEIGHT, such as 8x4.5, got 'wide'"),
+        (["--format", "gif"], "error: format 'gif' is not known. Choose from: 'png', 'svg', 'pdf'"),
+        (["--hidden", "many"], "error: hidden must be a whole number, got 'many'"),
+        (["--activation", "rleu"], "error: activation 'rleu' is not known; did you mean 'relu'"),
         (["--optimizers", "adm"], "error: optimizer 'adm' is not known; did you mean 'adam'?"),
         (["--optimizers", "sgd,,adam"], "error: optimizer '' is not known. Choose from: 'sgd'"),
     ],
@@ -391,7 +450,7 @@ def test_cuda_without_cupy_gives_the_install_command(fail, no_cupy, tmp_path, mo
         (["run", "--all", "optimizer-paths"], "not both"),
         (["run", "optimizer-paths", "--seed", "-1"], "'--seed'"),
         (["run", "optimizer-paths", "--steps", "3"], "--steps"),
-        (["run", "optimizer-paths", "--optimizers", "sgd"], "--optimizers"),
+        (["run", "overfitting", "--optimizers", "sgd"], "--optimizers"),
     ],
 )
 def test_a_wrong_command_or_value_is_a_usage_error(fail, args, message):

@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 
 from dlskills import (
+    ELU,
     GELU,
+    SELU,
     Affine,
     BatchNormalization,
     Dropout,
+    HuberLoss,
     LayerNormalization,
     LeakyReLU,
+    MeanAbsoluteError,
     MeanSquaredError,
     MultiLayerNet,
     MultiLayerNetExtend,
     ReLU,
     RMSNormalization,
     Sigmoid,
+    Softmax,
     SoftmaxWithLoss,
+    Softplus,
+    Swish,
     Tanh,
     Trainer,
 )
@@ -30,12 +37,20 @@ pytestmark = pytest.mark.backends("cupy")
 
 LAYERS = {
     "Affine": (lambda: Affine(30, 30), 2, 3),
+    "Affine without bias": (lambda: Affine(30, 30, bias=False), 1, 2),
     "ReLU": (ReLU, 1, 1),
     "LeakyReLU": (LeakyReLU, 1, 1),
     "Sigmoid": (Sigmoid, 1, 1),
     "Tanh": (Tanh, 1, 1),
     "GELU": (GELU, 1, 1),
+    "approximate GELU": (lambda: GELU(approximate=True), 1, 1),
+    "ELU": (ELU, 1, 1),
+    "SELU": (SELU, 1, 1),
+    "Softplus": (Softplus, 1, 1),
+    "Swish": (Swish, 1, 1),
+    "Softmax": (Softmax, 1, 1),
     "BatchNormalization": (lambda: BatchNormalization(30), 1, 1),
+    "BatchNormalization without parameters": (lambda: BatchNormalization(30, affine=False), 1, 1),
     "LayerNormalization": (lambda: LayerNormalization(30), 1, 2),
     "RMSNormalization": (lambda: RMSNormalization(30), 1, 2),
     "Dropout": (lambda: Dropout(0.2), 1, 1),
@@ -62,15 +77,25 @@ def test_number_of_launches_per_layer(backend, device_counters, name):
     assert count(device_counters, lambda: layer.backward(x))[0] == backward
 
 
-@pytest.mark.parametrize(
-    ("make", "forward"),
-    [(SoftmaxWithLoss, 1), (lambda: SoftmaxWithLoss(1e-7), 1), (MeanSquaredError, 1)],
-)
-def test_number_of_launches_per_loss(backend, device_counters, make, forward):
+LOSSES = {
+    "softmax": SoftmaxWithLoss,
+    "capped softmax": lambda: SoftmaxWithLoss(1e-7),
+    "softmax with options": lambda: SoftmaxWithLoss(label_smoothing=0.1, class_weights=[1] * 10),
+    "squared": MeanSquaredError,
+    "absolute": MeanAbsoluteError,
+    "huber": HuberLoss,
+}
+
+
+@pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_loss_and_its_gradient_take_one_launch(backend, device_counters, make, weighted):
     loss = make()
     x = backend.asarray(np.random.default_rng(0).standard_normal((20, 10)), "float32")
-    t = backend.asarray(np.arange(20) % 10) if make is not MeanSquaredError else x * 2
-    assert count(device_counters, lambda: loss.forward(x, t))[0] == forward
+    is_softmax = isinstance(loss, SoftmaxWithLoss)
+    t = backend.asarray(np.arange(20) % 10) if is_softmax else x * 2
+    weights = backend.asarray(np.linspace(0, 2, 20), "float32") if weighted else None
+    assert count(device_counters, lambda: loss.forward(x, t, weights))[0] == 1
     assert count(device_counters, loss.backward)[0] == 0  # forward has computed the gradient
 
 
@@ -130,7 +155,7 @@ def test_a_new_epoch_copies_only_its_order_to_the_device(backend, device_counter
     with device_counters.counting() as added:
         for _ in range(training.iter_per_epoch - 1):
             training.train_step()
-        training._update()  # the next epoch's first step, without the transfer of losses after it
+        training._update(None)  # the next epoch's first step, without the transfer of losses after it
     assert added["copies_h2d"] == 1
     assert added["bytes_h2d"] == 600 * 8
     assert added["copies_d2h"] == 0

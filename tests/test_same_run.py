@@ -14,10 +14,12 @@ from dlskills import (
     Affine,
     BatchNormalization,
     Dropout,
+    HuberLoss,
     MeanSquaredError,
     MultiLayerNetExtend,
     Sequential,
     SoftmaxWithLoss,
+    Swish,
     Tanh,
     engine,
     load_mnist,
@@ -47,7 +49,18 @@ def layers(make, loss=None):
 
 NETWORKS = {
     **{
-        name: extended(activation=name) for name in ("relu", "leakyrelu", "sigmoid", "tanh", "gelu")
+        name: extended(activation=name)
+        for name in (
+            "relu",
+            "leakyrelu",
+            "sigmoid",
+            "tanh",
+            "gelu",
+            "elu",
+            "selu",
+            "swish",
+            "softplus",
+        )
     },
     "Batch Norm": extended(use_batchnorm=True),
     "Dropout": extended(use_dropout=True, dropout_ratio=0.3),
@@ -62,10 +75,20 @@ NETWORKS = {
         ],
         SoftmaxWithLoss(epsilon=1e-7),
     ),
+    "label smoothing and class weights": layers(
+        lambda: [
+            Affine(784, 20, bias=False),
+            BatchNormalization(20, affine=False),
+            Swish(),
+            Affine(20, 10),
+        ],
+        SoftmaxWithLoss(label_smoothing=0.1, class_weights=[0.5, 1.5] * 5),
+    ),
+    "Huber loss": layers(lambda: [Affine(784, 20), Tanh(), Affine(20, 10)], HuberLoss(0.5)),
     "squared error": layers(lambda: [Affine(784, 20), Tanh(), Affine(20, 10)], MeanSquaredError()),
     "one-hot": extended(),
 }
-ONE_HOT = ("squared error", "one-hot")
+ONE_HOT = ("Huber loss", "squared error", "one-hot")
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def _layer(task: LayerPass) -> torch.nn.Module:
         "LeakyReLU": torch.nn.LeakyReLU,
         "Sigmoid": torch.nn.Sigmoid,
         "Tanh": torch.nn.Tanh,
-        "GELU": lambda: torch.nn.GELU(approximate="tanh"),
+        "GELU": torch.nn.GELU,
         "BatchNormalization": lambda: torch.nn.BatchNorm1d(task.width, eps=1e-6),
         "LayerNormalization": lambda: torch.nn.LayerNorm(task.width, eps=1e-6),
         "RMSNormalization": lambda: torch.nn.RMSNorm(task.width, eps=1e-6),

@@ -324,6 +324,16 @@ class Views(dict[str, Array]):
         super().__init__({own: owner[name] for own, name in names.items()})
         self._owner, self._names = owner, names
 
+    @property
+    def backend(self) -> Backend:
+        """Where the network lives."""
+        return self._owner.backend
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype of all of the network's arrays."""
+        return self._owner.dtype
+
     def __setitem__(self, own: str, value: Any) -> None:
         if own not in self._names:
             declared = ", ".join(self)

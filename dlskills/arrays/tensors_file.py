@@ -264,7 +264,7 @@ def _bytes_of(array: Array, code: str) -> np.ndarray[Any, Any]:
 
 
 def _widened(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Bfloat16 as float32, of which it is the upper half."""
+    """Return bfloat16 as float32, whose upper half it is."""
     return (values.astype(np.uint32) << 16).view(np.float32)
 
 

@@ -56,7 +56,7 @@ app.command("tune")(tune.tune)
 def list_experiments() -> None:
     """List the experiments."""
     console = terminal.console()
-    rows = [(name, str(module.TITLE)) for name, module in EXPERIMENTS.items()]
+    rows = [(name, str(experiment.title)) for name, experiment in EXPERIMENTS.items()]
     show_table(console, ["experiment", "subject"], rows, prose=[1])
     console.print("Run one with: dlskills run NAME (--help shows its options)")
 

@@ -12,9 +12,11 @@ from dlskills import terminal
 from dlskills.cli.options import Device, Fresh, Jobs, Out, Quick, Seed, Subset, wrong_use
 from dlskills.cli.run import compute
 from dlskills.cli.verdicts import show_indication
-from dlskills.experiments import EXPERIMENTS, Settings
+from dlskills.experiments import EXPERIMENTS, Settings, load_experiments
 from dlskills.experiments.claims import ENOUGH
+from dlskills.processes import cores
 from dlskills.report import LANGUAGES, write_report
+from dlskills.report.words import score_by_source
 
 
 class Language(StrEnum):
@@ -26,6 +28,14 @@ class Language(StrEnum):
 
 
 def report(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE.py]...",
+            help="Files with experiments of your own, in place of the tutorial's.",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = Path("results"),
     device: Device = "cpu",
     seed: Seed = 0,
@@ -46,15 +56,21 @@ def report(
     """Run every experiment and write OUT/report.html with figures, numbers and verdicts."""
     with wrong_use():
         settings = Settings(seed, device, subset)
+        experiments = list(EXPERIMENTS.values())
+        if files:
+            experiments = [own for file in files for own in load_experiments(file)]
     if seeds is None:
         seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
-    records = compute(list(EXPERIMENTS), out, settings, seeds, quick, jobs, fresh)
+    records = compute(experiments, out, settings, seeds, quick, jobs, fresh)
     languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
     path = out / "report.html"
-    verdicts = write_report(records, path, languages=languages, verbose=True)
+    verdicts = write_report(
+        records, path, experiments=experiments, languages=languages, jobs=jobs or cores(),
+        verbose=True,
+    )  # fmt: skip
     console = terminal.console()
-    confirmed = sum(verdict.confirmed for verdict in verdicts)
-    console.print(f"{confirmed} of {len(verdicts)} claims confirmed")
+    for score in score_by_source(verdicts):
+        console.print(str(score))
     if quick:
         console.print("This was a quick run, too short for meaningful verdicts.")
     elif seeds < ENOUGH:

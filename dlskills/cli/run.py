@@ -1,4 +1,4 @@
-"""`dlskills run`: run one experiment, or all of them."""
+"""`dlskills run`: run one experiment, one of your own, or all of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from dlskills import terminal
 from dlskills.cli.options import (
@@ -25,43 +26,95 @@ from dlskills.cli.options import (
     wrong_use,
 )
 from dlskills.cli.resume import resumable
+from dlskills.cli.run_options import (
+    Colours,
+    Csv,
+    Dpi,
+    Format,
+    Lang,
+    Language,
+    Size,
+    Theme,
+    check_fonts,
+    look,
+)
 from dlskills.cli.tables import show_table
 from dlskills.cli.verdicts import show_verdicts
-from dlskills.experiments import EXPERIMENTS, Settings, write_results
+from dlskills.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    Option,
+    Settings,
+    load_experiments,
+    write_results,
+)
 from dlskills.experiments import run as run_experiments
-from dlskills.experiments.runner import Record, options_of
+from dlskills.experiments.runner import Record
 from dlskills.files import check_folder
+from dlskills.plotting import Look
 from dlskills.processes import cores
 
+
+class Experiments(TyperGroup):
+    """The experiments as commands; a Python file is a command, too."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return an experiment's command, or that of the experiment in a Python file."""
+        if not cmd_name.endswith(".py"):
+            return super().get_command(ctx, cmd_name)
+        with wrong_use():
+            own = load_experiments(cmd_name)
+        if len(own) > 1:
+            names = ", ".join(experiment.name for experiment in own)
+            raise typer.BadParameter(
+                f"{cmd_name} defines {len(own)} experiments ({names}); `dlskills run` takes one, "
+                "`dlskills report` all"
+            )
+        single = typer.Typer(add_completion=False)
+        single.command(cmd_name)(_command(own[0]))
+        return get_command(single)
+
+
 app = typer.Typer(
+    cls=Experiments,
     no_args_is_help=True,
-    help="Run one experiment of the tutorial (options after its name), or --all of them.",
+    help="Run one experiment of the tutorial (options after its name), your own "
+    "(my_experiment.py), or --all of the tutorial's.",
     subcommand_metavar="NAME [OPTIONS]",
 )
 
 
 def _run(
-    names: Sequence[str],
-    out: Path = Path("results"),
-    device: str = "cpu",
-    seed: int = 0,
-    seeds: int = 1,
-    subset: str = "sample",
-    quick: bool = False,
-    jobs: int | None = None,
-    fresh: bool = False,
+    experiments: Sequence[Experiment],
+    *,
+    out: Path,
+    device: str,
+    seed: int,
+    seeds: int,
+    subset: str,
+    quick: bool,
+    jobs: int | None,
+    fresh: bool,
+    lang: str,
+    size: str | None,
+    dpi: float,
+    format: str,
+    theme: str,
+    csv: bool,
     **options: Any,
 ) -> None:
     with wrong_use():
         settings = Settings(seed, device, subset)
+        figures = look(size, dpi, format, theme, csv)
+        check_fonts(lang, figures.formats)
     options = {name: value for name, value in options.items() if value is not None}
-    records = compute(names, out, settings, seeds, quick, jobs, fresh, **options)
-    for name in names:
-        _show(records[name], out)
+    records = compute(experiments, out, settings, seeds, quick, jobs, fresh, **options)
+    for experiment in experiments:
+        _show(experiment, records[experiment.name], out, figures, lang)
 
 
 def compute(
-    names: Sequence[str],
+    experiments: Sequence[Experiment],
     out: Path,
     settings: Settings,
     seeds: int,
@@ -80,8 +133,8 @@ def compute(
         jobs = 1 if settings.device.startswith("cuda") else cores()
     with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
         return run_experiments(
-            names, settings, seeds=seeds, quick=quick, options=options, jobs=jobs, cache=cache,
-            fresh=fresh,
+            experiments, settings, seeds=seeds, quick=quick, options=options, jobs=jobs,
+            cache=cache, fresh=fresh,
         )  # fmt: skip
 
 
@@ -90,27 +143,30 @@ def _kept(cache: Path, before: set[Path]) -> str:
     return f"{count} finished run{'s' * (count > 1)} or parts of runs kept" * (count > 0)
 
 
-def _show(records: Sequence[Record], out: Path) -> None:
-    verdicts, paths = write_results(records, out)
-    experiment = EXPERIMENTS[records[0].experiment]
+def _show(
+    experiment: Experiment, records: Sequence[Record], out: Path, figures: Look, lang: str
+) -> None:
+    verdicts, paths = write_results(
+        records, out, experiment=experiment, look=figures, lang=str(lang)
+    )
     console = terminal.console()
     if records[0].quick:
         console.print("This was a quick run, too short for meaningful verdicts.")
-    columns, rows = experiment.table(records[0].numbers)
-    title = str(experiment.TITLE)
-    if len(records) > 1:
-        title += f" (seed {records[0].settings.seed})"
-    show_table(console, columns, rows, title=title)
+    table = experiment.tabulated([record.numbers for record in records])
+    if table is not None:
+        title = str(experiment.title)
+        if len(records) > 1:
+            of = f"mean ± standard deviation of {len(records)} seeds"
+            title += f" ({of if table.merges else f'seed {records[0].settings.seed}'})"
+        show_table(console, *table.shown(), title=title)
     if verdicts:
-        show_verdicts(verdicts, records)
+        show_verdicts(verdicts, records, experiment)
     for path in paths:
         console.print(f"wrote {path}", soft_wrap=True)
 
 
-@app.callback(invoke_without_command=True)
-def run_all(
-    context: typer.Context,
-    every: Annotated[bool, typer.Option("--all", help="Run every experiment.")] = False,
+def _common(
+    *,
     out: Out = Path("results"),
     device: Device = "cpu",
     seed: Seed = 0,
@@ -119,8 +175,21 @@ def run_all(
     quick: Quick = False,
     jobs: Jobs = None,
     fresh: Fresh = False,
+    lang: Lang = Language.EN,
+    size: Size = None,
+    dpi: Dpi = 150,
+    format: Format = "png,svg",
+    theme: Colours = Theme.LIGHT,
+    csv: Csv = False,
 ) -> None:
-    """Run one experiment of the tutorial (options after its name), or --all of them."""
+    """Declare the options common to all experiments; only the signature is used."""
+
+
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_COMMON = list(inspect.signature(_common, eval_str=True).parameters.values())
+
+
+def _all(context: typer.Context, *, every: bool, **options: Any) -> None:
     if context.invoked_subcommand is not None:
         if every:
             raise typer.BadParameter("give either --all or the name of an experiment, not both")
@@ -134,10 +203,18 @@ def run_all(
         raise typer.BadParameter(
             "give the name of an experiment, or --all. List the names with: dlskills list"
         )
-    _run(list(EXPERIMENTS), out, device, seed, seeds, subset, quick, jobs, fresh)
+    _run(list(EXPERIMENTS.values()), **options)
 
 
-def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
+_EVERY = inspect.Parameter(
+    "every", inspect.Parameter.KEYWORD_ONLY, default=False,
+    annotation=Annotated[bool, typer.Option("--all", help="Run every experiment.")],
+)  # fmt: skip
+_all.__signature__ = inspect.Signature([_CONTEXT, _EVERY, *_COMMON])  # type: ignore[attr-defined]
+app.callback(invoke_without_command=True)(_all)
+
+
+def _command(experiment: Experiment) -> Callable[..., None]:
     """Return the function of ``dlskills run NAME``, with common and experiment-specific options."""
     inapplicable = _inapplicable(experiment)
 
@@ -146,41 +223,50 @@ def _command(name: str, experiment: ModuleType) -> Callable[..., None]:
             reasons = dict.fromkeys(inapplicable[option.split()[0][2:]] for option in given)
             verb = "does" if len(given) == 1 else "do"
             raise typer.BadParameter(
-                f"{' and '.join(given)} {verb} not apply to {name}, {' and '.join(reasons)}"
+                f"{' and '.join(given)} {verb} not apply to {experiment.name}, "
+                f"{' and '.join(reasons)}"
             )
-        _run([name], **options)
+        _run([experiment], **options)
 
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    hidden = {*inapplicable, *(() if experiment.QUICK else ("quick",))}
+    hidden = {*inapplicable, *(() if experiment.quick else ("quick",))}
     common = [
-        _hidden(parameter) if parameter.name in hidden else parameter
-        for parameter in inspect.signature(_common, eval_str=True).parameters.values()
+        _hidden(parameter) if parameter.name in hidden else parameter for parameter in _COMMON
     ]
-    own = [
-        parameter.replace(
-            default=None,  # the tutorial's value, or with --quick a smaller one
-            annotation=Annotated[
-                type(parameter.default) | None,
-                typer.Option(help=experiment.OPTIONS[option], show_default=str(parameter.default)),
-            ],
-        )
-        for option, parameter in options_of(experiment).items()
-        if option in experiment.OPTIONS
-    ]
-    command.__signature__ = inspect.Signature([context, *common, *own])  # type: ignore[attr-defined]
-    stop = "" if experiment.TITLE.en.endswith("?") else "."
-    command.__doc__ = f"{experiment.TITLE}{stop}\n\n{experiment.ABOUT}"
+    own = [_option(experiment, name) for name in experiment.options]
+    command.__signature__ = inspect.Signature([_CONTEXT, *common, *own])  # type: ignore[attr-defined]
+    title = str(experiment.title)
+    stop = "" if title.endswith("?") else "."
+    command.__doc__ = f"{title}{stop}\n\n{experiment.about}"
     return command
 
 
-def _inapplicable(experiment: ModuleType) -> dict[str, str]:
+def _option(experiment: Experiment, name: str) -> inspect.Parameter:
+    """Return an experiment's own option; values that it parses are given as text."""
+    option, default = experiment.option(name) or Option(name), experiment.defaults[name]
+    flag = f"--{(option.flag or name).replace('_', '-')}"
+    kind = str if option.parse or default is None else type(default)
+    if isinstance(default, float) and option.parse:
+        kind = float
+    listed = default if isinstance(default, list | tuple) else [default]
+    shown = False if default is None else ", ".join(map(str, listed))
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY,
+        default=None,  # the tutorial's value, or with --quick a smaller one
+        annotation=Annotated[
+            kind | None,
+            typer.Option(flag, help=option.help, show_default=shown),
+        ],
+    )  # fmt: skip
+
+
+def _inapplicable(experiment: Experiment) -> dict[str, str]:
     """Return the common options that do not apply to an experiment, with the reasons."""
     inapplicable: dict[str, str] = {}
-    if not experiment.RANDOM:
+    if not experiment.random:
         inapplicable |= dict.fromkeys(("seed", "seeds"), "which involves no randomness")
-        if not hasattr(experiment, "SPLIT"):
+        if experiment.split is None:
             inapplicable["jobs"] = "which consists of a single run"
-    if "data" not in getattr(experiment, "USES", ("data",)):
+    if "data" not in experiment.uses:
         inapplicable["subset"] = "which does not use MNIST"
     return inapplicable
 
@@ -193,19 +279,5 @@ def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(annotation=Annotated[kind, option])
 
 
-def _common(
-    *,
-    out: Out = Path("results"),
-    device: Device = "cpu",
-    seed: Seed = 0,
-    seeds: Seeds = 1,
-    subset: Subset = "sample",
-    quick: Quick = False,
-    jobs: Jobs = None,
-    fresh: Fresh = False,
-) -> None:
-    """Declare the options common to all experiments; only the signature is used."""
-
-
-for _name, _experiment in EXPERIMENTS.items():
-    app.command(_name)(_command(_name, _experiment))
+for _experiment in EXPERIMENTS.values():
+    app.command(_experiment.name)(_command(_experiment))

@@ -10,22 +10,31 @@ from rich.text import Text
 
 from dlskills import terminal
 from dlskills.cli.tables import show_table
-from dlskills.experiments import EXPERIMENTS, Verdict
+from dlskills.experiments import Experiment, Verdict
 from dlskills.experiments.claims import ENOUGH
 from dlskills.experiments.runner import Record, changed_options
+from dlskills.report.words import source_words
 
 STYLES = {"confirmed": "green", "not confirmed": "yellow", "not judged": "dim"}
 NARROW = 60
 """Columns below which a list replaces the table."""
 
 
-def show_verdicts(verdicts: Sequence[Verdict], records: Sequence[Record]) -> None:
-    """Print each claim of the tutorial with the measured numbers and the verdict."""
+def show_verdicts(
+    verdicts: Sequence[Verdict], records: Sequence[Record], experiment: Experiment
+) -> None:
+    """Print each claim, whose it is, whether it was observed, and the numbers."""
     console = terminal.console()
+    if changed := changed_options(records[0], experiment):
+        console.print(
+            f"Claims are judged only at the tutorial's settings; {', '.join(changed)} "
+            f"{'differs' if len(changed) == 1 else 'differ'}."
+        )
+        return
     remarks: list[str] = []
     rows: list[tuple[str, str, Text]] = []
     for verdict in verdicts:
-        says = str(verdict.claim.says)
+        says = f"{verdict.claim.says} [{source_words(verdict.claim.source)}]"
         if verdict.claim.remark is not None:
             remarks.append(str(verdict.claim.remark))
             says += f" ({len(remarks)})"
@@ -37,14 +46,14 @@ def show_verdicts(verdicts: Sequence[Verdict], records: Sequence[Record]) -> Non
     if console.width < NARROW:
         _list(console, rows)
     else:
-        columns = ["claim of the tutorial", "measured", "verdict"]
+        columns = ["claim [source]", "measured", "verdict"]
         show_table(console, columns, rows, prose=(0, 1), lines=True)
     for number, remark in enumerate(remarks, 1):
         console.print(f"({number}) {remark}")
     if any(verdict.word == "not judged" for verdict in verdicts):
         console.print("Not judged: numbers needed for the verdict are missing or not finite.")
-    if not records[0].quick:
-        _show_limits(console, records)
+    if not records[0].quick and experiment.random and len(records) < ENOUGH:
+        show_indication(console, len(records))
 
 
 def _list(console: Console, rows: Sequence[tuple[str, str, Text]]) -> None:
@@ -52,16 +61,6 @@ def _list(console: Console, rows: Sequence[tuple[str, str, Text]]) -> None:
         console.print(Text.assemble(word, ": ", says))
         for line in measured.split("\n"):
             console.print(Padding(Text(line), (0, 0, 0, 2)))
-
-
-def _show_limits(console: Console, records: Sequence[Record]) -> None:
-    """Print what limits the validity of the verdicts."""
-    if changed := changed_options(records[0]):
-        console.print(
-            f"Verdicts apply to the changed options, not the tutorial's: {', '.join(changed)}."
-        )
-    if EXPERIMENTS[records[0].experiment].RANDOM and len(records) < ENOUGH:
-        show_indication(console, len(records))
 
 
 def show_indication(console: Console, seeds: int) -> None:

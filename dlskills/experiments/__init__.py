@@ -1,61 +1,63 @@
-"""The tutorial's experiments: one module a figure, and one way to run them.
+"""The tutorial's experiments, and what an experiment of your own is made of.
 
-An experiment is a module with
-
-- ``TITLE`` and ``ABOUT``, what it shows and how, in the report's languages;
-- ``run(settings, *, ...)``, which gives its numbers for one seed: a dict that JSON can hold. Its
-  keyword arguments are the command's options (``OPTIONS`` describes them), their defaults are the
-  page's, and ``QUICK`` has those of a shortened run. ``RANDOM`` says whether the seed matters;
-  ``USES``, if it is there, which of ``"data"`` (MNIST) and ``"engine"`` (of updates) play a part.
-  ``SPLIT``, if it is there, names an option that is a list: a run of each item alone, the dicts
-  joined, gives the same numbers, so that parallel processes can share them out;
-  ``finish(settings, numbers)``, if it is there, gives the numbers with what only a whole run has;
-- ``plot(numbers)``, the figures by the names of their files, and ``ALT``, each one in words;
-- ``table(numbers)``, the few numbers that matter;
-- ``CLAIMS``, what the tutorial says, to be held against the numbers.
+Each module below defines one :class:`Experiment` and registers it, in the tutorial's order. Texts
+in both languages are in the catalogue, the folder ``texts``.
 """
 
-from dlskills.experiments import (
-    activation_histograms,
-    batch_norm,
-    dropout,
-    hyperparameters,
-    optimizer_mnist,
-    optimizer_paths,
-    overfitting,
-    symmetry,
-    weight_decay,
-    weight_init_mnist,
-)
-from dlskills.experiments.claims import Check, Claim, Measured, Verdict, judge
-from dlskills.experiments.results import write_results
-from dlskills.experiments.runner import Record, run
+from dlskills.experiments.claims import OURS, Check, Claim, Measured, Source, Verdict, judge
+from dlskills.experiments.experiment import EXPERIMENTS, Experiment, Option, find, register
+from dlskills.experiments.loading import load_experiments
 from dlskills.experiments.settings import Settings
+from dlskills.experiments.tables import Number, Table
 from dlskills.experiments.text import Text
 
-EXPERIMENTS = {
-    "optimizer-paths": optimizer_paths,
-    "optimizer-mnist": optimizer_mnist,
-    "symmetry": symmetry,
-    "activation-histograms": activation_histograms,
-    "weight-init-mnist": weight_init_mnist,
-    "batch-norm": batch_norm,
-    "overfitting": overfitting,
-    "weight-decay": weight_decay,
-    "dropout": dropout,
-    "hyperparameters": hyperparameters,
-}
+# isort: off
+from dlskills.experiments import (
+    optimizer_paths,
+    optimizer_mnist,
+    symmetry,
+    activation_histograms,
+    weight_init_mnist,
+    batch_norm,
+    overfitting,
+    weight_decay,
+    dropout,
+    hyperparameters,
+)
+
+# isort: on
+from dlskills.experiments.results import write_results
+from dlskills.experiments.runner import Record, run
 
 __all__ = [
     "EXPERIMENTS",
+    "OURS",
     "Check",
     "Claim",
+    "Experiment",
     "Measured",
+    "Number",
+    "Option",
     "Record",
     "Settings",
+    "Source",
+    "Table",
     "Text",
     "Verdict",
+    "activation_histograms",
+    "batch_norm",
+    "dropout",
+    "find",
+    "hyperparameters",
     "judge",
+    "load_experiments",
+    "optimizer_mnist",
+    "optimizer_paths",
+    "overfitting",
+    "register",
     "run",
+    "symmetry",
+    "weight_decay",
+    "weight_init_mnist",
     "write_results",
 ]

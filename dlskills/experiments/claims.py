@@ -1,53 +1,100 @@
-"""What the tutorial says of a figure, in a form that can come out false."""
+"""Claims: whose sentence it is, and what must be measured for it to hold."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlskills.experiments.text import Text
+from dlskills.checks import check_choice
+from dlskills.experiments.text import Text, Texts, as_text
 
 ENOUGH = 3
-"""Runs, each of a seed of its own, from which on the median settles a claim."""
+"""Minimum number of seeds for a verdict."""
+
+KINDS = ("tutorial", "book", "literature", "ours")
+"""Whose claims there are, in the order in which they are counted and shown."""
 
 
 def together(scores: Sequence[float]) -> float:
-    """One standard score of several: their sum over the root of their number.
+    """Combine several standard scores into one: their sum over the root of their number.
 
-    Stouffer et al. (1949), "The American soldier", volume 1. Of independent scores with mean 0 and
-    standard deviation 1 it has these, too; what they have in common adds up.
+    Stouffer et al. (1949), "The American soldier", volume 1. If the scores are independent with
+    mean 0 and standard deviation 1, the result has the same; a deviation that they share adds up.
     """
     return sum(scores) / math.sqrt(len(scores))
 
 
 @dataclass(frozen=True)
-class Check:
-    """One number of a run, and the range in which the claim has it.
+class Source:
+    """Whose sentence a claim is.
 
     Attributes
     ----------
-    what : Text
+    kind : str
+        One of `KINDS`.
+    where : Text, optional
+        The tutorial's section, or the publication.
+    """
+
+    kind: str
+    where: Text | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("the source of a claim", self.kind, KINDS)
+
+
+OURS = Source("ours")
+BOOK = Source("book", Texts("sources")("book"))
+
+
+def tutorial(section: str) -> Source:
+    """Return a section of the tutorial as a source, by its key in ``texts/sources.toml``."""
+    return Source("tutorial", Texts("sources")(f"tutorial.{section}"))
+
+
+def literature(publication: str) -> Source:
+    """Return a publication as a source, by its key in ``texts/sources.toml``."""
+    return Source("literature", Texts("sources")(f"literature.{publication}"))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number measured on a run, and the range in which the claim expects it.
+
+    Attributes
+    ----------
+    what : Text or str
         What the number is, such as "steps at which y changes its sign".
     measure : callable
-        Gives it from a run's numbers. NaN, which fails the check, where they have it not: a run
-        may be told to leave out a method, or to stop early.
+        Returns it from a run's numbers. NaN fails the check, and so does a lookup or an
+        arithmetic error: a run may have been told to leave out a method or to stop early.
     at_least, at_most : float
         The range.
     form : str, default ".3g"
-        How the number is written: a format specification of Python.
+        Format specification of the number.
     combine : callable, default statistics.median
-        Makes one number of those of all runs.
+        Reduces the numbers of all runs to one.
+    bound : Text or str, default "ours"
+        Where the range comes from; a string is a key in ``texts/bounds.toml`` if it has one.
     """
 
-    what: Text
+    what: Text | str
     measure: Callable[[dict[str, Any]], float]
     at_least: float = -math.inf
     at_most: float = math.inf
     form: str = ".3g"
     combine: Callable[[Sequence[float]], float] = statistics.median
+    bound: Text | str = "ours"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bound, str):
+            bounds = Texts("bounds")
+            found = bounds(self.bound) if self.bound in bounds else as_text(self.bound)
+            object.__setattr__(self, "bound", found)
 
     @property
     def bounds(self) -> str:
@@ -55,7 +102,7 @@ class Check:
         low, high = (format(bound, self.form) for bound in (self.at_least, self.at_most))
         if self.at_least == self.at_most:
             return f"= {low}"
-        if low == high:  # a little more or less than what is written
+        if low == high:  # too narrow for the format
             return f"≈ {low}"
         if self.at_most == math.inf:
             return f"≥ {low}"
@@ -64,26 +111,50 @@ class Check:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the tutorial and what must be measured for it to hold.
+    """A sentence, whose it is, and what must be measured for it to hold.
 
     Attributes
     ----------
-    says : Text
-        What the tutorial says, in our words.
-    checks : tuple of Check
+    says : Text or str
+        A short, faithful paraphrase.
+    checks : sequence of Check
         All of them must hold.
-    remark : Text, optional
-        What a reader should know of it, whether it holds or not.
+    source : Source, default OURS
+    remark : Text or str, optional
+        What a reader should know about it, whether it holds or not.
     """
 
-    says: Text
-    checks: tuple[Check, ...]
-    remark: Text | None = None
+    says: Text | str
+    checks: Sequence[Check]
+    source: Source = OURS
+    remark: Text | str | None = None
+
+
+def claim(texts: Texts, key: str, source: Source, *checks: Check) -> Claim:
+    """Make a claim of the catalogue's entry ``claims.KEY``.
+
+    Parameters
+    ----------
+    texts : Texts
+        Has ``says``, maybe ``remark``, and ``NAME.what`` for each check whose `what` is a NAME.
+    key : str
+    source : Source
+    *checks : Check
+    """
+    prefix = f"claims.{key}"
+    named = [
+        dataclasses.replace(check, what=texts(f"{prefix}.{check.what}.what"))
+        if isinstance(check.what, str)
+        else check
+        for check in checks
+    ]
+    remark = texts(f"{prefix}.remark") if f"{prefix}.remark" in texts else None
+    return Claim(texts(f"{prefix}.says"), tuple(named), source, remark)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A check, and what came out: one value a run, and the number that they were judged by."""
+    """A check, and its value for each run."""
 
     check: Check
     values: tuple[float, ...]
@@ -112,7 +183,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, and what was measured for it."""
+    """A claim, and what was measured for it; nothing if the runs are not suited to judge it."""
 
     claim: Claim
     measured: tuple[Measured, ...]
@@ -120,11 +191,13 @@ class Verdict:
     @property
     def confirmed(self) -> bool:
         """Whether all checks hold."""
-        return all(measured.holds for measured in self.measured)
+        return self.word == "confirmed"
 
     @property
     def word(self) -> str:
         """``"confirmed"``, ``"not confirmed"``; ``"not judged"`` if a missing number decides."""
+        if not self.measured:
+            return "not judged"
         there = [measured for measured in self.measured if not math.isnan(measured.value)]
         if not all(measured.holds for measured in there):
             return "not confirmed"
@@ -132,7 +205,7 @@ class Verdict:
 
 
 def judge(claims: Sequence[Claim], runs: Sequence[dict[str, Any]]) -> list[Verdict]:
-    """Hold claims against the numbers of one or more runs, which differ in their seeds."""
+    """Judge claims by the numbers of one or more runs, which differ in their seeds."""
     return [
         Verdict(
             claim,
@@ -148,5 +221,5 @@ def judge(claims: Sequence[Claim], runs: Sequence[dict[str, Any]]) -> list[Verdi
 def _measure(check: Check, numbers: dict[str, Any]) -> float:
     try:
         return float(check.measure(numbers))
-    except (LookupError, ArithmeticError, ValueError):  # of a method or a step that is not there
+    except (LookupError, ArithmeticError, ValueError):  # a method or step was left out
         return math.nan

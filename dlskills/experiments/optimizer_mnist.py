@@ -3,60 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlskills.checks import check_count
-from dlskills.experiments.claims import Check, Claim
-from dlskills.experiments.settings import Numbers, Settings, Table
+from dlskills.experiments.choices import activation_name, parse_optimizers
+from dlskills.experiments.choices import optimizers as make_optimizers
+from dlskills.experiments.claims import OURS, Check, claim, tutorial
+from dlskills.experiments.drawing import plot_losses
+from dlskills.experiments.experiment import Experiment, Option, register
+from dlskills.experiments.options import ACTIVATION, HIDDEN, RATE, WEIGHT_INIT
+from dlskills.experiments.settings import Numbers, Settings
 from dlskills.experiments.side_by_side import late_loss, train_on_mnist
-from dlskills.experiments.text import Text
+from dlskills.experiments.tables import Number, Table
+from dlskills.experiments.text import Texts
 from dlskills.networks import MultiLayerNet
-from dlskills.optimizers import OPTIMIZERS as ALL_OPTIMIZERS
-from dlskills.optimizers import make_optimizer
-from dlskills.plotting import new_figure, plot_curves, smooth_curve, styled
+from dlskills.optimizers import OPTIMIZERS
+from dlskills.plotting import styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = Text("Optimizers on MNIST", "MNIST 上的优化方法比较")
-ABOUT = Text(
-    "One 5-layer network a method, all from the same initial weights, trained on the same batches "
-    "of 128 of the first 10,000 digits (of all 60,000, as in the tutorial, with the full data). "
-    "The loss of a batch is recorded before the update that it causes: after it, the network has "
-    "just been fitted to that very batch, and the loss looks better than it is.",
-    "每种方法训练一个 5 层网络，初始权重相同，每批的 128 个数字也相同，"
-    "取自前 10,000 个数字（使用完整数据时与教程一样，取自全部 60,000 个）。"
-    "记录的是更新之前该批的损失：更新之后网络刚刚拟合过这一批，损失会显得偏低。",
-)
-RANDOM = True
-QUICK = {"iterations": 300}
-OPTIONS = {
-    "iterations": "Steps of each method.",
-    "optimizers": "Names, separated by commas; 'six' for the page's six.",
-}
-OPTIMIZERS = ("SGD", "Momentum", "AdaGrad", "Adam")
-SIX = ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")
+TEXTS = Texts("optimizer-mnist")
+FOUR = ("SGD", "Momentum", "AdaGrad", "Adam")
+FASTER = FOUR[1:]
 BATCH_SIZE = 128
-HIDDEN_SIZES = [100, 100, 100, 100]
 
 
 def run(
     settings: Settings,
     *,
     iterations: int = 2000,
-    optimizers: str | Sequence[str] = ",".join(OPTIMIZERS),
+    optimizers: Sequence[Any] = FOUR,
+    lr: float | None = None,
+    hidden: Sequence[int] = (100, 100, 100, 100),
+    activation: str = "relu",
+    weight_init: float | str = "he",
 ) -> Numbers:
-    """Train one 5-layer network a method, all from the same weights and on the same batches.
+    """Train one network per method, all from the same weights and on the same batches.
 
     Parameters
     ----------
     settings : Settings
     iterations : int, default 2000
-    optimizers : str or sequence of str, default "SGD,Momentum,AdaGrad,Adam"
-        Names, in any case; each at its default learning rate. In a string they are separated by
-        commas, and ``"six"`` means the page's six.
+    optimizers : str or sequence, default ("SGD", "Momentum", "AdaGrad", "Adam")
+        See :func:`~dlskills.experiments.choices.parse_optimizers`.
+    lr : float, optional
+        Learning rate of methods that name none; by default each method's own.
+    hidden : sequence of int, default (100, 100, 100, 100)
+        Units of each hidden layer.
+    activation : str or class, default "relu"
+    weight_init : float or str, default "he"
 
     Returns
     -------
@@ -65,78 +63,61 @@ def run(
         ``test_accuracy``: at the end; ``lr``: its learning rate; ``digits``: the number of
         training images.
     """
-    methods = {type(o).__name__: o for o in map(make_optimizer, _names(optimizers))}
+    methods = make_optimizers(parse_optimizers(optimizers), lr)
     networks = {
-        name: MultiLayerNet(784, HIDDEN_SIZES, 10, seed=settings.seed, device=settings.device)
+        name: MultiLayerNet(
+            784, hidden, 10, activation_name(activation), weight_init,
+            seed=settings.seed, device=settings.device,
+        )
         for name in methods
-    }
+    }  # fmt: skip
     steps = check_count("iterations", iterations)
     return train_on_mnist(
         networks, methods, settings, batch_size=BATCH_SIZE, steps=steps, what="optimizer-mnist"
     )
 
 
-def _names(optimizers: str | Sequence[str]) -> Sequence[str]:
-    if not isinstance(optimizers, str):
-        return optimizers
-    if optimizers.strip().lower() == "six":
-        return SIX
-    names = [name.strip() for name in optimizers.split(",")]
-    if len({name.lower() for name in names}) < len(names):
-        raise ValueError(f"optimizers names one twice, got {optimizers!r}")
-    return names
-
-
-ALT = {
-    "optimizer-mnist": Text(
-        "Training loss over 2000 iterations: SGD falls slowest; Momentum, AdaGrad and Adam fall "
-        "fast and close together.",
-        "2000 次迭代的训练损失：SGD 下降最慢，Momentum、AdaGrad 和 Adam 下降很快且彼此接近。",
-    ),
-}
-
-
 @styled
-def plot(numbers: Numbers) -> dict[str, Figure]:
-    """The smoothed losses over the iterations."""
-    figure, axes = new_figure()
-    curves = {
-        f"{name} (learning rate {numbers['lr'][name]:g})": smooth_curve(loss)
-        for name, loss in numbers["train_loss"].items()
+def plot(runs: list[Numbers]) -> dict[str, Figure]:
+    """Draw the smoothed losses over the iterations."""
+    first = runs[0]
+    names = {
+        name: name if rate is None else TEXTS("at-rate", name=name, rate=rate)
+        for name, rate in first["lr"].items()
     }
-    count = max(map(len, curves.values()))
-    plot_curves(axes, range(count), curves, looks=[_look(name) for name in numbers["train_loss"]])
-    # the page's window once all methods have come down into it; before, up to where they begin
-    top = 1 if all(curve[-1] < 1 for curve in curves.values()) else 2.5
-    axes.set(
-        title=f"{TITLE}: 5-layer network, batches of {BATCH_SIZE} of {numbers['digits']:,} digits",
-        xlabel="iteration",
-        ylabel="loss of a batch before its update (smoothed)",
-        xlim=(0, count),
-        ylim=(0, top),
-    )
+    # the tutorial's window once all methods are within it; before, up to where they begin
+    late = [np.mean(loss[-11:]) for numbers in runs for loss in numbers["train_loss"].values()]
+    figure = plot_losses(
+        runs, TEXTS, TEXTS("figure", digits=first["digits"]), names=names,
+        looks=[_look(name, i) for i, name in enumerate(names)],
+        window=1 if max(late) < 1 else 2.5, legend_columns=2,
+    )  # fmt: skip
     return {"optimizer-mnist": figure}
 
 
-def _look(name: str) -> int:
-    """The page's methods first, in its order, then the others."""
-    page = [known.lower() for known in OPTIMIZERS]
-    return [*page, *(known for known in ALL_OPTIMIZERS if known not in page)].index(name.lower())
+def _look(name: str, i: int) -> int:
+    """Return a number for the look: the tutorial's methods first, then others, the user's last."""
+    known = [*FOUR, *(rule.__name__ for rule in OPTIMIZERS.values() if rule.__name__ not in FOUR)]
+    return known.index(name) if name in known else i
 
 
 def table(numbers: Numbers) -> Table:
-    """Early and late losses, and the accuracy on the test data."""
+    """Return early and late losses, and the accuracy on the test data."""
     count = max(map(len, numbers["train_loss"].values()))
     first, last = min(300, count), min(100, count)
-    rows = []
+    rows: list[list[Any]] = []
     for name, loss in numbers["train_loss"].items():
-        accuracy = numbers["test_accuracy"][name]
+        rate = numbers["lr"][name]
         rows.append(
-            [name, f"{numbers['lr'][name]:g}", f"{np.mean(loss[:first]):.3f}",
-             f"{np.mean(loss[-last:]):.3f}", f"{accuracy:.1%}"]
+            [name, "–" if rate is None else f"{rate:g}",
+             Number(float(np.mean(loss[:first])), ".3f"),
+             Number(float(np.mean(loss[-last:])), ".3f"),
+             Number(numbers["test_accuracy"][name], ".1%")]
         )  # fmt: skip
-    columns = ["method", "lr", f"loss, first {first}", f"loss, last {last}", "test accuracy"]
-    return columns, rows
+    return Table(
+        [TEXTS("method"), TEXTS("lr"), TEXTS("loss-first", count=first),
+         TEXTS("loss-last", count=last), TEXTS("test-accuracy")], rows,
+    )  # fmt: skip
 
 
 def _early(numbers: Numbers, name: str) -> float:
@@ -145,7 +126,7 @@ def _early(numbers: Numbers, name: str) -> float:
 
 
 def _share_ahead(numbers: Numbers) -> float:
-    """In how many hundreds of batches AdaGrad's mean loss is the lowest of the three, as a share.
+    """Return the fraction of hundreds of batches in which AdaGrad's mean loss is the lowest.
 
     The losses of the last batches alone depend on the seed by factors of 10: Adam's come down in
     jumps, and up again.
@@ -153,92 +134,58 @@ def _share_ahead(numbers: Numbers) -> float:
     count = len(numbers["train_loss"]["AdaGrad"]) // 100
     means = {
         name: np.reshape(numbers["train_loss"][name][: 100 * count], (count, 100)).mean(axis=1)
-        for name in _OTHERS
+        for name in FASTER
     }
     lowest = np.minimum(means["Momentum"], means["Adam"])
     return float(np.mean(means["AdaGrad"] < lowest)) if count else np.nan
 
 
-_OTHERS = ("Momentum", "AdaGrad", "Adam")
+WHICH = tutorial("which")
 
 CLAIMS = (
-    Claim(
-        Text("SGD is slowest; the other three learn faster.", "SGD 最慢，其他三种方法学习得更快。"),
-        (
-            Check(
-                Text(
-                    "loss of the last 100 batches, SGD's over the highest of the others",
-                    "最后 100 批的损失：SGD 与其他方法中最高者之比",
-                ),
-                lambda n: late_loss(n, "SGD") / max(late_loss(n, name) for name in _OTHERS),
-                at_least=2,
-            ),
-        ),
-    ),
-    Claim(
-        Text(
-            "The other three learn at about the same speed.",
-            "其他三种方法的学习速度基本相同。",
-        ),
-        (
-            Check(
-                Text(
-                    "loss of the first 300 batches, highest of the three over lowest",
-                    "前 300 批的损失：三者中最高与最低之比",
-                ),
-                lambda n: (
-                    max(_early(n, name) for name in _OTHERS)
-                    / min(_early(n, name) for name in _OTHERS)
-                ),
-                at_most=2,
-            ),
-        ),
-        remark=Text(
-            "Judged while they learn. At the end their losses may be far apart, and say little: "
-            "2000 batches of 128 are 25 passes over 10,000 digits, which by then are known by "
-            "heart, to a loss of 0.02 to 0.0003, by seed and method. With all 60,000 digits the "
-            "losses of the last 100 batches are within a factor of 1.5 (3 seeds).",
-            "以学习过程中的损失来判断。到最后三者的损失可能相差很远，却说明不了什么："
-            "2000 批、每批 128 个，相当于把 10,000 个数字看了 25 遍，那时已能背下来，"
-            "损失随种子和方法在 0.02 到 0.0003 之间。"
-            "使用全部 60,000 个数字时，最后 100 批的损失相差不到 1.5 倍（3 个种子）。",
-        ),
-    ),
-    Claim(
-        Text(
-            "AdaGrad learns a little faster than Momentum and Adam at first.",
-            "起初 AdaGrad 的学习比 Momentum 和 Adam 稍快一点。",
-        ),
-        (
-            Check(
-                Text(
-                    "loss of the first 300 batches, AdaGrad's over the lowest of the others",
-                    "前 300 批的损失：AdaGrad 与其他方法中最低者之比",
-                ),
+    claim(TEXTS, "slowest", WHICH,
+          Check("late", lambda n: late_loss(n, "SGD") / max(late_loss(n, m) for m in FASTER),
+                at_least=2, bound="visible")),
+    claim(TEXTS, "alike", WHICH,
+          Check("early",
+                lambda n: max(_early(n, m) for m in FASTER) / min(_early(n, m) for m in FASTER),
+                at_most=2, bound="same-speed")),
+    claim(TEXTS, "adagrad", WHICH,
+          Check("early",
                 lambda n: _early(n, "AdaGrad") / min(_early(n, "Momentum"), _early(n, "Adam")),
-                at_most=0.97,
-            ),
-        ),
-    ),
-    Claim(
-        Text("AdaGrad is ahead to the end.", "AdaGrad 直到最后都领先。"),
-        (
-            Check(
-                Text(
-                    "share of all hundreds of batches in which AdaGrad's loss is the lowest",
-                    "每 100 批为一段：AdaGrad 的损失最低的段所占比例",
+                at_most=0.97, bound="little-faster")),
+    claim(TEXTS, "accuracy", WHICH,
+          Check("accuracy",
+                lambda n: 100 * (
+                    max(n["test_accuracy"][m] for m in FASTER) - n["test_accuracy"]["SGD"]
                 ),
-                _share_ahead,
-                at_least=0.95,
-                form=".0%",
+                at_least=1, form=".1f", bound="point")),
+    claim(TEXTS, "adagrad-end", OURS,
+          Check("share", _share_ahead, at_least=0.95, form=".0%", bound="to-the-end")),
+)  # fmt: skip
+
+EXPERIMENT = register(
+    Experiment(
+        name="optimizer-mnist",
+        title=TEXTS("title"),
+        about=TEXTS("about"),
+        run=run,
+        plot=plot,
+        table=table,
+        claims=CLAIMS,
+        alt=TEXTS.group("alt"),
+        options={
+            "iterations": "Steps of each method.",
+            "optimizers": Option(
+                "Update rules, such as 'SGD, Adam:lr=0.01, my.py:SignMomentum:lr=0.002'; 'six' "
+                "for the book's six.",
+                parse_optimizers,
             ),
-        ),
-        remark=Text(
-            "The tutorial looks at one run, drawn to a loss of 1. After the first few hundred "
-            "batches AdaGrad's steps have shrunk for good, and Adam's have not: its loss goes "
-            "below AdaGrad's, jumps up and comes down again, at other times with each seed.",
-            "教程只看了一次运行，纵轴画到 1。最初几百批之后，AdaGrad 的步长已不可逆地缩小，"
-            "而 Adam 没有：Adam 的损失会低于 AdaGrad，又跳上去再降下来，时刻随种子而不同。",
-        ),
-    ),
+            "lr": RATE,
+            "hidden": HIDDEN,
+            "activation": ACTIVATION,
+            "weight_init": WEIGHT_INIT,
+        },
+        quick={"iterations": 300},
+    )
 )

@@ -1,51 +1,52 @@
-"""Four optimizers on the surface f(x, y) = x**2 / 20 + y**2."""
+"""Optimizers on the surface f(x, y) = x**2 / 20 + y**2, and on others."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlskills.arrays.backend import Array, get_backend, to_host
 from dlskills.arrays.parameters import Parameters
-from dlskills.checks import check_count
-from dlskills.experiments.claims import Check, Claim
-from dlskills.experiments.settings import Numbers, Settings, Table
-from dlskills.experiments.text import Text
-from dlskills.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer
-from dlskills.plotting import COLORS, new_figure, styled
+from dlskills.checks import check_choice, check_count
+from dlskills.experiments.choices import (
+    optimizers as make_optimizers,
+)
+from dlskills.experiments.choices import (
+    parse_optimizers,
+    parse_point,
+)
+from dlskills.experiments.claims import Check, claim, tutorial
+from dlskills.experiments.drawing import folded, legend_below, panels, titled
+from dlskills.experiments.experiment import Experiment, Option, register
+from dlskills.experiments.settings import Numbers, Settings
+from dlskills.experiments.surfaces import SURFACES, Surface
+from dlskills.experiments.tables import Number, Table
+from dlskills.experiments.text import Texts
+from dlskills.optimizers import SGD, AdaGrad, Momentum, RMSprop
+from dlskills.plotting import color, current_look, new_figure, styled
 from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLE = Text("Paths of four optimizers on x²/20 + y²", "四种优化方法在 x²/20 + y² 上的路径")
-ABOUT = Text(
-    "The surface is a bowl stretched along x: steep in y, nearly flat in x, so that most gradients "
-    "do not point at the minimum. From (-7, 2), each method follows the exact gradient with the "
-    "learning rate that the tutorial gives it. Nothing here is random.",
-    "这个曲面是沿 x 轴拉长的碗：y 方向陡，x 方向几乎是平的，因此大多数梯度并不指向最小值。"
-    "四种方法都从 (-7, 2) 出发，沿精确的梯度前进，学习率与教程相同。这里没有任何随机性。",
-)
-RANDOM = False
-USES: tuple[str, ...] = ()
-QUICK: dict[str, Any] = {}
-OPTIONS = {"points": "Points of each path, the start among them."}
-START = (-7.0, 2.0)
+TEXTS = Texts("optimizer-paths")
+FOUR = ("SGD", "Momentum", "AdaGrad", "Adam")
+BOWL = SURFACES["bowl"]
+POINTS = 30
 
 
-def optimizers() -> dict[str, Optimizer]:
-    """The four methods, at the page's learning rates."""
-    return {
-        "SGD": SGD(lr=0.95),
-        "Momentum": Momentum(lr=0.1),
-        "AdaGrad": AdaGrad(lr=1.5),
-        "Adam": Adam(lr=0.3),
-    }
-
-
-def run(settings: Settings, *, points: int = 30) -> Numbers:
-    """Follow each method from (-7, 2).
+def run(
+    settings: Settings,
+    *,
+    points: int = POINTS,
+    function: str = "bowl",
+    start: Sequence[float] | None = None,
+    optimizers: Sequence[Any] | None = None,
+) -> Numbers:
+    """Follow each method along the exact gradient.
 
     Parameters
     ----------
@@ -53,147 +54,203 @@ def run(settings: Settings, *, points: int = 30) -> Numbers:
         `seed` and `subset` play no part.
     points : int, default 30
         Of each path, the start among them.
+    function : str, default "bowl"
+        A name of :data:`~dlskills.experiments.surfaces.SURFACES`.
+    start : sequence of float, optional
+        x and y; by default the surface's own, (-7, 2) for the bowl.
+    optimizers : sequence of str or optimizer, optional
+        See :func:`~dlskills.experiments.choices.parse_optimizers`; by default SGD, Momentum,
+        AdaGrad and Adam at rates that suit the surface, the tutorial's for the bowl.
 
     Returns
     -------
     dict
-        ``paths``: for each method its points, in float64; ``lr``: its learning rate.
+        ``paths``: for each method its points, in float64; ``lr``: its learning rate; ``function``;
+        on the bowl also ``at_rates``: the height at the end of some methods at other rates, and
+        ``constant``: how far each step of AdaGrad and RMSprop goes under a constant gradient.
     """
-    backend = get_backend(settings.device)
+    surface = SURFACES[check_choice("function", function, SURFACES)]
+    chosen = optimizers or [f"{name}:lr={rate}" for name, rate in surface.rates.items()]
+    methods = make_optimizers(chosen)
     count = check_count("points", points)
-    methods = optimizers()
-    paths = {}
-    progress = Progress(len(methods), "optimizer-paths", show=settings.verbose)
-    with progress, backend.active():
+    begin = tuple(start or surface.start)
+    numbers: Numbers = {"function": function, "paths": {}, "lr": {}}
+    with Progress(len(methods), "optimizer-paths", show=settings.verbose) as progress:
         for name, optimizer in methods.items():
-            start = {k: backend.asarray(v, "float64") for k, v in zip("xy", START, strict=True)}
-            params = Parameters(start)
-            grads = params.zeros_like()
-            path = []
-            for _ in range(count):
-                path.append(backend.xp.stack([params["x"], params["y"]]))
-                grads["x"] = params["x"] / 10
-                grads["y"] = params["y"] * 2
-                optimizer.update(params, grads)
-            paths[name] = to_host(path).tolist()
+            numbers["lr"][name] = getattr(optimizer, "lr", None)
+            numbers["paths"][name] = _follow(settings, surface, optimizer, begin, count)
             progress.advance()
-    return {"paths": paths, "lr": {name: optimizer.lr for name, optimizer in methods.items()}}
+    if surface is BOWL:
+        numbers["at_rates"] = {
+            name: float(BOWL.value(*_follow(settings, BOWL, rule, BOWL.start, POINTS)[-1]))
+            for name, rule in {
+                "SGD, 0.01": SGD(lr=0.01), "SGD, 0.95": SGD(lr=0.95), "SGD, 1.05": SGD(lr=1.05),
+                "AdaGrad, 0.1": AdaGrad(lr=0.1), "Momentum, 0.1": Momentum(lr=0.1),
+            }.items()
+        }  # fmt: skip
+        numbers["constant"] = {
+            type(rule).__name__: _steps_of_constant(rule) for rule in (AdaGrad(0.1), RMSprop(0.1))
+        }
+    return numbers
 
 
-def height(x: Array, y: Array) -> Array:
-    """The surface."""
-    return x**2 / 20 + y**2
+def _follow(
+    settings: Settings, surface: Surface, optimizer: Any, start: Sequence[float], count: int
+) -> list[list[float]]:
+    """Return the points of a path; it ends early where numbers are no longer finite."""
+    backend = get_backend(settings.device)
+    with backend.active(), np.errstate(over="ignore", invalid="ignore"):
+        begin = {k: backend.asarray(v, "float64") for k, v in zip("xy", start, strict=True)}
+        params = Parameters(begin)
+        grads = params.zeros_like()
+        path = []
+        for _ in range(count):
+            path.append(backend.xp.stack([params["x"], params["y"]]))
+            grads["x"], grads["y"] = surface.gradient(params["x"], params["y"])
+            optimizer.update(params, grads)
+        found = np.asarray(to_host(path))
+    finite = np.all(np.abs(found) < 1e100, axis=1)
+    kept: list[list[float]] = found[: len(found) if finite.all() else np.argmin(finite)].tolist()
+    return kept
+
+
+def _steps_of_constant(optimizer: Any, count: int = 1000) -> list[float]:
+    params, lengths = {"x": 0.0}, []
+    for _ in range(count):
+        before = params["x"]
+        optimizer.update(params, {"x": 1.0})
+        lengths.append(abs(params["x"] - before))
+    return lengths
 
 
 def gradient_field() -> tuple[Array, Array, Array, Array]:
-    """Points of a grid over the figure's window, and the gradient there: x, y, df/dx, df/dy."""
+    """Return points of a grid over the bowl's window, and its gradient: x, y, df/dx, df/dy."""
     x, y = np.meshgrid(np.arange(-10.0, 10.5, 1.0), np.arange(-5.0, 5.25, 0.5))
-    return x, y, x / 10, 2 * y
+    return x, y, *BOWL.gradient(x, y)
 
 
-ALT = {
-    "optimizer-paths": Text(
-        "Four panels with contours of the bowl. SGD zig-zags across the valley at every step; "
-        "Momentum swings past it in wide curves; AdaGrad runs nearly straight to the minimum; Adam "
-        "swings less than Momentum.",
-        "四个带等高线的小图：SGD 每一步都横穿谷底，呈“之”字形；Momentum 大幅摆动；"
-        "AdaGrad 几乎笔直地到达最小值；Adam 的摆动比 Momentum 小。",
-    ),
-    "optimizer-paths-surface": Text(
-        "Left the surface, a bowl stretched along x; right its contours, ellipses 4.47 times as "
-        "long as they are high.",
-        "左图是沿 x 轴拉长的碗状曲面；右图是它的等高线，椭圆的长轴是短轴的 4.47 倍。",
-    ),
-    "optimizer-paths-gradient": Text(
-        "Arrows of the negative gradient on a grid: nearly vertical almost everywhere, and few of "
-        "them point at the minimum in the middle.",
-        "网格上负梯度的箭头：几乎处处接近竖直，只有少数指向中央的最小值。",
-    ),
-}
+# Figures
 
 
 @styled
-def plot(numbers: Numbers) -> dict[str, Figure]:
-    """The paths over contours of the surface; the surface; its gradient."""
+def plot(runs: list[Numbers]) -> dict[str, Figure]:
+    """Draw the paths over contours of the surface; the surface; its gradient."""
+    surface = SURFACES[runs[0].get("function", "bowl")]
     return {
-        "optimizer-paths": _plot_paths(numbers),
-        "optimizer-paths-surface": _plot_surface(),
-        "optimizer-paths-gradient": _plot_gradient(),
+        "optimizer-paths": _plot_paths(runs[0], surface),
+        "optimizer-paths-surface": _plot_surface(surface),
+        "optimizer-paths-gradient": _plot_gradient(surface),
     }
 
 
-def _plot_paths(numbers: Numbers) -> Figure:
-    figure, axes = new_figure(2, 2, size=(9, 5.4), sharex=True, sharey=True)
-    for panel, (name, path), color in zip(
-        axes.flat, numbers["paths"].items(), COLORS, strict=False
-    ):
-        _contours(panel)
+def _plot_paths(numbers: Numbers, surface: Surface) -> Figure:
+    paths = numbers["paths"]
+    columns = 2 if len(paths) <= 4 else 3
+    figure, axes = panels(
+        len(paths), columns=columns, size=(9 / columns, 2.6), xlabel="x", ylabel="y",
+        title=TEXTS("paths", formula=surface.formula, count=max(map(len, paths.values()))),
+    )  # fmt: skip
+    ink = current_look().ink
+    for i, (panel, (name, path)) in enumerate(zip(axes, paths.items(), strict=True)):
+        _contours(panel, surface)
         points = np.asarray(path)
-        panel.plot(points[:, 0], points[:, 1], "o-", color=color, markersize=4)
-        panel.plot(*points[0], "s", color="black", label="start")
-        panel.plot(0, 0, "+", color="black", markersize=11, markeredgewidth=2, label="minimum")
-        panel.set(title=f"{name}, learning rate {numbers['lr'][name]:g}")
-    for panel in axes[:, 0]:
-        panel.set_ylabel("y")
-    for panel in axes[-1]:
-        panel.set_xlabel("x")
-    axes[0, 0].legend(loc="upper right", fontsize=9, frameon=True, framealpha=1, edgecolor="none")
+        panel.plot(points[:, 0], points[:, 1], "o-", color=color(i), markersize=4)
+        panel.plot(*points[0], "s", color=ink, label=str(TEXTS("start")))
+        _mark_minimum(panel, surface)
+        rate = numbers["lr"][name]
+        panel.set_title(name if rate is None else str(TEXTS("at-rate", name=name, rate=rate)))
     layout: Any = figure.get_layout_engine()
     layout.set(h_pad=0.1)  # titles nearer to their own panel than to the one above
-    figure.suptitle(f"{TITLE}: the first {len(points)} points")
+    legend_below(figure, axes[0])
     return figure
 
 
-def _contours(panel: Any) -> None:
-    x, y = np.meshgrid(np.linspace(-10, 10, 201), np.linspace(-5, 5, 201))
-    levels = [0.1, 0.5, 1, 2, 4, 8, 16]
-    panel.contour(x, y, height(x, y), levels=levels, colors="#999999", linewidths=0.8)
-    panel.set(xlim=(-10, 10), ylim=(-5, 5), xticks=range(-8, 9, 4), aspect="equal")
+def _mark_minimum(panel: Axes, surface: Surface) -> None:
+    if surface.minimum is not None:
+        panel.plot(*surface.minimum, "+", color=current_look().ink, markersize=11,
+                   markeredgewidth=2, label=str(TEXTS("minimum")))  # fmt: skip
 
 
-def _plot_surface() -> Figure:
+def _grid(surface: Surface, count: int) -> tuple[Array, Array]:
+    left, right, low, high = surface.window
+    x, y = np.meshgrid(np.linspace(left, right, count), np.linspace(low, high, count))
+    return x, y
+
+
+def _contours(panel: Any, surface: Surface) -> None:
+    x, y = _grid(surface, 201)
+    panel.contour(x, y, surface.value(x, y), levels=surface.levels, linewidths=0.8,
+                  colors=current_look().muted)  # fmt: skip
+    left, right, low, high = surface.window
+    panel.set(xlim=(left, right), ylim=(low, high), aspect="equal")
+
+
+def _plot_surface(surface: Surface) -> Figure:
     figure, (left, right) = new_figure(
-        1,
-        2,
-        size=(9.6, 3.8),
-        width_ratios=[1, 1.15],
-        per_subplot_kw={"a": {"projection": "3d"}},
-        mosaic="ab",
-    )
-    x, y = np.meshgrid(np.linspace(-10, 10, 81), np.linspace(-5, 5, 81))
-    left.plot_surface(x, y, height(x, y), cmap="viridis", rstride=2, cstride=2, linewidth=0)
-    left.set(xlabel="x", ylabel="y", zlabel="f(x, y)", title="f(x, y) = x²/20 + y²")
-    left.set_box_aspect(None, zoom=0.86)  # else the label of z is at the next panel's of y
-    _contours(right)
-    right.plot(0, 0, "+", color="black", markersize=11, markeredgewidth=2)
-    right.set(xlabel="x", ylabel="y", title="contours at 0.1, 0.5, 1, 2, 4, 8 and 16")
+        1, 2, size=(4.0, 6.4) if current_look().narrow else (9.6, 3.8),
+        per_subplot_kw={"a": {"projection": "3d"}}, mosaic="a;b" if current_look().narrow else "ab",
+        **({} if current_look().narrow else {"width_ratios": [1, 1.15]}),
+    )  # fmt: skip
+    x, y = _grid(surface, 81)
+    left.plot_surface(x, y, surface.value(x, y), cmap="viridis", rstride=2, cstride=2, linewidth=0)
+    left.set(xlabel="x", ylabel="y", zlabel="f(x, y)")
+    left.set_box_aspect(None, zoom=0.86)  # else the label of z overlaps the next panel's of y
+    for axis in (left.xaxis, left.yaxis, left.zaxis):
+        axis.set_pane_color(current_look().paper)
+        axis.line.set_color(current_look().ink)
+    _contours(right, surface)
+    _mark_minimum(right, surface)
+    levels = ", ".join(f"{level:g}" for level in surface.levels)
+    right.set(xlabel="x", ylabel="y")
+    figure.suptitle(folded(TEXTS("surface", formula=surface.formula, levels=levels), figure))
     return figure
 
 
-def _plot_gradient() -> Figure:
-    figure, panel = new_figure(size=(8, 4.4))
-    x, y, dx, dy = (part[::2, ::2] for part in gradient_field())
-    panel.quiver(x, y, -dx, -dy, angles="xy", color=COLORS[0], width=0.003)
-    panel.plot(0, 0, "+", color="black", markersize=11, markeredgewidth=2)
-    panel.set(xlabel="x", ylabel="y", title="Downhill: the negative gradient of x²/20 + y²")
-    panel.set(xlim=(-10.5, 10.5), ylim=(-6.5, 6.5), aspect="equal")
+def _plot_gradient(surface: Surface) -> Figure:
+    """Arrows of one length, which shows directions; their colour shows the size."""
+    from matplotlib.colors import LogNorm
+
+    figure, panel = new_figure(size=(8, 4.6))
+    left, right, low, high = surface.window
+    step = (right - left) / (12 if current_look().narrow else 20)
+    x, y = np.meshgrid(np.arange(left, right + step / 2, step),
+                       np.arange(low, high + step / 2, step))  # fmt: skip
+    dx, dy = surface.gradient(x, y)
+    size = np.hypot(dx, dy)
+    steep = size > 1e-9 * np.max(size)
+    x, y, dx, dy, size = (part[steep] for part in (x, y, dx, dy, size))
+    arrows = panel.quiver(
+        x, y, -dx / size, -dy / size, size, angles="xy", scale_units="xy", scale=1.25 / step,
+        pivot="middle", width=0.008 if current_look().narrow else 0.004, norm=LogNorm(),
+        cmap="viridis" if current_look().theme == "dark" else "viridis_r",
+    )  # fmt: skip
+    beside = {"orientation": "horizontal"} if current_look().narrow else {"shrink": 0.8}
+    figure.colorbar(arrows, ax=panel, label=str(TEXTS("gradient-size")), **beside)
+    _mark_minimum(panel, surface)
+    titled(panel, TEXTS("gradient", formula=surface.formula))
+    panel.set(xlabel="x", ylabel="y", aspect="equal", xlim=(left - step / 2, right + step / 2),
+              ylim=(low - step / 2, high + step / 2))  # fmt: skip
     return figure
 
 
 def table(numbers: Numbers) -> Table:
-    """Where each path ends, how long it is, how often it crosses the valley."""
-    rows = []
+    """Return where each path ends, how long it is, how often it crosses the valley."""
+    surface = SURFACES[numbers["function"]]
+    rows: list[list[Any]] = []
     for name, path in numbers["paths"].items():
-        points = np.asarray(path)
+        points, rate = np.asarray(path), numbers["lr"][name]
         length = np.sum(np.hypot(*np.diff(points, axis=0).T))
-        crossings = np.sum(np.diff(np.sign(points[:, 1])) != 0)
         end = points[-1]
         rows.append(
-            [name, f"{numbers['lr'][name]:g}", f"({end[0]:.3f}, {end[1]:.3f})",
-             f"{height(*end):.2e}", f"{length:.1f}", str(crossings)]
+            [name, "–" if rate is None else f"{rate:g}", f"({end[0]:.3f}, {end[1]:.3f})",
+             Number(float(surface.value(*end)), ".2e"), Number(float(length), ".1f"),
+             Number(_turns(numbers, name), ".0f")]
         )  # fmt: skip
-    columns = ["method", "lr", "last point", "f there", "path length", "y = 0 crossed"]
-    return columns, rows
+    columns = ["method", "lr", "last-point", "f-there", "path-length", "crossed"]
+    return Table([TEXTS(column) for column in columns], rows)
+
+
+# Claims
 
 
 def _path(numbers: Numbers, name: str) -> Array:
@@ -201,7 +258,7 @@ def _path(numbers: Numbers, name: str) -> Array:
 
 
 def _turns(numbers: Numbers, name: str, axis: int = 1) -> float:
-    """How often y, or x, changes its sign."""
+    """Return how often y, or x, changes its sign."""
     return float(np.sum(np.diff(np.sign(_path(numbers, name)[:, axis])) != 0))
 
 
@@ -215,11 +272,23 @@ def _sway(numbers: Numbers, name: str) -> float:
 
 def _detour(numbers: Numbers, name: str) -> float:
     path = _path(numbers, name)
-    return float(np.sum(np.hypot(*np.diff(path, axis=0).T)) / np.hypot(*START))
+    return float(np.sum(np.hypot(*np.diff(path, axis=0).T)) / np.hypot(*path[0]))
 
 
 def _end(numbers: Numbers, name: str) -> float:
-    return float(height(*_path(numbers, name)[-1]))
+    return float(BOWL.value(*_path(numbers, name)[-1]))
+
+
+def _speed_up(numbers: Numbers) -> float:
+    """Return Momentum's longest step along x over its first."""
+    steps = np.abs(np.diff(_path(numbers, "Momentum")[:, 0]))
+    return float(np.max(steps) / steps[0])
+
+
+def _step_sizes(numbers: Numbers) -> Array:
+    """Return AdaGrad's effective learning rate in y: step over gradient."""
+    y = _path(numbers, "AdaGrad")[:, 1]
+    return np.abs(np.diff(y) / (2 * y[:-1]))
 
 
 def _off_the_minimum(_: Numbers) -> float:
@@ -235,182 +304,95 @@ def _steepness(_: Numbers) -> float:
 
 
 def _ratio_of_axes(_: Numbers) -> float:
-    """Of the contour f = 1, found on the surface itself."""
+    """Return length over height of the contour f = 1, found on the surface itself."""
     along = np.linspace(0, 10, 100_001)
-    x_end = along[np.searchsorted(height(along, 0 * along), 1.0)]
-    y_end = along[np.searchsorted(height(0 * along, along), 1.0)]
+    x_end = along[np.searchsorted(BOWL.value(along, 0 * along), 1.0)]
+    y_end = along[np.searchsorted(BOWL.value(0 * along, along), 1.0)]
     return float(x_end / y_end)
 
 
+WEAKNESS, MOMENTUM, ADAGRAD, WHICH = map(tutorial, ("sgd-weakness", "momentum", "adagrad", "which"))
+
 CLAIMS = (
-    Claim(
-        Text("The surface is a bowl stretched along x.", "曲面是沿 x 轴方向延伸的碗。"),
-        (
-            Check(
-                Text("length of a contour over its height", "等高线的长轴与短轴之比"),
-                _ratio_of_axes,
-                at_least=4.42,
-                at_most=4.52,
-            ),
-        ),
-    ),
-    Claim(
-        Text(
-            "Its gradient is large in y and small in x, and mostly does not point at the minimum.",
-            "梯度在 y 方向大、x 方向小，并且大多不指向最小值。",
-        ),
-        (
-            Check(
-                Text("root mean square of ∂f/∂y over that of ∂f/∂x", "∂f/∂y 与 ∂f/∂x 的均方根之比"),
-                _steepness,
-                at_least=5,
-            ),
-            Check(
-                Text("share of the grid more than 15° off", "偏离最小值方向 15° 以上的网格点比例"),
-                _off_the_minimum,
-                at_least=0.75,
-                form=".0%",
-            ),
-        ),
-    ),
-    Claim(
-        Text(
-            "SGD zig-zags towards the minimum, an inefficient path.",
-            "SGD 呈“之”字形移动，路径低效。",
-        ),
-        (
-            Check(
-                Text("share of steps at which y changes its sign", "y 变号的步数比例"),
-                lambda n: _turns(n, "SGD") / (len(n["paths"]["SGD"]) - 1),
-                at_least=1,
-                at_most=1,
-                form=".0%",
-            ),
-            Check(
-                Text("changes of x's sign", "x 变号的次数"),
-                lambda n: _turns(n, "SGD", 0),
-                at_most=0,
-                form=".0f",
-            ),
-            Check(
-                Text("length of its path over the straight line", "路径长度与直线距离之比"),
-                lambda n: _detour(n, "SGD"),
-                at_least=4,
-            ),
-        ),
-    ),
-    Claim(
-        Text(
-            "Momentum rolls like a ball in a bowl: the zig-zag is weaker than SGD's.",
-            "Momentum 像小球在碗中滚动：“之”字形比 SGD 弱。",
-        ),
-        (
-            Check(
-                Text("changes of y's sign", "y 变号的次数"),
-                lambda n: _turns(n, "Momentum"),
-                at_most=6,
-                form=".0f",
-            ),
-            Check(
-                Text("way travelled along y over SGD's", "沿 y 方向的总行程与 SGD 之比"),
-                lambda n: _sway(n, "Momentum") / _sway(n, "SGD"),
-                at_most=0.5,
-            ),
-        ),
-    ),
-    Claim(
-        Text(
-            "Momentum approaches the minimum faster along x than SGD.",
-            "与 SGD 相比，Momentum 沿 x 轴方向更快地靠近最小值。",
-        ),
-        (
-            Check(
-                Text(
-                    "distance left along x after 10 steps, SGD's minus Momentum's",
-                    "10 步后沿 x 方向的剩余距离：SGD 减 Momentum",
-                ),
+    claim(TEXTS, "bowl", WEAKNESS,
+          Check("axes", _ratio_of_axes, 4.42, 4.52, bound="sqrt-20")),
+    claim(TEXTS, "gradient", WEAKNESS,
+          Check("steepness", _steepness, at_least=5, bound="steepness"),
+          Check("off", _off_the_minimum, at_least=0.75, form=".0%", bound="off-15")),
+    claim(TEXTS, "zigzag", WEAKNESS,
+          Check("y-flips", lambda n: _turns(n, "SGD") / (len(n["paths"]["SGD"]) - 1), 1, 1, ".0%",
+                bound="every-step"),
+          Check("x-flips", lambda n: _turns(n, "SGD", 0), at_most=0, form=".0f",
+                bound="every-step"),
+          Check("detour", lambda n: _detour(n, "SGD"), at_least=4, bound="detour")),
+    claim(TEXTS, "rolls", MOMENTUM,
+          Check("y-flips", lambda n: _turns(n, "Momentum"), at_most=6, form=".0f",
+                bound="fewer-turns"),
+          Check("sway", lambda n: _sway(n, "Momentum") / _sway(n, "SGD"), at_most=0.5,
+                bound="visible")),
+    claim(TEXTS, "speeds-up", MOMENTUM,
+          Check("longest", _speed_up, at_least=2, bound="momentum-gain")),
+    claim(TEXTS, "faster-x", MOMENTUM,
+          Check("left",
                 lambda n: abs(n["paths"]["SGD"][10][0]) - abs(n["paths"]["Momentum"][10][0]),
-                at_least=0.01,
-            ),
-        ),
-        remark=Text(
-            "At the plotted learning rates (0.1 for Momentum, 0.95 for SGD) SGD is ahead along x. "
-            "A step of Momentum is worth up to 1 / (1 - 0.9) = 10 steps of its learning rate, so "
-            "the sentence is true for the same learning rate: for 0.1, SGD has 6.3 left after 10 "
-            "steps, Momentum 4.4.",
-            "在图中的学习率（Momentum 0.1，SGD 0.95）下，SGD 沿 x 方向领先。"
-            "Momentum 的一步最多相当于学习率的 1 / (1 - 0.9) = 10 倍，"
-            "因此这句话在学习率相同时成立："
-            "学习率同为 0.1 时，10 步后 SGD 还剩 6.3，Momentum 还剩 4.4。",
-        ),
-    ),
-    Claim(
-        Text(
-            "AdaGrad goes to the minimum efficiently; its movement along y is damped.",
-            "AdaGrad 高效地走向最小值，y 方向的变动被抑制。",
-        ),
-        (
-            Check(
-                Text("changes of y's sign", "y 变号的次数"),
-                lambda n: _turns(n, "AdaGrad"),
-                at_most=0,
-                form=".0f",
-            ),
-            Check(
-                Text("length of its path over the straight line", "路径长度与直线距离之比"),
-                lambda n: _detour(n, "AdaGrad"),
-                at_most=1.1,
-            ),
-            Check(
-                Text("steps that go uphill", "函数值上升的步数"),
-                lambda n: float(np.sum(np.diff(height(*_path(n, "AdaGrad").T)) > 0)),
-                at_most=0,
-                form=".0f",
-            ),
-        ),
-    ),
-    Claim(
-        Text(
-            "Adam moves like Momentum, but sways less.",
-            "Adam 的移动与 Momentum 类似，但摇晃较小。",
-        ),
-        (
-            Check(
-                Text("way travelled along y over Momentum's", "沿 y 方向的总行程与 Momentum 之比"),
-                lambda n: _sway(n, "Adam") / _sway(n, "Momentum"),
-                at_most=0.75,
-            ),
-            Check(
-                Text(
-                    "how far it swings beyond y = 0, over Momentum's",
-                    "越过 y = 0 的最大距离与 Momentum 之比",
-                ),
-                lambda n: _beyond(n, "Adam") / _beyond(n, "Momentum"),
-                at_most=0.75,
-            ),
-            Check(
-                Text("changes of y's sign", "y 变号的次数"),
-                lambda n: _turns(n, "Adam"),
-                at_least=1,
-                at_most=3,
-                form=".0f",
-            ),
-        ),
-    ),
-    Claim(
-        Text("Of the four, AdaGrad looks best here.", "四种方法中，这里 AdaGrad 看起来最好。"),
-        (
-            Check(
-                Text(
-                    "f at AdaGrad's last point over the lowest of the others",
-                    "AdaGrad 终点的函数值与其他方法中最低者之比",
-                ),
+                at_least=0.01, bound="ahead")),
+    claim(TEXTS, "rate", ADAGRAD,
+          Check("small", lambda n: n["at_rates"]["SGD, 0.01"] / n["at_rates"]["SGD, 0.95"],
+                at_least=10, bound="tenfold"),
+          Check("large", lambda n: n["at_rates"]["SGD, 1.05"] / BOWL.value(*BOWL.start),
+                at_least=10, bound="tenfold")),
+    claim(TEXTS, "decays", ADAGRAD,
+          Check("rise", lambda n: float(np.max(np.diff(_step_sizes(n)))), at_most=1e-12,
+                bound="rounding"),
+          Check("constant", lambda n: n["constant"]["AdaGrad"][999] / n["constant"]["AdaGrad"][499],
+                0.70, 0.714, bound="root-of-steps")),
+    claim(TEXTS, "rmsprop", ADAGRAD,
+          Check("constant", lambda n: n["constant"]["RMSprop"][999] / n["constant"]["RMSprop"][499],
+                at_least=0.99, bound="steady")),
+    claim(TEXTS, "adagrad", ADAGRAD,
+          Check("y-flips", lambda n: _turns(n, "AdaGrad"), at_most=0, form=".0f", bound="straight"),
+          Check("detour", lambda n: _detour(n, "AdaGrad"), at_most=1.1, bound="straight"),
+          Check("uphill",
+                lambda n: float(np.sum(np.diff(BOWL.value(*_path(n, "AdaGrad").T)) > 0)),
+                at_most=0, form=".0f", bound="never")),
+    claim(TEXTS, "adam", tutorial("adam"),
+          Check("sway", lambda n: _sway(n, "Adam") / _sway(n, "Momentum"), at_most=0.75,
+                bound="quarter-less"),
+          Check("beyond", lambda n: _beyond(n, "Adam") / _beyond(n, "Momentum"), at_most=0.75,
+                bound="quarter-less"),
+          Check("y-flips", lambda n: _turns(n, "Adam"), 1, 3, ".0f", bound="fewer-than-momentum")),
+    claim(TEXTS, "best", WHICH,
+          Check("end",
                 lambda n: (
                     _end(n, "AdaGrad")
                     / min(_end(n, name) for name in n["paths"] if name != "AdaGrad")
                 ),
-                at_most=0.5,
+                at_most=0.5, bound="visible")),
+    claim(TEXTS, "other-rates", WHICH,
+          Check("end", lambda n: n["at_rates"]["AdaGrad, 0.1"] / n["at_rates"]["Momentum, 0.1"],
+                at_least=2, bound="visible")),
+)  # fmt: skip
+
+EXPERIMENT = register(
+    Experiment(
+        name="optimizer-paths",
+        title=TEXTS("title"),
+        about=TEXTS("about"),
+        run=run,
+        plot=plot,
+        table=table,
+        claims=CLAIMS,
+        alt=TEXTS.group("alt"),
+        options={
+            "points": "Points of each path, the start among them.",
+            "optimizers": Option(
+                "Update rules, such as 'SGD:lr=0.5, my.py:SignMomentum:lr=0.1'; one panel each.",
+                parse_optimizers,
             ),
-        ),
-    ),
+            "function": f"Surface: {', '.join(SURFACES)}.",
+            "start": Option("Start point, such as '-7, 2'.", parse_point),
+        },
+        random=False,
+        uses=(),
+    )
 )

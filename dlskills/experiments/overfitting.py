@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dlskills.experiments.claims import Check, Claim
-from dlskills.experiments.settings import Numbers, Settings, Table
+from dlskills.experiments.choices import activation_name
+from dlskills.experiments.claims import Check, claim, tutorial
+from dlskills.experiments.experiment import Experiment, register
+from dlskills.experiments.options import ACTIVATION, HIDDEN, RATE, SMALL_EPOCHS
+from dlskills.experiments.settings import Numbers, Settings
 from dlskills.experiments.small_data import (
-    ABOUT,
     HIDDEN_SIZES,
+    LEARNING_RATE,
     book_steps,
     gap,
     plot_accuracies,
     table_of_ends,
     train_on_few,
 )
-from dlskills.experiments.text import Text
+from dlskills.experiments.tables import Table
+from dlskills.experiments.text import Texts
 from dlskills.networks import MultiLayerNet
 from dlskills.plotting import styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ABOUT", "ALT", "CLAIMS", "OPTIONS", "QUICK", "RANDOM", "TITLE", "plot", "run", "table"]
-
-TITLE = Text("Overfitting: 300 digits, 7 layers", "过拟合：300 个数字，7 层网络")
-RANDOM = True
-QUICK = {"epochs": 41}
-OPTIONS = {"epochs": "Epochs, of 3 batches each; the last one ends with its first batch."}
+TEXTS = Texts("overfitting")
 PLAIN = "no regularization"
 
 
-def run(settings: Settings, *, epochs: int = 201) -> Numbers:
-    """Train a network with more parameters than 300 digits can settle.
+def run(
+    settings: Settings,
+    *,
+    epochs: int = 201,
+    lr: float = LEARNING_RATE,
+    hidden: Sequence[int] = HIDDEN_SIZES,
+    activation: str = "relu",
+) -> Numbers:
+    """Train a network with more parameters than 300 digits can determine.
 
     Parameters
     ----------
     settings : Settings
     epochs : int, default 201
+    lr : float, default 0.01
+    hidden : sequence of int, default (100,) * 6
+        Units of each hidden layer.
+    activation : str or class, default "relu"
 
     Returns
     -------
@@ -45,64 +56,50 @@ def run(settings: Settings, *, epochs: int = 201) -> Numbers:
         See :func:`~dlskills.experiments.small_data.train_on_few`; the one network is called
         ``"no regularization"``.
     """
-    steps = book_steps(epochs)
-    network = MultiLayerNet(784, HIDDEN_SIZES, 10, seed=settings.seed, device=settings.device)
-    return train_on_few({PLAIN: network}, settings, epochs=epochs, steps=steps, what="overfitting")
-
-
-ALT = {
-    "overfitting": Text(
-        "Accuracy over 200 epochs: on the 300 training images it rises to 100 %; on test images "
-        "it stays near 75 %.",
-        "200 个 epoch 中的识别精度：在 300 张训练图像上升到 100 %，在测试图像上停在约 75 %。",
-    ),
-}
+    network = MultiLayerNet(
+        784, hidden, 10, activation_name(activation), seed=settings.seed, device=settings.device
+    )
+    return train_on_few(
+        {PLAIN: network}, settings, epochs=epochs, steps=book_steps(epochs), what="overfitting",
+        lr=lr,
+    )  # fmt: skip
 
 
 @styled
-def plot(numbers: Numbers) -> dict[str, Figure]:
-    """The accuracies over the epochs."""
-    return {"overfitting": plot_accuracies(numbers, str(TITLE), 1)}
+def plot(runs: list[Numbers]) -> dict[str, Figure]:
+    """Draw the accuracies over the epochs."""
+    names = {PLAIN: TEXTS.name(PLAIN)}
+    return {"overfitting": plot_accuracies(runs, TEXTS, TEXTS("title"), 1, names)}
 
 
 def table(numbers: Numbers) -> Table:
-    """Where the network ends."""
-    return table_of_ends(numbers, "network")
+    """Return where the network ends."""
+    return table_of_ends(numbers, TEXTS, "network")
 
+
+SECTION = tutorial("overfitting")
 
 CLAIMS = (
-    Claim(
-        Text(
-            "After about 100 epochs the accuracy on the training data is nearly 100 %.",
-            "大约 100 个 epoch 之后，训练数据的识别精度几乎都是 100 %。",
-        ),
-        (
-            Check(
-                Text("accuracy on the training data at epoch 100", "第 100 个 epoch 的训练精度"),
-                lambda n: n["curves"][PLAIN]["train_accuracy"][100],
-                at_least=0.97,
-                form=".1%",
-            ),
-            Check(
-                Text("lowest one from epoch 150 on", "第 150 个 epoch 以后的最低训练精度"),
-                lambda n: min(n["curves"][PLAIN]["train_accuracy"][150:]),
-                at_least=0.99,
-                form=".1%",
-            ),
-        ),
-    ),
-    Claim(
-        Text(
-            "The accuracy on the test data stays far below it: only the training data were fitted.",
-            "测试数据的识别精度离它还有很大差距：网络只拟合了训练数据。",
-        ),
-        (
-            Check(
-                Text("accuracy, training minus test data", "训练精度减测试精度"),
-                lambda n: gap(n, PLAIN),
-                at_least=0.15,
-                form=".1%",
-            ),
-        ),
-    ),
+    claim(TEXTS, "train", SECTION,
+          Check("epoch-100", lambda n: n["curves"][PLAIN]["train_accuracy"][100], at_least=0.97,
+                form=".1%", bound="near-100"),
+          Check("from-150", lambda n: min(n["curves"][PLAIN]["train_accuracy"][150:]),
+                at_least=0.99, form=".1%", bound="all-but-three")),
+    claim(TEXTS, "test", SECTION,
+          Check("gap", lambda n: gap(n, PLAIN), at_least=0.15, form=".1%", bound="large-gap")),
+)  # fmt: skip
+
+EXPERIMENT = register(
+    Experiment(
+        name="overfitting",
+        title=TEXTS("title"),
+        about=TEXTS("small-data"),
+        run=run,
+        plot=plot,
+        table=table,
+        claims=CLAIMS,
+        alt=TEXTS.group("alt"),
+        options={"epochs": SMALL_EPOCHS, "lr": RATE, "hidden": HIDDEN, "activation": ACTIVATION},
+        quick={"epochs": 41},
+    )
 )

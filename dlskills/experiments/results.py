@@ -1,4 +1,4 @@
-"""What an experiment leaves: its numbers and the verdicts on its claims, and its figures."""
+"""Writes the results of an experiment: its numbers and verdicts, and its figures."""
 
 from __future__ import annotations
 
@@ -9,43 +9,60 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlskills.experiments.claims import Verdict, judge
-from dlskills.experiments.runner import Record
+from dlskills.experiments.claims import Verdict
+from dlskills.experiments.experiment import Experiment, find
+from dlskills.experiments.runner import Record, judged
+from dlskills.experiments.text import Texts, language
 from dlskills.files import expanded, write_file
-from dlskills.plotting import mark, save_figure
+from dlskills.plotting import Look, chinese_fonts, looking, mark, save_figure
 
-QUICK = "quick run: too short to show what the tutorial shows"
+QUICK = Texts("labels")("quick")
 
 
-def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict], list[Path]]:
-    """Write ``NAME.json`` and a PNG and an SVG of each figure, and judge the claims.
+def write_results(
+    records: Sequence[Record],
+    folder: Path,
+    *,
+    experiment: Experiment | None = None,
+    look: Look | None = None,
+    lang: str = "en",
+) -> tuple[list[Verdict], list[Path]]:
+    """Write ``NAME.json`` and each figure, PNG and SVG by default, and judge the claims.
 
     Parameters
     ----------
     records : sequence of Record
-        Of one experiment. The figures are those of the first.
+        Of one experiment, one per seed.
     folder : pathlib.Path
         Made if it is missing.
+    experiment : Experiment, optional
+        That of the records, if it is not registered.
+    look : Look, optional
+        Theme, size, resolution and formats of the figures.
+    lang : str, default "en"
+        Language of the figures: ``"en"`` or ``"zh"``.
 
     Returns
     -------
     verdicts : list of Verdict
     paths : list of pathlib.Path
     """
-    from dlskills.experiments import EXPERIMENTS  # which imports this module
-
     first = records[0]
-    experiment = EXPERIMENTS[first.experiment]
+    experiment = experiment or find(first.experiment)
     folder = expanded(folder)
-    verdicts = judge(experiment.CLAIMS, [record.numbers for record in records])
+    verdicts = judged(experiment, records)
     paths = []
-    for name, figure in experiment.plot(first.numbers).items():
-        if first.quick:
-            mark(figure, QUICK)
-        paths += save_figure(figure, folder, name)
+    look = look or Look()
+    if lang == "zh":
+        look = dataclasses.replace(look, fonts=chinese_fonts())
+    with looking(look), language(lang):
+        for name, figure in experiment.figures([record.numbers for record in records]).items():
+            if first.quick:
+                mark(figure, str(QUICK))
+            paths += save_figure(figure, folder, name)
     document = {
         "experiment": first.experiment,
-        "title": str(experiment.TITLE),
+        "title": str(experiment.title),
         "quick": first.quick,
         "claims": [_summary(verdict) for verdict in verdicts],
         "runs": [_plain(record) for record in records],
@@ -57,15 +74,19 @@ def write_results(records: Sequence[Record], folder: Path) -> tuple[list[Verdict
 
 
 def _summary(verdict: Verdict) -> dict[str, Any]:
+    claim, where = verdict.claim, verdict.claim.source.where
     return {
-        "claim": str(verdict.claim.says),
+        "claim": str(claim.says),
+        "source": claim.source.kind,
+        "where": None if where is None else {"en": where.en, "zh": where.zh},
         "verdict": verdict.word,
         "confirmed": verdict.confirmed,
-        "remark": None if verdict.claim.remark is None else str(verdict.claim.remark),
+        "remark": None if claim.remark is None else str(claim.remark),
         "measured": [
             {
                 "what": str(measured.check.what),
                 "expected": measured.check.bounds,
+                "bound": str(measured.check.bound),
                 "value": measured.value,
                 "values": list(measured.values),
                 "holds": measured.holds,
@@ -81,7 +102,7 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """The value as strict JSON has it: null for a number that is not finite."""
+    """Return a value as strict JSON has it: null for a number that is not finite."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Runs experiments: several seeds, in parallel processes, and none twice."""
+"""Runs experiments: over several seeds, in parallel processes, and none twice."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dlskills
 from dlskills.arrays.backend import get_backend
-from dlskills.checks import check_choice, check_count, suggestion
+from dlskills.checks import check_count, suggestion
+from dlskills.experiments.choices import files_of, is_plain, plain
+from dlskills.experiments.claims import Verdict, judge
+from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
+from dlskills.experiments.loading import load_experiments
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.files import FileFormatError, write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine
@@ -31,20 +34,21 @@ from dlskills.training.progress import Progress
 
 @dataclass(frozen=True)
 class Record:
-    """One run of an experiment: what it was told, where it ran, and its numbers.
+    """One run of an experiment: its settings, where it ran, and its numbers.
 
     Attributes
     ----------
     experiment : str
     settings : Settings
     options : dict
-        All keyword arguments of the experiment's ``run``.
+        All keyword arguments of the experiment's ``run``, as JSON can hold them: an object is
+        described by its settings and a digest of its source code.
     quick : bool
-        Whether the run was shortened, so that its numbers prove nothing. What can't be, isn't.
+        Whether the run was shortened, so that its numbers prove nothing.
     backend, engine : str
-        Where the arrays were, and the engine of updates too large to be called small.
+        Where the arrays were, and the engine of updates of large arrays.
     seconds : float
-        Of work, added up over processes.
+        Of work, summed over processes.
     numbers : dict
     """
 
@@ -58,27 +62,58 @@ class Record:
     numbers: Numbers
 
 
-def options_of(experiment: ModuleType) -> dict[str, inspect.Parameter]:
-    """The keyword arguments of an experiment's ``run``, whose defaults are the page's."""
-    parameters = inspect.signature(experiment.run).parameters
-    return {n: p for n, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+@dataclass(frozen=True)
+class _Job:
+    """A run that is to be done: its record without numbers, and what it is done with.
+
+    Attributes
+    ----------
+    options : dict
+        Those of the record with the objects themselves.
+    file : pathlib.Path, optional
+        The file that defines the experiment; None for one of the package.
+    experiment : Experiment, optional
+        One that other processes can't find by its name or file.
+    """
+
+    record: Record
+    options: dict[str, Any]
+    file: Path | None
+    experiment: Experiment | None
+
+    def found(self) -> Experiment:
+        """Return the experiment, in whatever process this is."""
+        if self.experiment is not None:
+            return self.experiment
+        name = self.record.experiment
+        if self.file is None:
+            return EXPERIMENTS[name]
+        return next(own for own in load_experiments(self.file) if own.name == name)
+
+    @property
+    def stays(self) -> bool:
+        """Whether the run has to be done in this process."""
+        return self.experiment is not None or not is_plain(self.options)
 
 
-def changed_options(record: Record) -> list[str]:
-    """The options of a run that are not the page's, so that its numbers may prove nothing."""
-    from dlskills.experiments import EXPERIMENTS  # which imports this module
+def changed_options(record: Record, experiment: Experiment) -> list[str]:
+    """Return the options that differ from the tutorial's, so that no claim can be judged."""
+    defaults = plain(experiment.defaults)
+    if record.quick:
+        defaults |= plain(dict(experiment.quick))
+    return [name for name, value in record.options.items() if value != defaults[name]]
 
-    known = options_of(EXPERIMENTS[record.experiment])
-    return [
-        name
-        for name, value in record.options.items()
-        if value != json.loads(json.dumps(known[name].default))
-    ]
+
+def judged(experiment: Experiment, records: Sequence[Record]) -> list[Verdict]:
+    """Judge an experiment's claims by runs; without the tutorial's settings none is judged."""
+    if changed_options(records[0], experiment):
+        return [Verdict(claim, ()) for claim in experiment.claims]
+    return judge(experiment.claims, [record.numbers for record in records])
 
 
 def run(
-    names: Sequence[str],
-    settings: Settings,
+    names: Sequence[str | Experiment],
+    settings: Settings | None = None,
     *,
     seeds: int = 1,
     quick: bool = False,
@@ -91,92 +126,126 @@ def run(
 
     Parameters
     ----------
-    names : sequence of str
+    names : sequence of str or Experiment
         See :data:`dlskills.experiments.EXPERIMENTS`.
-    settings : Settings
+    settings : Settings, optional
         `seed` is the first one.
     seeds : int, default 1
-        How many: `seed`, `seed` + 1, ... An experiment in which nothing is random runs once.
+        Number of seeds: `seed`, `seed` + 1, ... An experiment without randomness runs once.
     quick : bool, default False
-        Shortened, as each module's ``QUICK`` says.
+        Whether to shorten runs, as each experiment's `quick` says.
     options : mapping, optional
-        Keyword arguments for the experiments' ``run``; they come before those of ``QUICK``.
+        Keyword arguments for the experiments' ``run``; they override those of `quick`. Objects,
+        such as an optimizer of your own, are allowed where an option takes them.
     jobs : int, default 1
-        Processes. What one experiment can do in parts is shared out, too. The numbers are the
-        same however many: matrix products take one thread in any case.
+        Number of processes, which share the runs and the parts of those that can be split. The
+        numbers are the same for any number: matrix products always take one thread. Runs that
+        are given objects, or an experiment without a file, stay in this process.
     cache : pathlib.Path, optional
-        A folder of earlier runs: what is there from the same settings, the same source code and
-        the same releases of the libraries that compute is taken from there.
+        A folder of earlier runs. A run is taken from there if its settings, the source code (also
+        of the user's rules and layers) and the releases of the libraries are the same.
     fresh : bool, default False
-        Whether it is computed all the same, and replaced.
+        Whether to compute cached runs again, and replace them.
 
     Returns
     -------
     dict of str to list of Record
-        For each name a record a seed.
-    """
-    from dlskills.experiments import EXPERIMENTS  # which imports this module
+        For each name one record per seed.
 
+    Raises
+    ------
+    ValueError, TypeError
+        A name, a setting or an option is wrong; raised before any work.
+    """
+    settings = settings or Settings()
     check_count("seeds", seeds)
     check_count("jobs", jobs)
-    get_backend(settings.device)  # a missing device shows before the work
+    get_backend(settings.device)  # a missing device is reported before the work
     records: dict[tuple[str, int], Record] = {}
-    wanted: list[Record] = []
-    for name in names:
-        experiment = EXPERIMENTS[check_choice("experiment", name, EXPERIMENTS)]
-        every = _options(name, experiment, quick, options or {})
-        for seed in range(settings.seed, settings.seed + (seeds if experiment.RANDOM else 1)):
+    wanted: list[_Job] = []
+    experiments = [find(name) for name in names]
+    for experiment in experiments:
+        chosen = _options(experiment, quick, options or {})
+        shortened = quick and bool(experiment.quick)
+        for seed in range(settings.seed, settings.seed + (seeds if experiment.random else 1)):
             own = dataclasses.replace(settings, seed=seed)
-            shortened = quick and bool(experiment.QUICK)
-            record = Record(name, own, every, shortened, *_place(settings.device), 0.0, {})
-            found = None if fresh else _read(cache, record)
+            record = Record(
+                experiment.name, own, plain(chosen), shortened, *_where(settings.device), 0.0, {}
+            )
+            job = _job(record, chosen, experiment)
+            found = None if fresh else _read(cache, job)
             if found is None:
-                wanted.append(record)
+                wanted.append(job)
             else:
-                records[name, seed] = found
-    for record in _work(wanted, jobs, settings.verbose, None if fresh else cache, cache):
+                records[experiment.name, seed] = found
+    for job, record in _work(wanted, jobs, settings.verbose, None if fresh else cache, cache):
         records[record.experiment, record.settings.seed] = record
-        _write(cache, record)
-        _forget_parts(cache, record)
-    return {name: [records[key] for key in sorted(records) if key[0] == name] for name in names}
+        _write(cache, job, record)
+        _forget_parts(cache, job)
+    return {
+        experiment.name: [records[key] for key in sorted(records) if key[0] == experiment.name]
+        for experiment in experiments
+    }
 
 
-def _options(
-    name: str, experiment: ModuleType, quick: bool, given: Mapping[str, Any]
-) -> dict[str, Any]:
-    known = options_of(experiment)
+def _job(record: Record, options: dict[str, Any], experiment: Experiment) -> _Job:
+    known = EXPERIMENTS.get(experiment.name) is experiment
+    stays = not known and experiment.file is None
+    return _Job(record, options, None if known else experiment.file, experiment if stays else None)
+
+
+def _options(experiment: Experiment, quick: bool, given: Mapping[str, Any]) -> dict[str, Any]:
+    name, known = experiment.name, experiment.defaults
     for option in given:
         if option not in known:
             raise ValueError(
                 f"{name} has no option {option!r}{suggestion(option, known)}; it has: "
                 f"{', '.join(known) or 'none'}"
             )
-    defaults = {option: parameter.default for option, parameter in known.items()}
-    chosen = defaults | (experiment.QUICK if quick else {}) | dict(given)
-    plain: dict[str, Any] = json.loads(json.dumps(chosen))
-    parts = getattr(experiment, "SPLIT", None)
-    if parts is not None and not (isinstance(plain[parts], list) and plain[parts]):
+    parsed = {option: _parsed(experiment, option, value) for option, value in given.items()}
+    chosen = known | (dict(experiment.quick) if quick else {}) | parsed
+    chosen = {option: _listed(value) for option, value in chosen.items()}
+    parts = experiment.split
+    if parts is not None and not (isinstance(chosen[parts], list) and chosen[parts]):
         raise ValueError(
-            f"{name} takes a list of at least one item for {parts}, got {plain[parts]!r}; leave "
-            f"it out for the page's: {defaults[parts]!r}"
+            f"{name} takes a list of at least one item for {parts}, got {chosen[parts]!r}; leave "
+            f"it out for the default: {known[parts]!r}"
         )
-    return plain
+    return chosen
 
 
-def _place(device: str) -> tuple[str, str]:
-    """The names of the backend and of the engine that runs large updates there."""
+def _parsed(experiment: Experiment, option: str, value: Any) -> Any:
+    known = experiment.option(option)
+    if value is None or known is None or known.parse is None:
+        return value
+    return known.parse(value)
+
+
+def _listed(value: Any) -> Any:
+    """Return a value with lists for tuples, as it comes back from the cache."""
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _where(device: str) -> tuple[str, str]:
+    """Return the names of the backend and of the engine that runs large updates there."""
     backend = get_backend(device)
     return str(backend), engine_for(backend.empty((1_000_000,), "float32")).name
 
 
 def _work(
-    records: Sequence[Record], jobs: int, verbose: bool, earlier: Path | None, cache: Path | None
-) -> Iterator[Record]:
-    """Each record with its numbers, as they are done; parts are kept until the whole is."""
-    parts = [_split(record) for record in records]
+    wanted: Sequence[_Job], jobs: int, verbose: bool, earlier: Path | None, cache: Path | None
+) -> Iterator[tuple[_Job, Record]]:
+    """Yield each record with its numbers when it is done; parts are kept until the whole is."""
+    here = [job for job in wanted if job.stays]
+    sent = [job for job in wanted if not job.stays]
+    parts = [_split(job) for job in sent]
     if jobs == 1 or sum(map(len, parts)) <= 1:
-        for record in records:
-            yield _finish(_run_one(record))
+        here, sent = list(wanted), []
+    for job in here:
+        yield job, _finish(job, _run_one(job))
+    if not sent:
         return
     forced = forced_engine()
     found = [[_read(earlier, part) if len(own) > 1 else None for part in own] for own in parts]
@@ -186,63 +255,79 @@ def _work(
         futures = {pool.submit(_run_one, _silent(parts[i][j]), forced): (i, j) for i, j in left}
         done = concurrent.futures.as_completed(futures)
         for i, own in enumerate(found):
-            if None not in own:  # of which all but the whole was there
-                yield _whole(records[i], own, progress)
+            if None not in own:  # all parts had been kept, but not the whole
+                yield sent[i], _whole(sent[i], own, progress)
         try:
             for future in done:
                 i, j = futures[future]
                 found[i][j] = part = future.result()
                 progress.advance()
                 if None in found[i]:
-                    _write(cache, part)
+                    _write(cache, parts[i][j], part)
                 else:
-                    yield _whole(records[i], found[i], progress)
+                    yield sent[i], _whole(sent[i], found[i], progress)
         except BaseException:
             for future, (i, j) in futures.items():
                 if found[i][j] is None and len(found[i]) > 1:
-                    _keep(cache, future)
+                    _keep(cache, parts[i][j], future)
             raise
 
 
-def _keep(cache: Path | None, future: concurrent.futures.Future[Record]) -> None:
+def _keep(cache: Path | None, part: _Job, future: concurrent.futures.Future[Record]) -> None:
     """Keep a part that was finished when the work was cut short."""
     if future.done() and not future.cancelled() and future.exception() is None:
-        _write(cache, future.result())
+        _write(cache, part, future.result())
 
 
-def _whole(record: Record, parts: Sequence[Record | None], progress: Progress) -> Record:
-    record = _finish(_merge(record, [part for part in parts if part is not None]))
+def _whole(job: _Job, parts: Sequence[Record | None], progress: Progress) -> Record:
+    record = _finish(job, _merge(job.record, [part for part in parts if part is not None]))
     progress.note(f"{record.experiment}, seed {record.settings.seed}: {record.seconds:.1f} s")
     return record
 
 
-def _run_one(record: Record, forced: str | None = None) -> Record:
-    """The run, on the engine that was forced in the process that asks for it."""
-    from dlskills.experiments import EXPERIMENTS
-
+def _run_one(job: _Job, forced: str | None = None) -> Record:
+    """Return the finished run, on the engine that was forced in the process that asks for it."""
+    record = job.record
     start = time.perf_counter()
     with one_thread(), engine(forced) if forced else contextlib.nullcontext():
-        numbers = EXPERIMENTS[record.experiment].run(record.settings, **record.options)
+        numbers = job.found().run(record.settings, **job.options)
     seconds = round(time.perf_counter() - start, 3)
-    # as it will come back from the cache, so that a fresh run and a cached one are the same
-    return dataclasses.replace(record, seconds=seconds, numbers=json.loads(json.dumps(numbers)))
+    return dataclasses.replace(record, seconds=seconds, numbers=_as_cached(record, numbers))
 
 
-def _silent(record: Record) -> Record:
-    settings = dataclasses.replace(record.settings, verbose=False)
-    return dataclasses.replace(record, settings=settings)
+def _as_cached(record: Record, numbers: Any) -> Numbers:
+    """Return numbers as they will come back from the cache, so that fresh and cached agree."""
+    if not isinstance(numbers, dict):
+        raise TypeError(f"{record.experiment}: run must return a dict, got {numbers!r}")
+    try:
+        plain_numbers: Numbers = json.loads(json.dumps(numbers))
+    except TypeError as error:
+        raise TypeError(
+            f"{record.experiment}: run must return what JSON can hold; make plain numbers and "
+            f"lists of arrays by to_host(array).tolist() ({error})"
+        ) from None
+    return plain_numbers
 
 
-def _split(record: Record) -> list[Record]:
-    """The run in parts: one for each item of the option that the experiment names in SPLIT."""
-    from dlskills.experiments import EXPERIMENTS
+def _silent(job: _Job) -> _Job:
+    settings = dataclasses.replace(job.record.settings, verbose=False)
+    return dataclasses.replace(job, record=dataclasses.replace(job.record, settings=settings))
 
-    option = getattr(EXPERIMENTS[record.experiment], "SPLIT", None)
+
+def _split(job: _Job) -> list[_Job]:
+    """Return the run in parts: one for each item of the option that the experiment splits."""
+    option = job.found().split
     if option is None:
-        return [record]
+        return [job]
     return [
-        dataclasses.replace(record, options=record.options | {option: [item]})
-        for item in record.options[option]
+        dataclasses.replace(
+            job,
+            record=dataclasses.replace(
+                job.record, options=job.record.options | {option: plain([item])}
+            ),
+            options=job.options | {option: [item]},
+        )
+        for item in job.options[option]
     ]
 
 
@@ -252,22 +337,20 @@ def _merge(whole: Record, parts: Sequence[Record]) -> Record:
     return dataclasses.replace(whole, numbers=numbers, seconds=seconds)
 
 
-def _finish(record: Record) -> Record:
-    """The run with what the experiment can say only of all parts together."""
-    from dlskills.experiments import EXPERIMENTS
-
-    finish = getattr(EXPERIMENTS[record.experiment], "finish", None)
+def _finish(job: _Job, record: Record) -> Record:
+    """Return the run with what the experiment computes only from all parts together."""
+    finish = job.found().finish
     if finish is None:
         return record
     start = time.perf_counter()
     with one_thread():
-        numbers = json.loads(json.dumps(finish(record.settings, record.numbers)))
+        numbers = _as_cached(record, finish(record.settings, record.numbers))
     seconds = round(record.seconds + time.perf_counter() - start, 3)
     return dataclasses.replace(record, seconds=seconds, numbers=numbers)
 
 
 def _union(a: Any, b: Any) -> Any:
-    """Dicts joined, and their dicts joined in turn; what both have must be the same."""
+    """Return dicts joined, and their dicts joined in turn; common entries must be equal."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a | {key: _union(a[key], value) if key in a else value for key, value in b.items()}
     if a != b:
@@ -278,19 +361,24 @@ def _union(a: Any, b: Any) -> Any:
 # Earlier runs
 
 
-def _cache_path(folder: Path, record: Record) -> Path:
+def _cache_path(folder: Path, job: _Job) -> Path:
+    record = job.record
     told = dataclasses.asdict(record)
     for result in ("seconds", "numbers"):
         del told[result]
     del told["settings"]["verbose"]
-    made_with = [_source_code(), *_versions()]
+    made_with = [_source_code(), *_versions(), *files_of(job.options)]
+    if job.file is not None:
+        made_with.append(hashlib.sha256(job.file.read_bytes()).hexdigest())
+    if job.experiment is not None:
+        made_with.append(inspect.getsource(job.experiment.run))
     key = hashlib.sha256(json.dumps([told, made_with], sort_keys=True).encode()).hexdigest()
     return folder / f"{record.experiment}-{record.settings.seed}-{key[:16]}.json"
 
 
 @functools.cache
 def _source_code() -> str:
-    """A fingerprint of the package: a run of other code is another run."""
+    """Return a fingerprint of the package: a run of other code is another run."""
     digest = hashlib.sha256(dlskills.__version__.encode())
     for path in sorted(Path(dlskills.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -299,7 +387,7 @@ def _source_code() -> str:
 
 @functools.cache
 def _versions() -> list[str]:
-    """Of what computes: another release may round otherwise, or draw other numbers."""
+    """Return the releases of what computes: another may round or draw differently."""
     distributions = importlib.metadata.packages_distributions()
     libraries = [
         name for package in ("numpy", "numba", "cupy") for name in distributions.get(package, [])
@@ -311,29 +399,29 @@ def _versions() -> list[str]:
     ]
 
 
-def _read(folder: Path | None, record: Record) -> Record | None:
+def _read(folder: Path | None, job: _Job) -> Record | None:
     if folder is None:
         return None
     try:
-        kept = read_json(_cache_path(folder, record), finite=False)
-    except (OSError, FileFormatError):  # not there, or cut short: run it again
+        kept = read_json(_cache_path(folder, job), finite=False)
+    except (OSError, FileFormatError):  # missing or cut short: run it again
         return None
     match kept:
         case {"seconds": int() | float() as seconds, "numbers": dict() as numbers}:
-            return dataclasses.replace(record, seconds=seconds, numbers=numbers)
+            return dataclasses.replace(job.record, seconds=seconds, numbers=numbers)
     return None
 
 
-def _write(folder: Path | None, record: Record) -> None:
+def _write(folder: Path | None, job: _Job, record: Record) -> None:
     if folder is None:
         return
     text = json.dumps({"seconds": record.seconds, "numbers": record.numbers})
-    write_file(_cache_path(folder, record), text)
+    write_file(_cache_path(folder, job), text)
 
 
-def _forget_parts(folder: Path | None, record: Record) -> None:
-    """Remove what was kept of a run until it was whole."""
-    parts = _split(record)
+def _forget_parts(folder: Path | None, job: _Job) -> None:
+    """Remove the kept parts of a run that is whole."""
+    parts = _split(job)
     if folder is not None and len(parts) > 1:
         for part in parts:
             _cache_path(folder, part).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What every experiment is told, and what it gives back."""
+"""The settings that all experiments share."""
 
 from __future__ import annotations
 
@@ -9,24 +9,21 @@ from dlskills.arrays.random import resolve_seed
 from dlskills.data.mnist import check_subset
 
 Numbers: TypeAlias = dict[str, Any]
-"""An experiment's outcome, in plain Python numbers, strings, lists and dicts."""
-
-Table: TypeAlias = tuple[list[str], list[list[str]]]
-"""The names of the columns, and the rows."""
+"""An experiment's results: numbers, strings, lists and dicts that JSON can hold."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every experiment may be told.
+    """Settings that all experiments share.
 
     Attributes
     ----------
     seed : int
-        Of initial values and batches; a fresh one if made with None.
+        Of initial values and batches; None draws a fresh one.
     device : str
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     subset : str
-        Of MNIST: ``"sample"``, bundled, or ``"full"``.
+        Part of MNIST: ``"sample"``, which is bundled, or ``"full"``.
     verbose : bool
         Whether to show progress.
     """

@@ -1,4 +1,4 @@
-"""Networks trained side by side: each batch goes to all of them before the next one does."""
+"""Networks trained side by side: each batch goes to all of them before the next one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, get_backend, to_host
+from dlskills.arrays.backend import Array, get_backend
 from dlskills.arrays.random import stream
 from dlskills.data import load_mnist
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import Optimizer
+from dlskills.training.loop import Loop
 from dlskills.training.progress import Progress
 
 
@@ -28,15 +29,15 @@ class SideBySide:
         Training data, on the networks' device.
     batch_size, steps : int
     seed : int
-        Of the batches. All of them are drawn, with replacement as on the page, and moved to the
-        device, beforehand.
+        Of the batches. All batches are drawn beforehand, with replacement as in the tutorial, and
+        moved to the device.
 
     Attributes
     ----------
     networks : dict of str to Sequential
-        Those that still learn: what is taken out gets no more batches.
-    losses : dict of str to list of array
-        Of each batch before its update, on the device.
+        Those that still learn: a network that is removed gets no more batches.
+    loops : dict of str to Loop
+        The training of each network. Their ``losses`` are those of each batch before its update.
     """
 
     def __init__(
@@ -51,35 +52,33 @@ class SideBySide:
         seed: int,
     ) -> None:
         self.networks = dict(networks)
-        self.losses: dict[str, list[Array]] = {name: [] for name in networks}
-        self._optimizers, self._x, self._t = optimizers, x, t
+        self.loops = {name: Loop(networks[name], optimizers[name]) for name in networks}
+        self._x, self._t = x, t
         self._backend = next(iter(networks.values())).backend
         rows = stream(seed, "batches").integers(x.shape[0], size=(steps, batch_size))
         self._order = self._backend.asarray(rows)
 
     def batch(self, step: int) -> tuple[Array, Array]:
-        """The inputs and labels of a step, counted from 0."""
+        """Return the inputs and labels of a step, counted from 0."""
         xp = self._backend.xp
         with self._backend.active():
             rows = self._order[step, :]
             return xp.take(self._x, rows, axis=0), xp.take(self._t, rows, axis=0)
 
     def step(self, step: int) -> None:
-        """One update of each network."""
+        """Update each network once."""
         x, t = self.batch(step)
         with self._backend.active():
-            for name, network in self.networks.items():
-                loss, grads = network.loss_and_gradient(x, t)
-                self._optimizers[name].update(network.params, grads)
-                self.losses[name].append(loss)
+            for name in self.networks:
+                self.loops[name].train_on(x, t)
 
     def fetched(self) -> dict[str, list[float]]:
-        """The losses so far as plain numbers; waits for the device."""
-        return {name: to_host(loss).tolist() for name, loss in self.losses.items()}
+        """Return the losses so far as plain numbers; waits for the device."""
+        return {name: loop.losses for name, loop in self.loops.items()}
 
 
 def digits_on(settings: Settings) -> tuple[Array, Array, Array, Array]:
-    """MNIST on the settings' device: x_train, t_train, x_test, t_test."""
+    """Return MNIST on the settings' device: x_train, t_train, x_test, t_test."""
     (x_train, t_train), (x_test, t_test) = load_mnist(subset=settings.subset)
     here = get_backend(settings.device).asarray
     return here(x_train), here(t_train), here(x_test), here(t_test)
@@ -103,7 +102,7 @@ def train_on_mnist(
     settings : Settings
     batch_size, steps : int
     what : str
-        The progress bar's name.
+        Name of the progress bar.
 
     Returns
     -------
@@ -122,17 +121,17 @@ def train_on_mnist(
             training.step(i)
             progress.advance()
             if settings.verbose and i % 100 == 0:
-                last = (f"{name} {float(loss[-1]):.3f}" for name, loss in training.losses.items())
+                last = (f"{name} {loop.losses[-1]:.3f}" for name, loop in training.loops.items())
                 progress.note(f"iteration {i}, loss: {'; '.join(last)}")
     return {
         "train_loss": training.fetched(),
         "test_accuracy": {n: network.accuracy(x_test, t_test) for n, network in networks.items()},
-        "lr": {name: optimizer.lr for name, optimizer in optimizers.items()},
+        "lr": {name: getattr(rule, "lr", None) for name, rule in optimizers.items()},
         "digits": x_train.shape[0],
     }
 
 
 def late_loss(numbers: Numbers, name: str, least: int = 100) -> float:
-    """The mean loss of a network's last 100 batches; NaN for one that had fewer than `least`."""
+    """Return the mean loss of a network's last 100 batches; NaN if it had fewer than `least`."""
     losses = numbers["train_loss"].get(name, [])[-100:]
     return float(np.mean(losses)) if len(losses) >= least else np.nan

@@ -1,8 +1,8 @@
-"""A 7-layer network on 300 digits, where overfitting shows, and what is done against it."""
+"""A 7-layer network on 300 digits: what the experiments on overfitting share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,52 +11,47 @@ from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.random import stream
 from dlskills.checks import check_count
 from dlskills.experiments.claims import Check
-from dlskills.experiments.settings import Numbers, Settings, Table
+from dlskills.experiments.drawing import (
+    draw_curve,
+    legend_below,
+    over_seeds,
+    panels,
+    seeds_note,
+)
+from dlskills.experiments.settings import Numbers, Settings
 from dlskills.experiments.side_by_side import SideBySide, digits_on
-from dlskills.experiments.text import Text
+from dlskills.experiments.tables import Number, Table
+from dlskills.experiments.text import Text, Texts
 from dlskills.networks.sequential import Sequential
 from dlskills.optimizers import SGD
-from dlskills.plotting import new_figure, plot_curves
 from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIGITS = 300
-HIDDEN_SIZES = [100] * 6
+HIDDEN_SIZES = (100,) * 6
 BATCH_SIZE = 100
 LEARNING_RATE = 0.01
 SHOWN = 1000
-"""Test images that the curves are measured on; the last accuracy is of all of them."""
-
-ABOUT = Text(
-    "The first 300 digits, batches of 100, SGD with learning rate 0.01, six hidden layers of 100 "
-    "units; all networks start from the same weights and see the same batches. As in the "
-    "tutorial, an epoch is recorded after its first batch. Its test curve is of 1,000 test images, "
-    "drawn once: all 10,000 at every epoch would take ten times as long as the training itself. "
-    "The accuracies in the titles, the table and the claims are of all of them, at the end.",
-    "取前 300 个数字，每批 100 个，SGD 学习率 0.01，6 个隐藏层、每层 100 个神经元；"
-    "各网络的初始权重和批次都相同。与教程一样，每个 epoch 在其第一批之后记录。"
-    "测试曲线用一次抽出的 1,000 张测试图像：若每个 epoch 都测全部 10,000 张，"
-    "耗时是训练本身的十倍。标题、表格和论断中的精度则是结束时在全部测试图像上测得的。",
-)
+"""Test images on which the curves are measured; the last accuracy is of all of them."""
 
 
 def measure(network: Sequential, x: Array, t: Array, known: int) -> Array:
-    """Measure a network on samples of which it has seen the first so many.
+    """Measure a network on samples of which it was trained on the first `known`.
 
     Parameters
     ----------
     network : Sequential
     x, t : array
     known : int
-        How many were trained on; they and the others are measured in one pass.
+        Number trained on; they and the others are measured in one pass.
 
     Returns
     -------
     array, shape (5,)
-        On the device: how many of the known ones and of the others are right, their mean losses
-        without weight decay, and the sum of squares of all weights. See :func:`curves`.
+        On the device: the number of correct ones among the known and among the others, their mean
+        losses without weight decay, and the sum of squares of all weights. See :func:`curves`.
     """
     xp = network.backend.xp
     y = network.predict(x)
@@ -74,7 +69,7 @@ def measure(network: Sequential, x: Array, t: Array, known: int) -> Array:
 
 
 def curves(measured: list[Array], known: int, others: int, test: str = "test") -> Numbers:
-    """What :func:`measure` gave over time, as lists of plain numbers."""
+    """Return the results of :func:`measure` over time, as lists of plain numbers."""
     names = ("train_accuracy", f"{test}_accuracy", "train_loss", f"{test}_loss", "squares")
     columns = (to_host(measured).astype(np.float64) / [known, others, 1, 1, 1]).T
     return {
@@ -84,7 +79,13 @@ def curves(measured: list[Array], known: int, others: int, test: str = "test") -
 
 
 def train_on_few(
-    networks: Mapping[str, Sequential], settings: Settings, *, epochs: int, steps: int, what: str
+    networks: Mapping[str, Sequential],
+    settings: Settings,
+    *,
+    epochs: int,
+    steps: int,
+    what: str,
+    lr: float = LEARNING_RATE,
 ) -> Numbers:
     """Train networks on the first 300 digits.
 
@@ -93,24 +94,25 @@ def train_on_few(
     networks : mapping of str to Sequential
     settings : Settings
     epochs : int
-        How many are recorded, each after its first batch.
+        Number of epochs recorded, each after its first batch.
     steps : int
-        All batches.
+        Number of batches.
     what : str
-        The progress bar's name.
+        Name of the progress bar.
+    lr : float, default 0.01
 
     Returns
     -------
     dict
         ``curves``: for each network its ``train_accuracy``, ``test_accuracy``, ``train_loss`` and
         ``test_loss`` (without weight decay), ``squares`` (the sum of squares of its weights) and
-        ``penalty`` (what weight decay adds to the loss), an entry an epoch; ``final``: for each
+        ``penalty`` (what weight decay adds to the loss), one entry per epoch; ``final``: for each
         its accuracies at the end, on all test images.
     """
     x_train, t_train, x_test, t_test = digits_on(settings)
     x, t = x_train[:DIGITS, ...], t_train[:DIGITS, ...]
     training = SideBySide(
-        networks, {name: SGD(lr=LEARNING_RATE) for name in networks}, x, t,
+        networks, {name: SGD(lr=lr) for name in networks}, x, t,
         batch_size=BATCH_SIZE, steps=steps, seed=settings.seed,
     )  # fmt: skip
     count = t_test.shape[0]
@@ -143,93 +145,93 @@ def train_on_few(
 
 
 def book_steps(epochs: int) -> int:
-    """The batches of the page's loop, which ends with the first one of its last epoch."""
+    """Return the steps of the tutorial's loop, which ends with the first batch of an epoch."""
     return (check_count("epochs", epochs) - 1) * (DIGITS // BATCH_SIZE) + 1
 
 
-def plot_accuracies(numbers: Numbers, title: str, columns: int) -> Figure:
-    """A panel for each network: accuracies over the epochs, and those at the end above it."""
-    names = list(numbers["curves"])
-    rows = -(-len(names) // columns)
-    size = (8.0 if columns == 1 else 9.0, 4.8 if rows == 1 else 7.2)
-    figure, axes = new_figure(rows, columns, size=size, sharex=True, sharey=True, squeeze=False)
-    for panel in axes.flat[len(names) :]:
-        panel.remove()
-    for panel, name in zip(axes.flat, names, strict=False):
-        own, final = numbers["curves"][name], numbers["final"][name]
-        train, test = (final[f"{part}_accuracy"] for part in ("train", "test"))
-        lines = {f"{DIGITS} training images": own["train_accuracy"],
-                 f"{SHOWN:,} test images": own["test_accuracy"]}  # fmt: skip
-        plot_curves(panel, range(len(own["train_accuracy"])), lines)
-        panel.get_legend().remove()
-        panel.set(
-            title=f"{name}\nat the end: train {train:.1%}, test {test:.1%}",
-            ylim=(0, 1.03),
+def plot_accuracies(
+    runs: Sequence[Numbers], texts: Texts, title: Text, columns: int, names: Mapping[str, Text]
+) -> Figure:
+    """Draw one panel per network: accuracies over the epochs, and those at the end above it.
+
+    Parameters
+    ----------
+    runs : sequence of Numbers
+        One per seed.
+    texts : Texts
+    title : Text
+    columns : int
+        Panels per row.
+    names : mapping of str to Text
+        What to call the networks.
+    """
+    figure, axes = panels(
+        len(names), columns=columns, size=(8.0 if columns == 1 else 4.5, 3.9),
+        xlabel=texts("small-epoch"), ylabel=texts("accuracy"),
+        title=f"{title}{seeds_note(runs, texts)}",
+    )  # fmt: skip
+    parts = {"train": texts("training-images", count=DIGITS),
+             "test": texts("test-images", count=SHOWN)}  # fmt: skip
+    for panel, (name, shown) in zip(axes, names.items(), strict=True):
+        for i, (part, label) in enumerate(parts.items()):
+            found = over_seeds(runs, "curves", name, f"{part}_accuracy")
+            draw_curve(panel, None, found, i, str(label))
+        train, test = (
+            float(np.mean([accuracy(numbers, name, part) for numbers in runs])) for part in parts
         )
-    for panel in axes[:, 0]:
-        panel.set_ylabel("accuracy")
-    for panel in axes[-1]:
-        panel.set_xlabel("epoch (3 batches; measured after the first)")
-    axes[0, 0].legend(loc="lower right")
-    figure.suptitle(title)
+        words = f"{shown}\n{texts('at-the-end', train=train, test=test)}"
+        panel.set(title=words, ylim=(0, 1.03))
+    legend_below(figure, axes[0])
     return figure
 
 
-def table_of_ends(numbers: Numbers, first: str) -> Table:
-    """Accuracies at the end, their difference, and how large the weights have become."""
-    rows = []
-    for name, final in numbers["final"].items():
-        train, test = final["train_accuracy"], final["test_accuracy"]
+def table_of_ends(
+    numbers: Numbers, texts: Texts, first: str, names: Mapping[str, Text] | None = None
+) -> Table:
+    """Return accuracies at the end, their difference, and how large the weights have become."""
+    rows: list[list[Any]] = []
+    for name in numbers["final"]:
         own = numbers["curves"][name]
+        train, test = (accuracy(numbers, name, part) for part in ("train", "test"))
         rows.append(
-            [name, f"{train:.1%}", f"{test:.1%}", f"{train - test:.1%}",
-             f"{own['train_loss'][-1]:.3f}", f"{own['penalty'][-1]:.2f}",
-             f"{own['squares'][-1]:.0f}"]
+            [names[name] if names else texts.name(name), Number(train, ".1%"), Number(test, ".1%"),
+             Number(train - test, ".1%"), Number(own["train_loss"][-1], ".3f"),
+             Number(own["penalty"][-1], ".2f"), Number(own["squares"][-1], ".0f")]
         )  # fmt: skip
-    return [first, "train", "test", "gap", "loss", "penalty", "ΣW²"], rows
+    columns = [first, "train", "test", "gap", "loss", "penalty"]
+    return Table([*(texts(column) for column in columns), "ΣW²"], rows)
 
 
 def accuracy(numbers: Numbers, name: str, part: str) -> float:
-    """The accuracy of a network at the end, of ``"train"`` or of ``"test"``."""
+    """Return the accuracy of a network at the end, for ``"train"`` or ``"test"``."""
     return float(numbers["final"][name][f"{part}_accuracy"])
 
 
 def gap(numbers: Numbers, name: str) -> float:
-    """How far the accuracy on test images stays below that on the training images."""
+    """Return the accuracy on the training images minus that on the test images."""
     return accuracy(numbers, name, "train") - accuracy(numbers, name, "test")
 
 
-def below_all(name: str, **bounds: Any) -> Check:
-    """That `name` does not get all training images right."""
+def below_all(texts: Texts, name: str, **options: Any) -> Check:
+    """Return a check that `name` does not get all training images right."""
     return Check(
-        Text(f"training accuracy with “{name}”", f"“{name}”的训练精度"),
-        lambda n: accuracy(n, name, "train"),
-        form=".1%",
-        **bounds,
-    )
+        texts("check-train", network=texts.name(name)),
+        lambda n: accuracy(n, name, "train"), form=".1%", **options,
+    )  # fmt: skip
 
 
-def smaller_gap(plain: str, other: str, **bounds: Any) -> Check:
-    """That the gap of `other` is smaller than that of `plain`; bounds in percentage points."""
+def smaller_gap(texts: Texts, plain: str, other: str, **options: Any) -> Check:
+    """Return a check that `other` has a smaller gap than `plain`, in percentage points."""
     return Check(
-        Text(
-            f"gap, percentage points: “{plain}” minus “{other}”",
-            f"精度差距（百分点）：“{plain}”减“{other}”",
-        ),
-        lambda n: 100 * (gap(n, plain) - gap(n, other)),
-        form=".1f",
-        **bounds,
-    )
+        texts("check-gap", plain=texts.name(plain), other=texts.name(other)),
+        lambda n: 100 * (gap(n, plain) - gap(n, other)), form=".1f", **options,
+    )  # fmt: skip
 
 
-def better_on_test(plain: str, other: str, **bounds: Any) -> Check:
-    """That test images are recognized better by `other`; bounds in percentage points."""
+def better_on_test(texts: Texts, plain: str, other: str, **options: Any) -> Check:
+    """Return a check that `other` is better than `plain` on test images, in percentage points."""
     return Check(
-        Text(
-            f"test accuracy, percentage points: “{other}” minus “{plain}”",
-            f"测试精度（百分点）：“{other}”减“{plain}”",
-        ),
+        texts("check-test", plain=texts.name(plain), other=texts.name(other)),
         lambda n: 100 * (accuracy(n, other, "test") - accuracy(n, plain, "test")),
-        form=".1f",
-        **bounds,
-    )
+        form=".1f", **options,
+    )  # fmt: skip

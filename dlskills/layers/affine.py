@@ -24,9 +24,11 @@ class Affine(Layer):
     input_size, output_size : int
         W has shape (input_size, output_size) and b has shape (output_size,). An input of any
         shape (N, ...) is flattened to (N, input_size).
-    weight_init_std : float, str or Initializer, default "relu"
+    weight_init_std : float, str, array or Initializer, default "relu"
         See :func:`~dlskills.initializers.weight_initializer`; "relu" is He initialization. Biases
         start at 0.
+    bias : bool, default True
+        Whether there is a b. It has no effect before Batch Norm, which subtracts the mean.
     """
 
     @known_keywords(
@@ -36,23 +38,29 @@ class Affine(Layer):
             "units": "output_size=...",
             "init": 'weight_init_std="he"',
             "kernel_initializer": 'weight_init_std="he"',
+            "use_bias": "bias=...",
         }
     )
     def __init__(
         self,
         input_size: int,
         output_size: int,
-        weight_init_std: float | str | Initializer = "relu",
+        weight_init_std: float | str | Array | Initializer = "relu",
+        *,
+        bias: bool = True,
     ) -> None:
         self.input_size = check_count("input_size", input_size)
         self.output_size = check_count("output_size", output_size)
         self.weight_init = weight_initializer(weight_init_std)
+        if not isinstance(bias, bool):
+            raise TypeError(f"bias must be True or False, got {bias!r}")
+        self.bias = bias
 
     def declare(self) -> dict[str, Declared]:
-        return {
-            "W": Declared((self.input_size, self.output_size), self.weight_init),
-            "b": Declared((self.output_size,), zeros()),
-        }
+        declared = {"W": Declared((self.input_size, self.output_size), self.weight_init)}
+        if self.bias:
+            declared["b"] = Declared((self.output_size,), zeros())
+        return declared
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -68,12 +76,14 @@ class Affine(Layer):
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         y = self.product(x)
-        y += self.params["b"]
+        if self.bias:
+            y += self.params["b"]
         return y
 
     def backward(self, dout: Array) -> Array:
         dx = self.backward_product(dout)
-        sum_into(self.grads["b"], dout, axis=0)
+        if self.bias:
+            sum_into(self.grads["b"], dout, axis=0)
         return dx
 
     # With these methods, a network fuses the bias with the next activation.
@@ -100,7 +110,9 @@ class Affine(Layer):
             "input_size": self.input_size,
             "output_size": self.output_size,
             "weight_init_std": self.weight_init,
+            "bias": self.bias,
         }
 
     def __repr__(self) -> str:
-        return f"Affine({self.input_size}, {self.output_size}, {self.weight_init})"
+        more = "" if self.bias else ", bias=False"
+        return f"Affine({self.input_size}, {self.output_size}, {self.weight_init}{more})"

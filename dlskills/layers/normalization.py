@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
-from dlskills.arrays.backend import Array, backend_of, namespace, sum_dtype, to_host
+from dlskills.arrays.backend import (
+    Array,
+    Backend,
+    DType,
+    backend_of,
+    get_backend,
+    namespace,
+    sum_dtype,
+    to_host,
+)
+from dlskills.arrays.parameters import Views
 from dlskills.checks import check_count, check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
@@ -41,6 +52,9 @@ class BatchNormalization(Layer):
         Subtracted from the number of values when the running variance is computed: 0 uses the
         batch variance (book, Keras), 1 the unbiased estimate (PyTorch). The forward pass always
         uses 0.
+    affine : bool, default True
+        Whether the normalized values are scaled by gamma and shifted by beta. If False, the layer
+        has no parameters and returns the normalized values.
 
     Notes
     -----
@@ -53,7 +67,14 @@ class BatchNormalization(Layer):
     rounds only its output.
     """
 
-    @known_keywords({"num_features": "size=...", "eps": "epsilon=..."})
+    @known_keywords(
+        {
+            "num_features": "size=...",
+            "eps": "epsilon=...",
+            "scale": "affine=...",
+            "center": "affine=...",
+        }
+    )
     def __init__(
         self,
         size: int,
@@ -62,17 +83,28 @@ class BatchNormalization(Layer):
         *,
         debias: bool = True,
         correction: int = 0,
+        affine: bool = True,
     ) -> None:
         self.size = check_count("size", size)
         self.momentum = check_number("momentum", momentum, at_least=0, below=1)
         self.epsilon = check_number("epsilon", epsilon, above=0)
         self.debias = debias
         self.correction = check_count("correction", correction, at_least=0)
+        if not isinstance(affine, bool):
+            raise TypeError(f"affine must be True or False, got {affine!r}")
+        self.affine = affine
         self.batches = 0
         self.running_mean: Array = None
         self.running_var: Array = None
+        if not affine:  # the layer may be used without being bound to parameters
+            here = get_backend("cpu")
+            self._place(here, here.dtype("float64"))
+
+    _in_network = False
 
     def declare(self) -> dict[str, Declared]:
+        if not self.affine:
+            return {}
         return {
             "gamma": Declared((self.size,), constant(1.0)),
             "beta": Declared((self.size,), zeros()),
@@ -80,7 +112,14 @@ class BatchNormalization(Layer):
 
     def bind(self, params: MutableMapping[str, Array], grads: MutableMapping[str, Array]) -> None:
         super().bind(params, grads)
-        here, dtype = backend_of(params["gamma"]), params["gamma"].dtype
+        if self.affine:
+            self._place(backend_of(params["gamma"]), params["gamma"].dtype)
+        elif isinstance(params, Views):  # of a network
+            self._place(params.backend, params.dtype)
+            self._in_network = True
+
+    def _place(self, here: Backend, dtype: DType) -> None:
+        """Make the running averages, or move them to where the layer computes."""
         dtype = sum_dtype(here.xp, dtype)
         if self.running_mean is None:
             self.running_mean = here.zeros((self.size,), dtype)
@@ -102,10 +141,13 @@ class BatchNormalization(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         shape = tuple(x.shape)
         self.output_shape(shape[1:])
+        if not (self.affine or self._in_network):
+            self._place(backend_of(x), x.dtype)
         x = self._flatten_elements(x)
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
         count = math.prod(x.shape) // self.size
-        gamma, beta = (self._broadcastable(self.params[name], x) for name in ("gamma", "beta"))
+        gamma = self._broadcastable(self.params["gamma"], x) if self.affine else 1.0
+        beta = self._broadcastable(self.params["beta"], x) if self.affine else 0.0
         own_statistics = train_flg and count > 1
         if own_statistics:
             rate, unbiased = self._next_rate(count)
@@ -137,10 +179,13 @@ class BatchNormalization(Layer):
         dout = self._flatten_elements(dout)
         # the batch's mean and variance depend on x; running averages do not
         share = self.size / math.prod(dout.shape) if own_statistics else 0.0
+        gamma, into = 1.0, (None, None, None)
+        if self.affine:
+            gamma = self._broadcastable(self.params["gamma"], x)
+            into = None, self.grads["gamma"], self.grads["beta"]
         dx, _, _ = _gradients(
-            dout, x, mean, var, self._broadcastable(self.params["gamma"], x), self.epsilon, share,
-            axis=(0,) if dout.ndim == 2 else (0, 2, 3),
-            out=(None, self.grads["gamma"], self.grads["beta"]),
+            dout, x, mean, var, gamma, self.epsilon, share,
+            axis=(0,) if dout.ndim == 2 else (0, 2, 3), out=into,
         )  # fmt: skip
         return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
 
@@ -181,8 +226,15 @@ class BatchNormalization(Layer):
                 state[name] = to_host(state[name])
         return state
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> BatchNormalization:
+        # stays on the device, where __getstate__ would wait for it
+        twin = type(self).__new__(type(self))
+        vars(twin).update(copy.deepcopy(super().__getstate__(), memo))
+        return twin
+
     def __repr__(self) -> str:
         more = f", correction={self.correction}" if self.correction else ""
+        more += "" if self.affine else ", affine=False"
         return (
             f"BatchNormalization({self.size}, momentum={self.momentum:g}, "
             f"epsilon={self.epsilon:g}, debias={self.debias}{more})"

@@ -18,16 +18,18 @@ _Class = TypeVar("_Class", bound=type)
 _CLASSES: dict[str, type] = {
     made.__name__: made
     for made in (
-        own.Affine, own.ReLU, own.LeakyReLU, own.Sigmoid, own.Tanh, own.GELU,
-        own.BatchNormalization, own.LayerNormalization, own.RMSNormalization, own.Dropout,
-        own.SoftmaxWithLoss, own.BinaryCrossEntropy, own.MeanSquaredError,
+        own.Affine, own.ReLU, own.LeakyReLU, own.ELU, own.SELU, own.Softplus, own.Sigmoid,
+        own.Tanh, own.GELU, own.Swish, own.Softmax, own.BatchNormalization,
+        own.LayerNormalization, own.RMSNormalization, own.Dropout, own.SoftmaxWithLoss,
+        own.BinaryCrossEntropy, own.MeanSquaredError, own.MeanAbsoluteError, own.HuberLoss,
     )
 }  # fmt: skip
 _BUILT_IN = set(_CLASSES)
 _INITIALIZERS: dict[str, Callable[..., Any]] = {
     made.__name__: made
     for made in (
-        initializers.constant, initializers.normal, initializers.xavier, initializers.he,
+        initializers.constant, initializers.normal, initializers.truncated_normal,
+        initializers.uniform, initializers.identity, initializers.xavier, initializers.he,
         initializers.he_uniform, initializers.glorot_normal, initializers.glorot_uniform,
         initializers.lecun_normal, initializers.lecun_uniform, initializers.orthogonal,
     )
@@ -154,10 +156,18 @@ def plain(what: str, value: Any) -> Any:
             return {"initializer": "constant", "settings": {"value": value.value}}
         case initializers.Normal():
             return {"initializer": "normal", "settings": {"std": value.std}}
+        case initializers.TruncatedNormal():
+            return {"initializer": "truncated_normal", "settings": {"std": value.std}}
+        case initializers.Uniform():
+            return {"initializer": "uniform", "settings": {"limit": value.limit}}
+        case initializers.Identity():
+            return {"initializer": "identity", "settings": {"gain": value.gain}}
         case initializers.Orthogonal():
             return {"initializer": "orthogonal", "settings": {"gain": value.gain}}
         case initializers.VarianceScaling() if value.name in _INITIALIZERS:
-            return {"initializer": value.name, "settings": {}}
+            return {"initializer": value.name, "settings": value.settings()}
+        case initializers.Values():  # the file has the parameter itself
+            return {"function": repr(value)}
         case Forgotten():
             return {"function": value.name}
     if inspect.isroutine(value):  # an initializer, whose values are saved anyway

@@ -55,11 +55,16 @@ def steps(layers: Sequence[Layer]) -> list[Step]:
     """Return the layers, with each Affine layer and its activation fused."""
     made: list[Step] = []
     for layer in layers:
-        if made and _is(made[-1], Affine) and _is(layer, Activation):
-            made[-1] = AffineActivation(made[-1], layer)  # type: ignore[arg-type]
+        before = made[-1] if made else None
+        if isinstance(before, Affine) and _adds_bias(before) and _is(layer, Activation):
+            made[-1] = AffineActivation(before, layer)  # type: ignore[arg-type]
         else:
             made.append(layer)
     return made
+
+
+def _adds_bias(layer: Affine) -> bool:
+    return layer.bias and _is(layer, Affine)
 
 
 def _is(layer: Step, kind: type[Layer]) -> bool:

@@ -50,6 +50,7 @@ FOR_MULTILAYER: Mapping[str, str] = (
     | {
         "use_dropout": "MultiLayerNetExtend(..., use_dropout=True)",
         "use_batchnorm": "MultiLayerNetExtend(..., use_batchnorm=True)",
+        "input_dropout_ratio": "MultiLayerNetExtend(..., input_dropout_ratio=...)",
     }
 )
 FOR_EXTENDED: Mapping[str, str] = _SEQUENTIAL | _SIZES | _EXTRAS

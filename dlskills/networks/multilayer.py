@@ -26,9 +26,13 @@ class MultiLayerNet(Sequential):
     output_size : int
         10 for MNIST.
     activation : str, default "relu"
-        ``"relu"``, ``"sigmoid"``, ``"tanh"``, ``"leakyrelu"`` or ``"gelu"``, in any case.
+        ``"relu"``, ``"leakyrelu"``, ``"elu"``, ``"selu"``, ``"softplus"``, ``"sigmoid"``,
+        ``"tanh"``, ``"gelu"``, ``"swish"`` or ``"silu"``, in any case.
     weight_init_std : float, str or Initializer, default "relu"
-        A standard deviation such as 0.01; ``"relu"`` or ``"he"``; ``"sigmoid"`` or ``"xavier"``.
+        A standard deviation such as 0.01; ``"relu"`` or ``"he"``; ``"sigmoid"`` or ``"xavier"``; or
+        the name of the activation, for initial values that fit it. The default, He's, fits the
+        rectifiers, GELU and Swish. For tanh and sigmoid it is too large: give ``"xavier"``. For
+        SELU give ``"selu"``.
     weight_decay_lambda : float, default 0
     loss : Loss, optional
         Default :class:`~dlskills.SoftmaxWithLoss`.
@@ -128,6 +132,8 @@ class MultiLayerNetExtend(MultiLayerNet):
         Whether Batch Norm's running averages are corrected for their start at 0, which the book
         does not do; see
         :class:`~dlskills.BatchNormalization`.
+    input_dropout_ratio : float, default 0.0
+        Fraction of the network's inputs that Dropout sets to 0, whatever `use_dropout` is.
     loss, seed, device, dtype, compute_dtype, loss_scale, xp
         See :class:`Sequential`.
     """
@@ -147,6 +153,7 @@ class MultiLayerNetExtend(MultiLayerNet):
         *,
         inverted_dropout: bool = False,
         batchnorm_debias: bool = True,
+        input_dropout_ratio: float = 0.0,
         dropout_ration: float | None = None,
         loss: Loss | None = None,
         seed: int | None = None,
@@ -162,6 +169,9 @@ class MultiLayerNetExtend(MultiLayerNet):
         self.use_batchnorm = use_batchnorm
         self.inverted_dropout = inverted_dropout
         self.batchnorm_debias = batchnorm_debias
+        self.input_dropout_ratio = check_number(
+            "input_dropout_ratio", input_dropout_ratio, at_least=0, below=1
+        )
         super().__init__(
             input_size,
             hidden_size_list,
@@ -178,6 +188,12 @@ class MultiLayerNetExtend(MultiLayerNet):
             xp=xp,
         )
 
+    def _make_layers(self) -> list[Layer]:
+        layers = super()._make_layers()
+        if self.input_dropout_ratio:
+            layers.insert(0, Dropout(self.input_dropout_ratio, inverted=self.inverted_dropout))
+        return layers
+
     def _between(self, size: int) -> list[Layer]:
         layers = super()._between(size)
         if self.use_batchnorm:
@@ -193,6 +209,7 @@ class MultiLayerNetExtend(MultiLayerNet):
             "use_batchnorm": self.use_batchnorm,
             "inverted_dropout": self.inverted_dropout,
             "batchnorm_debias": self.batchnorm_debias,
+            "input_dropout_ratio": self.input_dropout_ratio,
         }
 
     def _settings(self) -> list[str]:
@@ -200,8 +217,10 @@ class MultiLayerNetExtend(MultiLayerNet):
         extras = []
         if self.use_dropout:
             extras = ["use_dropout=True", f"dropout_ratio={self.dropout_ratio:g}"]
-            if self.inverted_dropout:
-                extras.append("inverted_dropout=True")
+        if self.input_dropout_ratio:
+            extras.append(f"input_dropout_ratio={self.input_dropout_ratio:g}")
+        if extras and self.inverted_dropout:
+            extras.append("inverted_dropout=True")
         if self.use_batchnorm:
             extras.append("use_batchnorm=True")
             if not self.batchnorm_debias:

@@ -28,7 +28,7 @@ from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import check_initializer
-from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels
+from dlskills.layers import Layer, Loss, SoftmaxWithLoss, check_labels, check_takes_weights
 from dlskills.networks import joined, saving, state, structure
 from dlskills.networks.keywords import FOR_SEQUENTIAL
 from dlskills.networks.summary import Summary, summary
@@ -262,7 +262,9 @@ class Sequential:
     def _cast(self, array: Array, dtype: DType) -> Array:
         return array if array.dtype == dtype else self.backend.xp.astype(array, dtype)
 
-    def loss(self, x: Array, t: Array, train_flg: bool = False) -> Array:
+    def loss(
+        self, x: Array, t: Array, train_flg: bool = False, weights: Array | None = None
+    ) -> Array:
         """Return the loss, weight decay included.
 
         Parameters
@@ -271,26 +273,41 @@ class Sequential:
         t : array
             Targets as the loss takes them: labels (N,), or one-hot (N, C).
         train_flg : bool, default False
+        weights : array, shape (N,), optional
+            The weight of each sample, at least 0, for all losses of dlskills: the loss is the mean
+            of weight times loss over all N samples (not divided by the sum of the weights).
 
         Returns
         -------
         array, shape ()
             On the device: ``float(loss)`` or printing it waits for the device.
+
+        Raises
+        ------
+        TypeError
+            `weights` are given, but the network's loss takes none.
         """
-        loss = self._data_loss(x, t, train_flg)
+        loss = self._data_loss(x, t, train_flg, weights)
         if not self.weight_decay_lambda:
             return loss
         with self.backend.active():
             return loss + self.penalty()
 
-    def _data_loss(self, x: Array, t: Array, train_flg: bool) -> Array:
+    def _data_loss(
+        self, x: Array, t: Array, train_flg: bool, weights: Array | None = None
+    ) -> Array:
         """Return the loss without weight decay."""
+        if weights is not None:
+            check_takes_weights(self.loss_layer)
+            check_array("weights", weights, self.backend)
         y = self.predict(x, train_flg)
         check_array("t", t, self.backend)
         if type(t) is np.ndarray and isinstance(self.loss_layer, SoftmaxWithLoss):
             check_labels("t", t, y.shape[1])  # on a GPU, this would wait for it
         with self.backend.active():
-            return self.loss_layer.forward(y, detached(t))
+            if weights is None:  # a user's loss need not take any
+                return self.loss_layer.forward(y, detached(t))
+            return self.loss_layer.forward(y, detached(t), weights=detached(weights))
 
     def penalty(self) -> Array | float:
         """Return what weight decay adds to :meth:`loss`: a 0-d array, or 0.0 without decay.
@@ -348,12 +365,12 @@ class Sequential:
                 right = right + xp.sum(xp.astype(hits, xp.int64))
         return float(int(right) / count)
 
-    def gradient(self, x: Array, t: Array) -> Parameters:
+    def gradient(self, x: Array, t: Array, weights: Array | None = None) -> Parameters:
         """Return the gradient of the loss by every parameter, in training mode.
 
         Parameters
         ----------
-        x, t : array
+        x, t, weights : array
             See :meth:`loss`.
 
         Returns
@@ -361,14 +378,16 @@ class Sequential:
         grads : Parameters
             The network's own :attr:`grads`. The next call overwrites them: keep a ``copy()``.
         """
-        return self.loss_and_gradient(x, t)[1]
+        return self.loss_and_gradient(x, t, weights)[1]
 
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Parameters]:
+    def loss_and_gradient(
+        self, x: Array, t: Array, weights: Array | None = None
+    ) -> tuple[Array, Parameters]:
         """Return the loss in training mode, and :meth:`gradient`, from one forward pass.
 
         Parameters
         ----------
-        x, t : array
+        x, t, weights : array
             See :meth:`loss`.
 
         Returns
@@ -376,7 +395,7 @@ class Sequential:
         loss : array, shape ()
         grads : Parameters
         """
-        loss = self._data_loss(x, t, train_flg=True)
+        loss = self._data_loss(x, t, True, weights)
         with self.backend.active():
             dout = self._cast(self.loss_layer.backward(self.loss_scale), self.compute_dtype)
             for step in reversed(self._learning):
@@ -393,7 +412,9 @@ class Sequential:
                 )  # fmt: skip
         return loss, self.grads
 
-    def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
+    def numerical_gradient(
+        self, x: Array, t: Array, weights: Array | None = None
+    ) -> dict[str, Array]:
         """Return the gradient by central differences, for checking :meth:`gradient`.
 
         Computed on a copy of the network in float64 (if the device has it), in training mode,
@@ -412,7 +433,7 @@ class Sequential:
             def loss() -> Array:
                 for layer, state in zip(network.layers, states, strict=True):
                     layer.set_state(state)  # the same Dropout masks each time
-                return network.loss(x, t, train_flg=True)
+                return network.loss(x, t, train_flg=True, weights=weights)
 
             return gradients.numerical_gradient(loss, network.params)
 

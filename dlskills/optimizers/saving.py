@@ -109,7 +109,7 @@ def slots_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def scheduled(state: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """The hyperparameters that have a schedule, in the state or at present, and the rate.
+    """Return the hyperparameters that have a schedule, in the state or now, and the rate.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def scheduled(state: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 
 
 def value_of(name: str, state: Mapping[str, Any], own: Any) -> Any:
-    """The number or schedule to go on with, and warnings where it is not as it was.
+    """Return the number or schedule to continue with; warn where it is another one.
 
     Parameters
     ----------
@@ -145,16 +145,14 @@ def value_of(name: str, state: Mapping[str, Any], own: Any) -> Any:
             )
             return schedule
         if own != schedule:
-            _warn(
-                f"it was made under {schedule!r}{of}; this optimizer goes on with its own, {own!r}"
-            )
+            _warn(f"it was made under {schedule!r}{of}; this optimizer keeps its own, {own!r}")
         return own
     if callable(own):
         return own
     if name in functions or (name not in hyperparameters and own is not None):
         _warn(
             "it was made under a schedule, which it can't hold as it is a function; this optimizer "
-            f"goes on with {name}={own!r}. Give it the schedule"
+            f"continues with {name}={own!r}. Give it the schedule"
         )
     return hyperparameters.get(name, own)
 

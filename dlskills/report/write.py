@@ -6,34 +6,34 @@ import json
 import math
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dlskills
-from dlskills.experiments import EXPERIMENTS
-from dlskills.experiments.claims import ENOUGH, Measured, Verdict, judge
+from dlskills.experiments.claims import ENOUGH, Measured, Verdict
+from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
 from dlskills.experiments.results import QUICK
-from dlskills.experiments.runner import Record
-from dlskills.experiments.text import Text
+from dlskills.experiments.runner import Record, changed_options, judged
+from dlskills.experiments.text import Text, as_text, in_each_language, language
 from dlskills.files import expanded, write_file
-from dlskills.plotting import mark
-from dlskills.report.chinese import both, with_names
-from dlskills.report.figures import grey_variables, inline_svg, say_texts
-from dlskills.report.words import WORDS
+from dlskills.plotting import Look, chinese_fonts, looking, mark
+from dlskills.processes import processes
+from dlskills.report.figures import colour_variables, inline_svg, lines_in_both, say_texts
+from dlskills.report.words import WORDS, score_by_source, source_words
 from dlskills.training.progress import Progress
 
 LANGUAGES = {"en": ("en", "English"), "zh": ("zh-Hans", "中文")}
-"""For each field of a Text the language's tag, and its name in itself."""
+"""For each field of a Text, the language's tag and its own name."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, and what it shows in words."""
+    """A figure, wide and narrow, and what it shows in words."""
 
     id: str
-    svg: str
+    svgs: list[str]
     alt: Text
 
 
@@ -47,8 +47,9 @@ class Section:
     pictures: list[Picture]
     columns: list[tuple[Text, str]]
     rows: list[list[Text]]
+    which: Text
     verdicts: list[Verdict]
-    seed: int | None
+    changed: list[str]
     few: bool
     facts: list[tuple[Text, Text]]
 
@@ -57,20 +58,26 @@ def write_report(
     records: Mapping[str, Sequence[Record]],
     path: Path,
     *,
+    experiments: Sequence[Experiment] = (),
     languages: Sequence[str] = tuple(LANGUAGES),
+    jobs: int = 1,
     verbose: bool = False,
 ) -> list[Verdict]:
-    """Write one HTML page that needs nothing beside it: no network, no other file.
+    """Write one HTML page that needs no network and no other file.
 
     Parameters
     ----------
     records : mapping of str to sequence of Record
-        Of :func:`dlskills.experiments.run`: for each experiment a record a seed. The figures and
-        tables are those of the first. The page has them in this order.
+        Of :func:`dlskills.experiments.run`: for each experiment one record per seed. The page has
+        them in this order.
     path : pathlib.Path
         The same records always give the same file.
+    experiments : sequence of Experiment, optional
+        Those among the records' that are not registered.
     languages : sequence of str, default ("en", "zh")
-        Of the page; the first is shown where the reader has chosen none.
+        Of the page; the first is shown to a reader who has chosen none.
+    jobs : int, default 1
+        Number of processes that draw; experiments of no file are drawn in this one.
     verbose : bool, default False
         Whether to show progress.
 
@@ -79,124 +86,185 @@ def write_report(
     list of Verdict
         On all claims.
     """
+    own = {experiment.name: experiment for experiment in experiments}
+    found = [own.get(name) or find(name) for name in records]
+    sections = []
     with Progress(len(records), "report", show=verbose) as progress:
-        sections = []
-        for name, runs in records.items():
-            progress.note(f"drawing {name}")
-            sections.append(_section(name, runs, languages))
+        for experiment, pictures in _drawn(found, records, languages, jobs):
+            progress.note(f"drew {experiment.name}")
+            sections.append(_section(experiment, records[experiment.name], pictures))
             progress.advance()
     verdicts = [verdict for section in sections for verdict in section.verdicts]
+    svgs = [svg for section in sections for picture in section.pictures for svg in picture.svgs]
     page = _environment(languages).get_template("report.html").render(
         languages=[LANGUAGES[language] for language in languages],
         sections=sections,
         quick=any(record.quick for runs in records.values() for record in runs),
-        score=_score(verdicts),
-        few=_filled(WORDS["few"], enough=ENOUGH),
-        greys=grey_variables(picture.svg for section in sections for picture in section.pictures),
+        scores=score_by_source(verdicts),
+        few=WORDS("few", enough=ENOUGH),
+        colours=colour_variables(svgs),
         versions=_versions(),
     )  # fmt: skip
     write_file(expanded(path), page)
     return verdicts
 
 
-def _section(name: str, runs: Sequence[Record], languages: Sequence[str]) -> Section:
-    experiment, first = EXPERIMENTS[name], runs[0]
+def _drawn(
+    experiments: Sequence[Experiment],
+    records: Mapping[str, Sequence[Record]],
+    languages: Sequence[str],
+    jobs: int,
+) -> Iterator[tuple[Experiment, list[Picture]]]:
+    """Yield each experiment with its pictures, drawn by several processes where they know it."""
+    shared = [one.name for one in experiments if EXPERIMENTS.get(one.name) is one]
+    if jobs == 1 or len(shared) < 2:
+        for experiment in experiments:
+            yield experiment, _pictures(experiment, records[experiment.name], languages)
+        return
+    with processes(jobs) as pool:
+        futures = {
+            name: pool.submit(_pictures_of, name, records[name], languages) for name in shared
+        }
+        for experiment in experiments:
+            name = experiment.name
+            if name in futures:
+                yield experiment, futures[name].result()
+            else:
+                yield experiment, _pictures(experiment, records[name], languages)
 
-    def say_svg(words: str) -> str:
-        return str(_say(both(words), languages, "tspan"))  # Markup would escape what it is added to
 
-    pictures = []
-    for number, (file, figure) in enumerate(experiment.plot(first.numbers).items(), 1):
-        alternative = experiment.ALT[file]
-        if first.quick:
-            mark(figure, QUICK)
-            # a figure's text knows what a full run shows
-            alternative = Text(
-                WORDS["of a full run"].en.format(alternative=alternative.en),
-                WORDS["of a full run"].zh.format(alternative=alternative.zh),
-            )
-        label = f"{name}-figure-{number}"
-        attributes = {"role": "img", "aria-labelledby": f"{label}-text", "id": label}
-        svg = say_texts(inline_svg(figure, label, attributes), say_svg)
-        pictures.append(Picture(label, svg, alternative))
-    columns, rows = experiment.table(first.numbers)
+def _pictures_of(name: str, runs: Sequence[Record], languages: Sequence[str]) -> list[Picture]:
+    return _pictures(find(name), runs, languages)
+
+
+def _section(experiment: Experiment, runs: Sequence[Record], pictures: list[Picture]) -> Section:
+    first = runs[0]
+    columns, rows, which = _table(experiment, runs)
     return Section(
-        name=name,
-        title=experiment.TITLE,
-        about=experiment.ABOUT,
+        name=experiment.name,
+        title=as_text(experiment.title),
+        about=as_text(experiment.about),
         pictures=pictures,
         columns=[
-            (both(heading), _alignment([row[place] for row in rows]))
-            for place, heading in enumerate(columns)
+            (heading, _alignment([row[i].en for row in rows])) for i, heading in enumerate(columns)
         ],
-        rows=[list(map(both, row)) for row in rows],
-        verdicts=judge(experiment.CLAIMS, [record.numbers for record in runs]),
-        seed=first.settings.seed if experiment.RANDOM else None,
-        few=experiment.RANDOM and len(runs) < ENOUGH,
+        rows=rows,
+        which=which,
+        verdicts=judged(experiment, runs),
+        changed=changed_options(first, experiment),
+        few=experiment.random and len(runs) < ENOUGH,
         facts=_facts(runs, experiment),
     )
 
 
+def _pictures(
+    experiment: Experiment, runs: Sequence[Record], languages: Sequence[str]
+) -> list[Picture]:
+    """Return the figures, each wide and narrow, in each language of the page."""
+    numbers = [record.numbers for record in runs]
+    svgs: dict[str, list[str]] = {}
+    fonts = chinese_fonts() if languages[0] == "zh" else ()
+    for narrow in (False, True):
+        with looking(Look(narrow=narrow, fonts=fonts)):
+            drawn = {}
+            for name in languages:
+                with language(name):
+                    drawn[name] = experiment.figures(numbers)
+                    if runs[0].quick:
+                        for figure in drawn[name].values():
+                            mark(figure, str(QUICK))
+        for number, (file, figure) in enumerate(drawn[languages[0]].items(), 1):
+            label = f"{experiment.name}-figure-{number}"
+            said = lines_in_both(drawn["en"][file], drawn["zh"][file]) if len(drawn) > 1 else {}
+            own = f"{label}-narrow" if narrow else label
+            attributes = {
+                "role": "img", "aria-labelledby": f"{label}-text", "id": own,
+                "class": "narrow" if narrow else "wide",
+            }  # fmt: skip
+            svg = inline_svg(figure, own, attributes)
+            svg = say_texts(svg, lambda words, said=said: str(  # type: ignore[misc]
+                _say(said.get(words, as_text(words)), languages, "tspan")
+            ))  # fmt: skip
+            svgs.setdefault(file, []).append(svg)
+    pictures = []
+    for number, (file, both) in enumerate(svgs.items(), 1):
+        alt = experiment.words_for(file)
+        if runs[0].quick:  # a figure's text describes a full run
+            alt = WORDS("of a full run", alternative=alt)
+        pictures.append(Picture(f"{experiment.name}-figure-{number}", both, alt))
+    return pictures
+
+
+def _table(
+    experiment: Experiment, runs: Sequence[Record]
+) -> tuple[list[Text], list[list[Text]], Text]:
+    """Return headings, rows, and of which seeds the table is."""
+    table = experiment.tabulated([record.numbers for record in runs])
+    if table is None:
+        return [], [], as_text("")
+    which = as_text("")
+    if experiment.random:
+        which = WORDS("of-one-seed", seed=runs[0].settings.seed)
+        if len(runs) > 1 and table.merges:
+            which = WORDS("mean-and-spread", count=len(runs))
+    (columns, rows), (others, lines) = in_each_language(table.shown)
+    return (
+        list(map(Text, columns, others)),
+        [list(map(Text, row, line)) for row, line in zip(rows, lines, strict=True)],
+        which,
+    )
+
+
 def _alignment(cells: Sequence[str]) -> str:
-    """Numbers stand in line at their right, words at their left."""
-    cells = [cell for cell in cells if not cell.startswith("diverged")]  # in place of a number
+    """Return the side at which a column is aligned: numbers right, words left."""
+    cells = [cell for cell in cells if "diverged" not in cell and cell != "never"]
     return "right" if cells and all(re.search(r"\d|nan", cell[:3]) for cell in cells) else "left"
 
 
-def _facts(runs: Sequence[Record], experiment: Any) -> list[tuple[Text, Text]]:
-    """How the runs were made: labels and values."""
-    first, none = runs[0], WORDS["none"]
-    seeds = _same(", ".join(str(record.settings.seed) for record in runs))
+def _facts(runs: Sequence[Record], experiment: Experiment) -> list[tuple[Text, Text]]:
+    """Return how the runs were made: labels and values."""
+    first, none, used = runs[0], WORDS("none"), experiment.uses
+    seeds = as_text(", ".join(str(record.settings.seed) for record in runs))
     options = {option: _option(value) for option, value in first.options.items()}
     told = Text(*(
-        ", ".join(f"{option} = {getattr(value, language)}" for option, value in options.items())
-        for language in Text._fields
+        ", ".join(f"{option} = {getattr(value, name)}" for option, value in options.items())
+        for name in LANGUAGES
     ))  # fmt: skip
-    used = getattr(experiment, "USES", ("data", "engine"))
     return [
-        (WORDS["seeds"], seeds if experiment.RANDOM else WORDS["not random"]),
-        (WORDS["options"], told if options else none),
-        (WORDS["data"], both(first.settings.subset) if "data" in used else none),
-        (WORDS["backend"], _same(first.backend)),
-        (WORDS["engine"], _same(first.engine) if "engine" in used else none),
-        (WORDS["time"], _same(f"{sum(record.seconds for record in runs):.1f} s")),
+        (WORDS("seeds"), seeds if experiment.random else WORDS("not random")),
+        (WORDS("options"), told if options else none),
+        (WORDS("data"), WORDS(first.settings.subset) if "data" in used else none),
+        (WORDS("backend"), as_text(first.backend)),
+        (WORDS("engine"), as_text(first.engine) if "engine" in used else none),
+        (WORDS("time"), as_text(f"{sum(record.seconds for record in runs):.1f} s")),
     ]
 
 
 def _option(value: Any) -> Text:
-    """An option's value, of many the first and the last."""
+    """Return an option's value, of a long list the first and the last."""
     values = _flat(value)
     if len(values) <= 8:
-        return _same(json.dumps(value, ensure_ascii=False))
+        return as_text(json.dumps(value, ensure_ascii=False))
     first, last = (
         f"{item:.3g}" if isinstance(item, float) else json.dumps(item, ensure_ascii=False)
         for item in (values[0], values[-1])
     )
-    return _filled(WORDS["many"], count=len(values), first=first, last=last)
+    return WORDS("many", count=len(values), first=first, last=last)
 
 
 def _flat(value: Any) -> list[Any]:
     return [item for part in value for item in _flat(part)] if isinstance(value, list) else [value]
 
 
-def _score(verdicts: Sequence[Verdict]) -> Text:
-    words = [verdict.word for verdict in verdicts]
-    score = _filled(WORDS["score"], confirmed=words.count("confirmed"), all=len(words))
-    if "not judged" not in words:
-        return score
-    more = _filled(WORDS["unjudged"], count=words.count("not judged"))
-    return Text(score.en + more.en, score.zh + more.zh)
-
-
 def _say(text: Text, languages: Sequence[str], element: str = "span") -> str:
-    """A text in each of the page's languages, of which the style shows one."""
+    """Return a text in each of the page's languages; the style shows one of them."""
     from markupsafe import Markup, escape
 
     said = [
         (LANGUAGES[language][0], getattr(text, language).replace(" %", "\N{NO-BREAK SPACE}%"))
         for language in languages
     ]
-    # what is the same in all of them is in none of them: numbers, names
+    # text that is the same in all languages, such as a number, is marked with none
     if len({words for _, words in said}) == 1:
         return escape(said[0][1])
     # only the name of the element goes in as it is, which our own templates give
@@ -208,7 +276,7 @@ def _environment(languages: Sequence[str]) -> Any:
     import jinja2
 
     def say(text: Text | str) -> str:
-        return _say(WORDS[text] if isinstance(text, str) else with_names(text), languages)
+        return _say(WORDS(text) if isinstance(text, str) else text, languages)
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlskills.report", "page"),
@@ -218,18 +286,21 @@ def _environment(languages: Sequence[str]) -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {"say": say, "first_words": lambda text: getattr(text, languages[0])}
-    environment.globals |= {"WORDS": WORDS, "value": _value, "spread": _spread, "how": _how}
+    environment.globals |= {
+        "WORDS": WORDS, "value": _value, "spread": _spread, "how": _how, "source": source_words,
+        "Text": Text,
+    }  # fmt: skip
     return environment
 
 
 def _value(measured: Measured) -> Text:
     if math.isnan(measured.value):
-        return WORDS["no number"]
-    return _same(format(measured.value, measured.check.form))
+        return WORDS("no number")
+    return as_text(format(measured.value, measured.check.form))
 
 
 def _spread(measured: Measured) -> str:
-    """The lowest and the highest of several values."""
+    """Return the lowest and the highest of several values."""
     if len(measured.values) == 1 or any(map(math.isnan, measured.values)):
         return "–"
     form = measured.check.form
@@ -237,11 +308,11 @@ def _spread(measured: Measured) -> str:
 
 
 def _how(measured: Measured) -> Text | None:
-    """What was made of the values, if not their median."""
+    """Return how the values were reduced to one, if not by their median."""
     name = measured.check.combine.__name__
     if len(measured.values) == 1 or name == "median":
         return None
-    return WORDS.get(name, _same(name))
+    return WORDS(name) if name in WORDS else as_text(name)
 
 
 def _versions() -> str:
@@ -251,11 +322,3 @@ def _versions() -> str:
         f"dlskills {dlskills.__version__}, Python {platform.python_version()}, "
         f"NumPy {np.__version__}"
     )
-
-
-def _same(words: str) -> Text:
-    return Text(words, words)
-
-
-def _filled(text: Text, **values: object) -> Text:
-    return Text(text.en.format(**values), text.zh.format(**values))

@@ -1,4 +1,4 @@
-"""The optimizer that a trainer is given, by name or itself, and keywords of other trainers."""
+"""Arguments of a trainer: its optimizer and monitor, and keywords of other libraries."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
     "gradient_accumulation_steps": "accumulate=..., with mini_batch_size for the whole batch",
     "accumulate_grad_batches": "accumulate=..., with mini_batch_size for the whole batch",
 }
-"""Keywords of other libraries' trainers, and what to write here."""
+"""Keywords of other libraries' trainers, and the equivalents here."""
 
 
 class Observer(Protocol):
@@ -85,7 +85,7 @@ def monitoring(network: Sequential, monitor: Any) -> list[Callback]:
 
 
 def chosen_optimizer(optimizer: str | Optimizer, param: Mapping[str, Any] | None) -> Optimizer:
-    """Return the optimizer of a name with these hyperparameters, or the one that is given."""
+    """Return an optimizer made by name with these hyperparameters, or the given one."""
     if isinstance(optimizer, str):
         return make_optimizer(optimizer, **({} if param is None else param))
     if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):

@@ -24,7 +24,11 @@ class BatchSource(Protocol):
     steps_per_epoch: int | None
 
     def current(self) -> tuple[Array, Array] | None:
-        """Return the current batch, the same until :meth:`advance`; None if there are no more."""
+        """Return the current batch, the same until :meth:`advance`.
+
+        None if there are no more, and once at the end of a pass if the number of batches is not
+        known.
+        """
         ...
 
     def advance(self) -> None:
@@ -90,7 +94,7 @@ class SampleBatches:
         if not 0 <= position < len(self._batches):
             raise ValueError(
                 f"the state is at batch {position} of an epoch, which has {len(self._batches)} "
-                "batches here; go on with the same data and batch size"
+                "batches here. Continue with the same data and batch size"
             )
         self._batches.generator.bit_generator.state = bits
         self._position, self._before, self._begun = position, None, False
@@ -99,7 +103,7 @@ class SampleBatches:
 class IterableBatches:
     """Batches from any iterable of inputs and targets, such as a list or a generator.
 
-    An iterable that can be gone through again, such as a list, gives an epoch each time.
+    Each pass over an iterable such as a list is an epoch.
 
     Parameters
     ----------
@@ -120,9 +124,8 @@ class IterableBatches:
             if self._iterator is None:
                 self._iterator = iter(self._batches)
             self._batch = next(self._iterator, None)
-            if self._batch is None and self._position and self._iterator is not self._batches:
-                self._position, self._iterator = 0, None  # the next epoch
-                return self.current()
+            if self._batch is None and self._iterator is not self._batches:
+                self._position, self._iterator = 0, None  # the next call begins another pass
         return self._batch
 
     def advance(self) -> None:

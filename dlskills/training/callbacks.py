@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 Batch: TypeAlias = "tuple[Array, Array]"
 
 
+_KERAS = {
+    "on_train_begin": "before_training(self, trainer)",
+    "on_train_end": "after_training(self, trainer)",
+    "on_epoch_end": "after_epoch(self, trainer)",
+    "on_batch_end": "after_step(self, trainer, batch)",
+    "on_train_batch_end": "after_step(self, trainer, batch)",
+}
+"""Methods of Keras's and Lightning's callbacks, and the equivalents here."""
+
+
 class Callback:
     """An object that is called between the steps of a training.
 
@@ -103,9 +113,14 @@ def as_callback(given: Any) -> Callback:
     Raises
     ------
     TypeError
-        It is neither.
+        It is neither, or has methods of another library's callbacks.
     """
     if isinstance(given, Callback):
+        for name, here in _KERAS.items():
+            if hasattr(given, name):
+                raise TypeError(
+                    f"{given!r} has a method {name}, which is never called; write {here} instead"
+                )
         return given
     if isinstance(given, type) or not callable(given):
         hint = f"; make one: {given.__name__}(...)" if isinstance(given, type) else ""
@@ -131,15 +146,28 @@ def as_callback(given: Any) -> Callback:
     return (_AfterStep if len(required) == 2 else _AfterEpoch)(given)
 
 
+def checked_callbacks(callbacks: Any) -> Iterable[Any]:
+    """Return what was given for a list of callbacks.
+
+    Raises
+    ------
+    TypeError
+        It is not iterable.
+    """
+    if isinstance(callbacks, str) or not isinstance(callbacks, Iterable):
+        raise TypeError(
+            f"callbacks must be a list of callbacks, got {callbacks!r}; write [{callbacks!r}]"
+        )
+    return callbacks
+
+
 class CallbackList:
     """Callbacks by the methods that they override, so that a step calls no empty ones."""
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
-        if isinstance(callbacks, str) or not isinstance(callbacks, Iterable):
-            raise TypeError(
-                f"callbacks must be a list of callbacks, got {callbacks!r}; write [{callbacks!r}]"
-            )
-        self.all = sorted(map(as_callback, callbacks), key=lambda callback: callback.runs_last)
+        self.all = sorted(
+            map(as_callback, checked_callbacks(callbacks)), key=lambda callback: callback.runs_last
+        )
         self.after_step = self._overriding("after_step")
         self.after_evaluation = self._overriding("after_evaluation")
         self.after_epoch = self._overriding("after_epoch")

@@ -1,4 +1,4 @@
-"""A network's passes as one CUDA graph: recorded once, then launched as a whole."""
+"""Forward and backward pass as one CUDA graph: recorded once, launched as a whole."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class _Recorded(NamedTuple):
     x: Array
     t: Array
     loss: Array
-    pool: Any  # keeps the memory of all that lies between, which nothing else may use
+    pool: Any  # owns the memory of intermediate arrays, which nothing else may use
 
 
 class CapturedPasses:
-    """Loss and gradient of a network, by a CUDA graph for each shape of batch.
+    """Loss and gradient of a network by CUDA graphs, one per shape of batch.
 
-    A graph repeats its launches with the numbers of the first time. What changes from step to
-    step stays outside: gathering the batch, and the update with its learning rate. A network whose
-    layers count their steps (Batch Norm, Dropout) can't be captured.
+    A graph repeats its launches with the scalars of the first time. What changes per step stays
+    outside: gathering the batch, and the update with its learning rate. Networks whose layers
+    count their steps (Batch Norm, Dropout) can't be captured.
 
     Parameters
     ----------
@@ -33,23 +33,23 @@ class CapturedPasses:
     Raises
     ------
     ValueError
-        The network is elsewhere, or its layers change from step to step.
+        The network is not on a CUDA device, or its layers change from step to step.
     RuntimeError
-        This CuPy or this device records no graph of what a network does: CuPy up to 14 refuses
-        products of matrices while it records.
+        This CuPy or device can't record the passes of a network: CuPy up to 14 can't record matrix
+        products.
     """
 
     def __init__(self, network: Sequential) -> None:
         if network.backend.name != "cupy":
             raise ValueError(
-                f"capture needs a network on a CUDA device, this one is on {network.backend}; "
-                "leave capture out"
+                f"capture needs a network on a CUDA device, got one on {network.backend}. "
+                "Leave capture out"
             )
         changing = [repr(layer) for layer in network.layers if layer.get_state()]
         if changing:
             raise ValueError(
-                "capture repeats a step as it was, and these layers change from step to step: "
-                f"{', '.join(changing)}; leave capture out"
+                "capture repeats a step unchanged, but these layers change from step to step: "
+                f"{', '.join(changing)}. Leave capture out"
             )
         with network.backend.active():
             _try_to_record()
@@ -57,7 +57,7 @@ class CapturedPasses:
         self._recorded: dict[Any, _Recorded] = {}
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Parameters]:
-        """As :meth:`Sequential.loss_and_gradient`."""
+        """See :meth:`Sequential.loss_and_gradient`."""
         key = (x.shape, x.dtype, t.shape, t.dtype)
         with self.network.backend.active():
             if key not in self._recorded:
@@ -71,11 +71,13 @@ class CapturedPasses:
     def _record(self, x: Array, t: Array) -> _Recorded:
         import cupy
 
-        cupy.cuda.get_current_stream().synchronize()  # the batch must be there
+        cupy.cuda.get_current_stream().synchronize()  # wait for the batch
         pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
         with cupy.cuda.using_allocator(pool.malloc), stream:
             x, t = x.copy(), t.copy()
-            for _ in range(2):  # compiles kernels and fills the pool: neither goes while recording
+            for _ in range(
+                2
+            ):  # compiles kernels and fills the pool, which is impossible while recording
                 self.network.loss_and_gradient(x, t)
             stream.synchronize()
             graph, (loss, _) = _record(stream, lambda: self.network.loss_and_gradient(x, t))
@@ -83,19 +85,19 @@ class CapturedPasses:
 
 
 def _try_to_record() -> None:
-    """Refuse to begin where a product of matrices, which every network has, is not recorded."""
+    """Raise an error if a matrix product, which every network needs, can't be recorded."""
     import cupy
 
     pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
     with cupy.cuda.using_allocator(pool.malloc), stream:
         a, out = cupy.ones((2, 2), "float32"), cupy.empty((2, 2), "float32")
-        cupy.matmul(a, a, out=out)  # makes what the library of products needs beforehand
+        cupy.matmul(a, a, out=out)  # initializes cuBLAS, which is impossible while recording
         stream.synchronize()
         _record(stream, lambda: cupy.matmul(a, a, out=out))
 
 
 def _record(stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
-    """The graph of some work, and what the work gave."""
+    """Record some work; return the graph and the result of the work."""
     try:
         stream.begin_capture()
         try:
@@ -105,6 +107,6 @@ def _record(stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
     except (RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise RuntimeError(
-            f"no CUDA graph can be recorded here ({reason}); leave capture out"
+            f"no CUDA graph can be recorded here ({reason}). Leave capture out"
         ) from error
     return graph, result

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlskills.checks import check_count
+from dlskills.files import FileFormatError
 from dlskills.training.best import Best
 from dlskills.training.callbacks import Callback
 from dlskills.training.checkpoint_folder import CheckpointFolder
-from dlskills.training.state_file import on_host
+from dlskills.training.state_file import read_state
 
 if TYPE_CHECKING:
+    from dlskills.networks.sequential import Sequential
     from dlskills.training.loop import Loop
 
 
@@ -92,7 +94,37 @@ class Checkpoint(Callback):
         """The best checkpoint by `best_by`; None before the first."""
         return None if self._best_step is None else self._folder.file(self._best_step)
 
+    def load_best(self, network: Sequential) -> None:
+        """Load the state that the network had in the best checkpoint.
+
+        Parameters
+        ----------
+        network : Sequential
+            Of the same layers, such as ``trainer.network``. Only the network changes: training
+            does not go back.
+
+        Raises
+        ------
+        ValueError
+            There is no best checkpoint yet.
+        FileFormatError
+            The file is damaged, or of another network.
+        """
+        if self.best_file is None:
+            raise ValueError("there is no best checkpoint; give best_by=..., and train first")
+        state = read_state(self.best_file)
+        try:
+            network.load_state_dict(state["state"]["network"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{self.best_file} does not fit {network!r}: {error}") from error
+
     def before_training(self, trainer: Loop) -> None:
+        if not callable(getattr(trainer.optimizer, "state_dict", None)):
+            raise TypeError(
+                f"a checkpoint needs the optimizer's state, and {trainer.optimizer!r} has no "
+                "state_dict() and load_state_dict(state); derive it from dlskills.Optimizer, or "
+                "write these methods"
+            )
         self._folder.lock()
         there, own = self._folder.run(), trainer.run_id
         files = self._folder.files()
@@ -100,7 +132,7 @@ class Checkpoint(Callback):
             self._folder.unlock()
             raise RuntimeError(
                 f"{self.folder} holds checkpoints of another run, the newest is {files[0].name}; "
-                "trainer.resume(folder) goes on with it, another folder begins anew"
+                "trainer.resume(folder) continues it, another folder starts a new run"
             )
         self._about = trainer.about()
         trainer.run_id = self._folder.begin(own, self._about)
@@ -140,21 +172,21 @@ class Checkpoint(Callback):
         if self._about is None:  # no train(), but steps by hand
             self.before_training(trainer)
         self._wait()
-        self._improved, self._saved_step = False, trainer.step
-        state = on_host(trainer.state_dict())
+        state = trainer.state_dict()
         write = functools.partial(
             self._write, trainer.step, str(trainer.run_id), state, self._best_step
         )
         if not self.background:
             write()
-            return
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._writing = self._writer.submit(write)
+        else:
+            if self._writer is None:
+                self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+            self._writing = self._writer.submit(write)
+        self._improved, self._saved_step = False, trainer.step  # last: an error may end this
 
     def _write(self, step: int, run: str, state: Any, best: int | None) -> None:
         self._folder.write(step, run, self._about or {}, state)
-        self._folder.prune(self.keep, best)
+        self._folder.prune(self.keep, step, best)
 
     def _wait(self) -> None:
         """Wait for the file that is being written, and raise its error."""
@@ -180,6 +212,10 @@ class Checkpoint(Callback):
 def resume(trainer: Loop, folder: str | os.PathLike[str]) -> int:
     """Load the newest good checkpoint of a folder into a training; return its step, 0 if none."""
     checkpoints = CheckpointFolder(folder)
+    if checkpoints.path.is_file():
+        raise NotADirectoryError(
+            f"resume takes the folder of the checkpoints, got a file, {str(checkpoints.path)!r}"
+        )
     if not checkpoints.files():
         return 0
     checkpoints.lock()

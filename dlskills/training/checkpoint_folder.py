@@ -51,7 +51,7 @@ class CheckpointFolder:
             return
         from filelock import FileLock, Timeout
 
-        check_folder(self.path, "the folder of Checkpoint")
+        check_folder(self.path, "Checkpoint(folder)")
         lock = FileLock(self.path / ".lock", timeout=0, thread_local=False)
         try:
             lock.acquire()
@@ -70,12 +70,8 @@ class CheckpointFolder:
 
     def files(self) -> list[Path]:
         """Return the checkpoints, the newest first."""
-        found = [
-            (int(match[1]), file)
-            for file in (self.path.iterdir() if self.path.is_dir() else ())
-            if (match := _NAME.fullmatch(file.name))
-        ]
-        return [file for _, file in sorted(found, reverse=True)]
+        found = self.path.iterdir() if self.path.is_dir() else ()
+        return sorted((file for file in found if _step(file) >= 0), key=_step, reverse=True)
 
     def file(self, step: int) -> Path:
         """Return the path of the checkpoint of a step."""
@@ -83,18 +79,29 @@ class CheckpointFolder:
 
     def run(self) -> str | None:
         """Return the name of the run that the folder belongs to; None if it has none yet."""
+        stated = self._stated_run()
+        return self._run_of_files() if stated is None else stated
+
+    def _stated_run(self) -> str | None:
         try:
             content = json.loads((self.path / _RUN).read_text("utf-8"))
             return str(content["run"])
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # damaged: the files tell, too
+            return None
+
+    def _run_of_files(self) -> str | None:
+        """Return the run of the newest good file, for a folder whose ``run.json`` is not."""
+        for file in self.files():
+            with contextlib.suppress(FileFormatError, OSError):
+                head = read_state(file).get("head")
+                if isinstance(head, dict) and isinstance(head.get("run"), str):
+                    return str(head["run"])
+        return None
 
     def begin(self, run: str | None, about: Mapping[str, Any]) -> str:
         """Make the folder one of a run, a new one if no name is given; return the name."""
         run = secrets.token_hex(8) if run is None else run
-        if self.run() != run:
+        if self._stated_run() != run:
             text = json.dumps({"kind": _KIND, "run": run, "about": about}, indent=1)
             write_file(self.path / _RUN, text + "\n")
         return run
@@ -108,10 +115,15 @@ class CheckpointFolder:
         write_state(file, {"head": head, "state": state})
         return file
 
-    def prune(self, keep: int, best: int | None) -> None:
-        """Remove all but the newest ones, and the best one, and what broken-off writes left."""
-        kept = set(self.files()[:keep]) | ({self.file(best)} if best is not None else set())
-        for file in self.files():
+    def prune(self, keep: int, newest: int, best: int | None) -> None:
+        """Remove all but the newest ones, and the best one, and what broken-off writes left.
+
+        Files of later steps than `newest` were refused by :meth:`restore`. They stay until
+        training reaches their steps, and do not count among the `keep`.
+        """
+        files = [file for file in self.files() if _step(file) <= newest]
+        kept = set(files[:keep]) | ({self.file(best)} if best is not None else set())
+        for file in files:
             if file not in kept:
                 with contextlib.suppress(OSError):
                     file.unlink()
@@ -151,8 +163,7 @@ class CheckpointFolder:
         expected = self.run()
         for file in self.files():
             try:
-                run, state = _checked(file, expected, about)
-                _loaded(file, load, state)
+                run = load_checked(read_state(file), str(file), expected, about, load)
             except (FileFormatError, OSError) as error:
                 refused.append(str(error))
                 continue
@@ -170,11 +181,25 @@ class CheckpointFolder:
         return None
 
 
-def _checked(
-    file: Path, expected: str | None, about: Mapping[str, Any]
-) -> tuple[str, Mapping[str, Any]]:
-    """Return run and state of a checkpoint, refused if it is of another kind, run or training."""
-    content = read_state(file)
+def _step(file: Path) -> int:
+    match = _NAME.fullmatch(file.name)
+    return -1 if match is None else int(match[1])
+
+
+def load_checked(
+    content: Mapping[str, Any],
+    file: str,
+    expected: str | None,
+    about: Mapping[str, Any],
+    load: Callable[[Mapping[str, Any]], None],
+) -> str:
+    """Load the content of a checkpoint; return the name of its run.
+
+    Raises
+    ------
+    FileFormatError
+        It is of another kind, version, run or training, or the state does not fit.
+    """
     head, state = content.get("head"), content.get("state")
     if not isinstance(head, dict) or not isinstance(state, dict) or head.get("kind") != _KIND:
         raise FileFormatError(f"{file} is no checkpoint of a training")
@@ -188,25 +213,20 @@ def _checked(
     if expected is not None and run != expected:
         raise FileFormatError(f"{file} is of another run than the folder")
     own = head.get("about")
-    if own != about:
-        differing = (
-            [
-                f"{key}: {own.get(key)!r} there, {about.get(key)!r} here"
-                for key in {**about, **own}
-                if own.get(key) != about.get(key)
-            ]
-            if isinstance(own, dict)
-            else [f"{own!r}"]
-        )
+    if not isinstance(own, dict):
+        raise FileFormatError(f"{file} must say what it is a checkpoint of, got {own!r:.60}")
+    # as text: what a file holds may be anything, and an array is equal to nothing
+    there, here = ({k: repr(v) for k, v in known.items()} for known in (own, about))
+    if there != here:
+        differing = [
+            f"{key}: {there.get(key)} there, {here.get(key)} here"
+            for key in {**here, **there}
+            if there.get(key) != here.get(key)
+        ]
         raise FileFormatError(f"{file} is of another training ({'; '.join(differing)})")
-    return run, state
-
-
-def _loaded(
-    file: Path, load: Callable[[Mapping[str, Any]], None], state: Mapping[str, Any]
-) -> None:
     try:
         load(state)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{file} does not fit this training: {reason}") from error
+    return run

@@ -1,4 +1,4 @@
-"""Checks of the data that a trainer is given, made once, before any step."""
+"""Checks of a trainer's data, made once, before the first step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
 from dlskills.arrays.random import stream
 from dlskills.checks import check_number
 from dlskills.data.shuffle import shuffle_dataset
-from dlskills.layers import MeanSquaredError, SoftmaxWithLoss, check_labels
+from dlskills.layers import RegressionLoss, SoftmaxWithLoss, check_labels
 from dlskills.networks.sequential import Sequential
 from dlskills.training.finite import check_finite
 
@@ -92,8 +92,8 @@ def _check_arrays(part: str, x: Any, t: Any) -> None:
         if not getattr(array, "shape", ()):
             by_name = isinstance(array, int) and part == "test"
             raise TypeError(
-                f"{name} must be an array with a row for each sample, got a {type(array).__name__}"
-                + ". Without test data, give what follows by name: epochs=..." * by_name
+                f"{name} must be an array with one row per sample, got a {type(array).__name__}"
+                + ". Without test data, give the next arguments by name: epochs=..." * by_name
             )
     if x.shape[0] != t.shape[0] or x.shape[0] == 0:
         raise ValueError(
@@ -106,18 +106,18 @@ def _check_arrays(part: str, x: Any, t: Any) -> None:
 
 
 def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
-    """Refuse targets that the loss would refuse at the first step."""
+    """Raise an error for targets that the loss would reject at the first step."""
     loss = network.loss_layer
     if isinstance(loss, SoftmaxWithLoss) and network.output_size is not None:
         if type(loss).forward is SoftmaxWithLoss.forward:
             _check_classes(f"t_{part}", t, network.output_size)
         check_labels(f"t_{part}", to_host(t), network.output_size)
-    if type(loss).forward is MeanSquaredError.forward:
+    if type(loss).forward is RegressionLoss.forward:
         _check_shape(network, f"t_{part}", x, t)
 
 
 def _check_classes(name: str, t: Array, classes: int) -> None:
-    """Refuse what is neither a label for each sample nor a row of as many numbers as classes."""
+    """Raise an error unless targets are labels or one-hot rows."""
     count, *row = t.shape
     integers = is_dtype(namespace(t), t.dtype, "integral")
     if row == [classes] or (not row and integers):
@@ -135,11 +135,11 @@ def _check_classes(name: str, t: Array, classes: int) -> None:
 
 
 def _check_shape(network: Sequential, name: str, x: Array, t: Array) -> None:
-    """Refuse targets of another shape than the outputs, which would be no targets for them."""
+    """Raise an error unless targets have the shape of the outputs."""
     shape = tuple(t.shape[1:])
     if shape == network.output_shape:
         return
-    # layers of a user's own may not declare the shape of their output: look at one
+    # a user's layers may not declare their output shape: compute one output
     outputs = network.predict(network.backend.asarray(x[:1, ...]))
     expected = tuple(outputs.shape[1:])
     if shape == expected:
@@ -155,7 +155,7 @@ def _check_shape(network: Sequential, name: str, x: Array, t: Array) -> None:
 def _warn_of_integers(x_train: Array) -> None:
     if is_dtype(namespace(x_train), x_train.dtype, "unsigned integer"):
         warnings.warn(
-            f"x_train holds whole numbers, of dtype {x_train.dtype}, as images do in files. "
-            "Networks learn from numbers of about 1: divide pixels by 255",
+            f"x_train has dtype {x_train.dtype}, like the pixels of image files. Networks learn "
+            "best from numbers of about 1: divide pixels by 255",
             stacklevel=5,  # the caller of Trainer, whose __init__ is decorated
         )

@@ -1,4 +1,4 @@
-"""Training that has left the finite numbers."""
+"""Detection of losses and parameters that are not finite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DivergedError(ArithmeticError):
 
 
 class DivergenceCheck:
-    """Stops training where a loss or a parameter is not finite.
+    """Raises an error when a loss or a parameter is not finite.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class DivergenceCheck:
         self._checked = 0
 
     def losses(self, losses: Sequence[float], batch: Batch | None = None) -> None:
-        """Refuse losses that are not finite; those of earlier calls are known to be.
+        """Raise an error for losses that are not finite, those checked before left out.
 
         Parameters
         ----------
@@ -52,14 +52,14 @@ class DivergenceCheck:
         self._checked = len(losses)
 
     def loss(self, loss: float, step: int, before: Sequence[float], batch: Batch | None) -> None:
-        """Refuse the loss of a step, counted from 1, which is known not to be finite."""
+        """Raise the error for a loss that is not finite; steps count from 1."""
         last = before[-1] if before else None
         where = "" if batch is None else first_not_finite(self._network, *batch)
         where = f"; the first values that are not finite are {where}" if where else ""
         self._stop(f"the loss is {loss} at step {step} (before it: {last}){where}")
 
     def parameters(self, step: int) -> None:
-        """Refuse parameters that are not finite, as the last update may have left them.
+        """Raise an error for parameters that are not finite after the last update.
 
         Raises
         ------

@@ -87,7 +87,10 @@ class EarlyStopping(Callback):
                 self._network = trainer.network.state_dict(on_host=False)
         else:
             self._waited += 1
-        return self._waited >= self.patience
+        if self._waited < self.patience:
+            return False
+        self._waited = 0  # if train(epochs=n) goes on, it is as patient again
+        return True
 
     def after_training(self, trainer: Loop) -> None:
         if self._network is not None and self.best_step != trainer.step:
@@ -130,7 +133,7 @@ class ReduceOnPlateau(Callback):
     Raises
     ------
     TypeError
-        On the first reduction, if the optimizer's learning rate is a schedule.
+        When training begins, if the optimizer's learning rate is a schedule.
     """
 
     def __init__(

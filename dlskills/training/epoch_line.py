@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 def epoch_line(
     epoch: int, epochs: int, losses: Sequence[float], latest: Mapping[str, float], step: int
 ) -> str:
-    """Return the line of an epoch that has ended.
+    """Return the line of a finished epoch.
 
     Parameters
     ----------

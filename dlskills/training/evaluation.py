@@ -9,7 +9,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.random import stream
-from dlskills.layers import MeanSquaredError
+from dlskills.layers import RegressionLoss
 from dlskills.networks.sequential import Sequential
 from dlskills.training.metrics import Function, Metrics, Rows, measure, named_metrics
 from dlskills.training.samples import Samples
@@ -66,7 +66,7 @@ class Evaluation:
             )
             for part, samples in parts.items()
         }  # fmt: skip
-        regression = isinstance(network.loss_layer, MeanSquaredError)
+        regression = isinstance(network.loss_layer, RegressionLoss)
         self._has_classes = not regression or is_one_hot(parts["train"].t)
         if metrics is None:
             self._metrics = _default_metrics(regression or network.output_size == 1)

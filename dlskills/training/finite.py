@@ -1,4 +1,4 @@
-"""A search for numbers that no network can learn from: NaN and infinity."""
+"""Checks of data for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, DType, backend_of, is_dtype, namespace, to_host
 
-_PART = 32 << 20  # bytes that are looked at together, about
+_PART = 32 << 20  # approximate number of bytes checked at a time
 
 
 def check_finite(name: str, array: Array, dtype: DType, computing: Any) -> None:
-    """Refuse data with NaN or infinity, or with numbers that are infinite where they are computed.
+    """Raise an error for NaN, infinity, and numbers beyond the range of the computing dtype.
 
-    A device is waited for once, after it has looked at everything.
+    Waits for the device once, after all checks.
 
     Parameters
     ----------
     name : str
-        What the error calls the array.
+        The array's name in errors.
     array : array, shape (N, ...)
         Of any library and device.
     dtype : dtype
@@ -32,7 +32,7 @@ def check_finite(name: str, array: Array, dtype: DType, computing: Any) -> None:
     Raises
     ------
     ValueError
-        Names the first such row.
+        The message names the first such row.
     """
     if not is_dtype(namespace(array), array.dtype, "real floating") or 0 in array.shape:
         return
@@ -54,7 +54,7 @@ def _parts(array: Array) -> Iterator[slice]:
 
 
 def _all_within(part: Array, largest: float) -> Array:
-    """Whether all elements are in the range of the dtype computed in, which NaN is not."""
+    """Return whether all elements are within the range of the computing dtype; NaN is not."""
     xp = namespace(part)
     if float(xp.finfo(part.dtype).max) <= largest:
         return xp.all(xp.isfinite(part))
@@ -68,10 +68,10 @@ def _refuse(
         wrong = ~(np.abs(rows.astype(np.float64)) <= min(largest, np.finfo(np.float64).max))
     index = np.argwhere(wrong)[0]
     value = rows[tuple(index)]
-    what = f"{name} holds {value} in row {start + index[0]}"
+    what = f"{name} must be finite, got {value} in row {start + index[0]}"
     if np.isfinite(value):
         kind = getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]
         raise ValueError(
-            f"{what}, which is infinite in {kind}. Scale the data to numbers of about 1"
+            f"{what}, which is infinite in {kind}. Scale the data to a size of about 1"
         )
     raise ValueError(f"{what}. Remove such rows, or replace the values, before training")

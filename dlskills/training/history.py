@@ -108,7 +108,9 @@ class History(Mapping[str, list[float]]):
         write_file(expanded(path), text.getvalue())
 
     def plot(self) -> Figure:
-        """Return a figure of all columns over the steps: losses in one panel, the rest in another.
+        """Return a figure with a panel per metric, such as loss and accuracy, over the epochs.
+
+        Columns that never change, such as a constant learning rate, are left out.
 
         Raises
         ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from dlskills.checks import check_count
 from dlskills.layers import Layer
 from dlskills.networks.sequential import Sequential
 from dlskills.training.accumulation import Accumulated
+from dlskills.training.arguments import chosen_optimizer
 from dlskills.training.batch_source import BatchSource, as_source
 from dlskills.training.callbacks import Batch, Callback, CallbackList
 from dlskills.training.device_numbers import DeviceNumbers
 from dlskills.training.history import History
 from dlskills.training.interrupts import HeldInterrupts
 from dlskills.training.memory import memory_explained
+from dlskills.training.state_file import copied_to_host
 
 _STATELESS = Layer.get_state
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -32,17 +34,17 @@ class Loop:
     Each step takes the current batch, computes loss and gradient, updates the parameters, and
     calls the callbacks. An update, its counters and the position among the batches change
     together: Ctrl-C is held back until the step is complete, and after an error, such as exhausted
-    memory, :meth:`run` goes on with the same batch and the same Dropout masks, or with the
+    memory, :meth:`run` continues with the same batch and the same Dropout masks, or with the
     callbacks that are still due.
 
     Parameters
     ----------
     network : Sequential
-    optimizer : Optimizer
-        Any object with ``update(params, grads)``.
+    optimizer : str or Optimizer
+        A name, or any object with ``update(params, grads)``.
     batches : iterable of (x, t), or BatchSource, default ()
-        Inputs and targets on the network's device. A list gives an epoch each time it is gone
-        through. Left out if every batch is given to :meth:`train_on`.
+        Inputs and targets on the network's device. Each pass over a list is an epoch. Left
+        out if every batch is given to :meth:`train_on`.
     callbacks : iterable of Callback or callable, default ()
         See :class:`~dlskills.training.Callback`.
     accumulate : int, default 1
@@ -78,13 +80,13 @@ class Loop:
     def __init__(
         self,
         network: Sequential,
-        optimizer: Any,
+        optimizer: str | Any,
         batches: BatchSource | Iterable[Batch] = (),
         callbacks: Iterable[Callback | Callable[..., Any]] = (),
         *,
         accumulate: int = 1,
     ) -> None:
-        self.network, self.optimizer = network, optimizer
+        self.network, self.optimizer = network, chosen_optimizer(optimizer, None)
         self.batches = as_source(batches)
         self._callbacks = CallbackList(callbacks)
         self._passes: Any = network if accumulate == 1 else Accumulated(network, accumulate)
@@ -122,8 +124,8 @@ class Loop:
         Parameters
         ----------
         epochs, steps : int, optional
-            At most one of them. An epoch that has begun counts as one. By default an epoch, or
-            until the batches end where their number is not known.
+            At most one of them. An epoch that has begun counts as one. By default an epoch: up to
+            the end of the batches, where their number is not known.
 
         Raises
         ------
@@ -148,7 +150,8 @@ class Loop:
                 self._finish()
                 while not self.stopped and (stop is None or self.step < stop):
                     interrupts.deliver()
-                    if not self._step():
+                    # None ends a pass; only where a number of steps is asked for, another begins
+                    if not (self._step() or (stop is not None and self._step())):
                         break
                     on_step()
                 interrupts.deliver()
@@ -160,8 +163,9 @@ class Loop:
                         callback.interrupted(self)
                 raise
             finally:
-                for callback in self.callbacks:
-                    callback.close(self)
+                with ExitStack() as closing:  # all of them, though one raises
+                    for callback in reversed(self.callbacks):
+                        closing.callback(callback.close, self)
 
     def train_on(self, x: Array, t: Array) -> None:
         """Take one step on a batch of your own, which leaves the position among `batches` alone.
@@ -254,7 +258,7 @@ class Loop:
             self._completing.popleft().step_complete(self)
 
     def _explained(self, what: str) -> AbstractContextManager[None]:
-        remedy = "free some, and train() goes on; parameters are as after that step"
+        remedy = "Free some, and train() continues. Parameters are as after that step"
         return memory_explained(self.network.backend, what, remedy)
 
     def state_dict(self) -> dict[str, Any]:
@@ -314,7 +318,8 @@ class Loop:
             "batches": self.batches.state_dict(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            # copies: a thread may write them while training changes the arrays in place
+            "callbacks": [copied_to_host(callback.state_dict()) for callback in self.callbacks],
         }
 
     def _load(self, state: Mapping[str, Any]) -> None:
@@ -331,8 +336,9 @@ class Loop:
     def resume(self, folder: str | os.PathLike[str]) -> int:
         """Go on from the newest good checkpoint of a folder, bit for bit.
 
-        To be called before training, on a network, optimizer, batches and callbacks that were made
-        as those of the run that was stopped.
+        Call it before training, on a network, optimizer, batches and callbacks that were made as
+        those of the run that was stopped. The optimizer's hyperparameters become those of the
+        checkpoint, the learning rate too; set ``optimizer.lr`` afterwards to change it.
 
         Parameters
         ----------
@@ -357,6 +363,8 @@ class Loop:
             says what differs.
         RuntimeError
             Another process trains with this folder.
+        NotADirectoryError
+            The path is that of a file.
         """
         from dlskills.training.checkpoint import resume
 
@@ -365,8 +373,8 @@ class Loop:
     def about(self) -> dict[str, Any]:
         """Return what identifies the training: a checkpoint of another one is refused.
 
-        Its seed, device and number of epochs are no part of it, nor the hyperparameters of the
-        optimizer.
+        Its device and number of epochs are no part of it, nor the hyperparameters of the
+        optimizer. Its seed is only where it chooses samples to evaluate or to validate by.
         """
         network = self.network
         return {

@@ -1,4 +1,4 @@
-"""What is said when a device has no memory left."""
+"""Out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dlskills.arrays.cuda import DeviceError
 
 
 class DeviceMemoryError(DeviceError):
-    """A device has too little memory for what was asked; the message says for what."""
+    """A device is out of memory; the message says for what."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is exhausted."""
-    # CuPy's and PyTorch's have this name; neither library may be there to import it from
+    """Return whether an error means that memory is exhausted."""
+    # CuPy's and PyTorch's have this name; either library may be missing, so it is not imported
     return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
 
 
 @contextlib.contextmanager
 def memory_explained(backend: Backend, what: str, remedy: str) -> Iterator[None]:
-    """Turn a library's error of exhausted memory into one that names the work and the way out.
+    """Turn a library's out-of-memory error into one that names the work and the remedy.
 
     Parameters
     ----------
     backend : Backend
     what : str
-        What is done in the block, such as "step 3, with batches of 100".
+        What the block does, such as "step 3, with batches of 100".
     remedy : str
-        What to do.
+        A sentence.
 
     Raises
     ------
@@ -42,5 +42,5 @@ def memory_explained(backend: Backend, what: str, remedy: str) -> Iterator[None]
             raise
         reason = " ".join(str(error).split()).rstrip(".")
         raise DeviceMemoryError(
-            f"{backend} has no memory left for {what}: {reason}; {remedy}"
+            f"{backend} is out of memory for {what}: {reason}. {remedy}"
         ) from error

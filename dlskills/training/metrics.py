@@ -92,6 +92,11 @@ def _of_all(metric: Any, network: Sequential, samples: Samples, rows: Rows | Non
         targets.append(t)
     with network.backend.active():
         number = metric(xp.concat(outputs), xp.concat(targets))
+    if getattr(number, "shape", ()) != ():
+        raise ValueError(
+            f"the metric {_name(metric)!r} must return a number, got an array of shape "
+            f"{tuple(number.shape)}; take its mean"
+        )
     return float(to_host(number)) if hasattr(number, "shape") else float(number)
 
 

@@ -1,4 +1,4 @@
-"""Where a data set's samples live while a network trains, and how batches of them are had."""
+"""Data sets on the device, or on the host with batches copied ahead."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dlskills.arrays.backend import (
 )
 from dlskills.training.memory import memory_explained
 
-_SHARE = 0.5  # of the free memory of a device that a data set may take; layers need the rest
-_ROWS = 10_000  # samples that are evaluated at a time, at most
-_PART = 32 << 20  # and bytes of them that are moved for it
+_SHARE = 0.5  # fraction of a device's free memory that data may take; layers need the rest
+_ROWS = 10_000  # maximum number of samples evaluated at a time
+_PART = 32 << 20  # bytes of samples moved at a time for it
 
 Bounds: TypeAlias = Sequence[tuple[int, int]]
-"""Where, in the order of an epoch's samples, each batch begins and ends."""
+"""Start and stop of each batch within the order of an epoch's samples."""
 
 Rows: TypeAlias = slice | np.ndarray[Any, Any]
 
@@ -38,14 +38,14 @@ class SamplesOnDevice:
     ----------
     backend : Backend
     x, t : array
-        Inputs and targets of any library and device, moved once; what is there is not copied.
+        Inputs and targets of any library and device. Moved once, unless they are on the device.
     dtype : dtype
         Of the inputs.
 
     Attributes
     ----------
     rows_at_a_time : int
-        How many samples :meth:`part` should be asked for.
+        The number of samples to request from :meth:`part` at a time.
     """
 
     rows_at_a_time = _ROWS
@@ -55,15 +55,15 @@ class SamplesOnDevice:
         self.x, self.t = backend.asarray(x, dtype), with_all_operations(backend.asarray(t))
 
     def start_epoch(self, order: np.ndarray[Any, Any], bounds: Bounds) -> None:
-        """Take the order of an epoch's samples, moved as a whole, and where its batches end."""
+        """Set the order of an epoch's samples, moved in one transfer, and the batch bounds."""
         self._order, self._bounds = self.backend.asarray(order), bounds
 
-    def batch(self, place: int) -> tuple[Array, Array]:
-        """Inputs and targets of the epoch's batch number `place`, from 0."""
-        return self._gathered(self._order[slice(*self._bounds[place])])
+    def batch(self, position: int) -> tuple[Array, Array]:
+        """Return inputs and targets of the epoch's batch at `position`, from 0."""
+        return self._gathered(self._order[slice(*self._bounds[position])])
 
     def part(self, rows: Rows) -> tuple[Array, Array]:
-        """Inputs and targets of some samples, by their own order."""
+        """Return inputs and targets of some samples, in the order of the data."""
         if isinstance(rows, slice):
             return self.x[rows, ...], self.t[rows, ...]
         return self._gathered(self.backend.asarray(rows))
@@ -81,8 +81,8 @@ class SamplesOnDevice:
 class StagedSamples:
     """Samples on the host, for a data set larger than the memory of a CUDA device.
 
-    Before a batch is handed out the next one is gathered into page-locked memory and copied in a
-    stream of its own, while the device computes on what it was given before.
+    While the device computes on one batch, the next one is gathered into page-locked memory and
+    copied on a separate stream.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class StagedSamples:
     Attributes
     ----------
     rows_at_a_time : int
-        How many samples :meth:`part` should be asked for: some tens of MiB, or one sample.
+        The number of samples to request from :meth:`part` at a time: tens of MiB, or one sample.
     """
 
     def __init__(self, backend: Backend, x: Array, t: Array, dtype: DType, batch_size: int) -> None:
@@ -111,45 +111,45 @@ class StagedSamples:
         self.rows_at_a_time = min(max(_PART // max(row, 1), 1), _ROWS)
         with backend.active():
             self._copies = cupy.cuda.Stream(non_blocking=True)
-            # CuPy hands freed memory to whoever asks next, even if a copy still runs
+            # CuPy reuses freed memory at once, even if a copy still runs
             weakref.finalize(self, self._copies.synchronize)
-            # two of each: one is computed with while the other is filled
+            # two of each: one is in use while the other is filled
             self._locked = [[cupyx.empty_pinned(*kind) for kind in shapes] for _ in range(2)]
             self._arrays = [[cupy.empty(*kind) for kind in shapes] for _ in range(2)]
             self._filled = [cupy.cuda.Event() for _ in range(2)]
             self._used = [cupy.cuda.Event() for _ in range(2)]
             here = cupy.cuda.get_current_stream()
-            for event in self._used:  # whatever had the arrays' memory before is done with it then
+            for event in self._used:  # earlier users of the arrays' memory are done by then
                 event.record(here)
         self._ahead: int | None = None
         self._turn = 0
 
     def start_epoch(self, order: np.ndarray[Any, Any], bounds: Bounds) -> None:
-        """Take the order of an epoch's samples, and where its batches end."""
+        """Set the order of an epoch's samples, and the batch bounds."""
         self._order, self._bounds = order, bounds
-        self._ahead = None  # a copy ahead may still run: _fill waits for it
+        self._ahead = None  # a copy may still run: _fill waits for it
 
-    def batch(self, place: int) -> tuple[Array, Array]:
-        """Batch number `place`, from 0, to be used before the next one is asked for."""
+    def batch(self, position: int) -> tuple[Array, Array]:
+        """Return the batch at `position`, from 0; it is valid until the next call."""
         with self.backend.active():
             here = self._cupy.cuda.get_current_stream()
-            ahead, self._ahead = self._ahead, None  # until it is there: gathering it may fail
-            if ahead != place:
-                self._fill(place)
+            ahead, self._ahead = self._ahead, None  # until it is filled: that may fail
+            if ahead != position:
+                self._fill(position)
             turn = self._turn
             here.wait_event(self._filled[turn])
-            # what was computed with the other arrays until now comes before their next filling
+            # the other arrays may be filled once the work queued so far is done
             self._turn = 1 - turn
             self._used[self._turn].record(here)
-            if place + 1 < len(self._bounds):
-                self._fill(place + 1)
-                self._ahead = place + 1
-            start, stop = self._bounds[place]
+            if position + 1 < len(self._bounds):
+                self._fill(position + 1)
+                self._ahead = position + 1
+            start, stop = self._bounds[position]
             x, t = self._arrays[turn]
             return x[: stop - start, ...], t[: stop - start, ...]
 
-    def _fill(self, place: int) -> None:
-        rows, turn = self._order[slice(*self._bounds[place])], self._turn
+    def _fill(self, position: int) -> None:
+        rows, turn = self._order[slice(*self._bounds[position])], self._turn
         self._filled[turn].synchronize()  # the page-locked memory is free again
         self._copies.wait_event(self._used[turn])
         pairs = zip((self.x, self.t), self._locked[turn], self._arrays[turn], strict=True)
@@ -159,8 +159,8 @@ class StagedSamples:
         self._filled[turn].record(self._copies)
 
     def part(self, rows: Rows) -> tuple[Array, Array]:
-        """Inputs and targets of some samples, by their own order."""
-        asarray = self.backend.asarray  # which casts on the host: what is moved may be smaller
+        """Return inputs and targets of some samples, in the order of the data."""
+        asarray = self.backend.asarray  # casts on the host, so that fewer bytes may move
         return asarray(self.x[rows], self._dtype), asarray(self.t[rows])
 
     def digest(self) -> str:
@@ -188,18 +188,18 @@ def place_samples(
     batch_size: int,
     on_device: bool | None = None,
 ) -> list[Samples]:
-    """The parts of a data set, each on the device or staged.
+    """Return the parts of a data set, each on the device or staged.
 
     Parameters
     ----------
     backend : Backend
     parts : mapping of str to tuple of array
-        Inputs and targets, by the name that an error calls them.
+        Inputs and targets, by the name that errors use.
     dtype, batch_size
         See :class:`StagedSamples`.
     on_device : bool, optional
-        Whether all are on the device; by default as its free memory allows for all of them
-        together. What is there already then stays there.
+        Whether all are put on the device; by default if its free memory allows for all of them
+        together. Data that are there already stay there.
 
     Returns
     -------
@@ -221,11 +221,11 @@ def place_samples(
     for (name, (x, t)), is_there in zip(parts.items(), there, strict=True):
         data = f"the {name} data, {tuple(x.shape)} numbers"
         if is_there:
-            with memory_explained(backend, data, "give data_on_device=False"):
+            with memory_explained(backend, data, "Give data_on_device=False"):
                 placed.append(SamplesOnDevice(backend, x, t, dtype))
         else:
             what = f"two batches of {batch_size} of {data}"
-            with memory_explained(backend, what, "make mini_batch_size smaller"):
+            with memory_explained(backend, what, "Make mini_batch_size smaller"):
                 placed.append(StagedSamples(backend, x, t, dtype, batch_size))
     return placed
 
@@ -233,7 +233,7 @@ def place_samples(
 def _which_fit(
     backend: Backend, parts: Mapping[str, tuple[Array, Array]], dtype: DType
 ) -> list[bool]:
-    """For each part, whether it goes to the device; they share its memory."""
+    """Return for each part whether it goes to the device; the parts share its memory."""
     import cupy
 
     needed = [_further_bytes(backend, x, t, dtype) for x, t in parts.values()]
@@ -245,7 +245,7 @@ def _which_fit(
 
 
 def _further_bytes(backend: Backend, x: Array, t: Array, dtype: DType) -> int:
-    """What samples take of the device's memory beside what they take of it already."""
+    """Return the bytes of device memory that samples need in addition to what they occupy."""
     labels = t.dtype if backend_of(t) == backend else to_host(t).dtype
     return sum(
         math.prod(array.shape) * kind.itemsize

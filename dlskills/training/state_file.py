@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.tensors_file import read_tensors, write_tensors
 from dlskills.files import FileFormatError
@@ -45,21 +47,25 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     OSError
         It can't be read.
     """
-    arrays, plain = read_tensors(path)
+    return joined(*read_tensors(path), str(path))
+
+
+def joined(arrays: Mapping[str, Array], plain: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a nested state from its arrays and its plain part; errors call the file `name`."""
     try:
         state: dict[str, Any] = _with_arrays(plain, arrays)
-    except KeyError as error:
-        raise FileFormatError(f"{path} lacks the array {error}") from None
+    except (KeyError, TypeError, RecursionError) as error:
+        raise FileFormatError(f"{name} must have the array {error}") from None
     return state
 
 
-def on_host(value: Any) -> Any:
-    """Return a state whose arrays are on the host."""
+def copied_to_host(value: Any) -> Any:
+    """Return a copy of a state, with all arrays on the host."""
     if isinstance(value, Mapping):
-        return {key: on_host(item) for key, item in value.items()}
+        return {key: copied_to_host(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [on_host(item) for item in value]
-    return to_host(value) if hasattr(value, "shape") else value
+        return [copied_to_host(item) for item in value]
+    return np.array(to_host(value)) if hasattr(value, "shape") else value
 
 
 def _without_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:

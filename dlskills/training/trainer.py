@@ -21,7 +21,7 @@ from dlskills.training.arguments import (
     monitoring,
 )
 from dlskills.training.batch_source import SampleBatches
-from dlskills.training.callbacks import Batch, Callback
+from dlskills.training.callbacks import Batch, Callback, checked_callbacks
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.data_checks import checked_parts
 from dlskills.training.device_numbers import DeviceNumbers
@@ -193,6 +193,8 @@ class Trainer(Loop):
         )
         self.monitor = monitor
         self.seed = resolve_seed(network.seed if seed is None else seed)
+        # of the validation data or those evaluated, which a checkpoint does not hold
+        self._seed_chooses_samples = isinstance(validation, float) or evaluate_samples == "random"
         optimizer = chosen_optimizer(optimizer, optimizer_param)
         self._parts = self._placed(
             network,
@@ -208,14 +210,14 @@ class Trainer(Loop):
             with memory_explained(
                 network.backend,
                 f"the state of {type(optimizer).__name__}",
-                "free some, or make the network smaller",
+                "Free some, or make the network smaller",
             ):
                 optimizer.prepare(network.params)
         super().__init__(
             network,
             optimizer,
             SampleBatches(self._parts["train"], self._batches),
-            [*monitoring(network, monitor), *callbacks],
+            [*monitoring(network, monitor), *checked_callbacks(callbacks)],
             accumulate=accumulate,
         )
         if capture:
@@ -231,7 +233,7 @@ class Trainer(Loop):
         self.current_epoch = 0
         self._records_losses = record_loss != "after"
         self._after_losses = DeviceNumbers()
-        self._mean_from = 0  # the step from which on the next row of the history takes its mean
+        self._mean_from = 0  # the mean loss in the next row of the history starts after this step
         self._divergence = DivergenceCheck(network, optimizer)
         # on a GPU, reading a loss would wait for it: there, evaluations look at all losses
         device_kind = getattr(network.backend.device, "type", "cpu")
@@ -324,7 +326,7 @@ class Trainer(Loop):
             with memory_explained(
                 self.network.backend,
                 f"step {done + 1} with mini_batch_size={self.batch_size}",
-                f"make mini_batch_size smaller; parameters and history are as after step {done}",
+                f"Make mini_batch_size smaller. Parameters and history are as after step {done}",
             ):
                 raise error
 
@@ -472,11 +474,16 @@ class Trainer(Loop):
             "sampling", "record_loss", "evaluate", "evaluate_every", "evaluate_samples",
             "evaluate_sample_num_per_epoch",
         )  # fmt: skip
-        return super().about() | {
-            "mini_batch_size": self.batch_size,
-            **{name: getattr(self, name) for name in settings},
-            **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
-        }
+        drawn = {"seed": self.seed} if self._seed_chooses_samples else {}
+        return (
+            super().about()
+            | drawn
+            | {
+                "mini_batch_size": self.batch_size,
+                **{name: getattr(self, name) for name in settings},
+                **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
+            }
+        )
 
     def __repr__(self) -> str:
         return (

@@ -21,7 +21,7 @@ def test_a_stream_is_determined_by_its_seed_and_names():
 
 
 def test_stream_values_never_change():
-    # if these numbers change, so do all published results that used a seed
+    # if these numbers change, all published results that used a seed change
     assert stream(0, "weights", "W1").integers(0, 1000, 5).tolist() == [225, 444, 519, 488, 399]
 
 

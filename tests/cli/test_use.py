@@ -73,11 +73,11 @@ def test_completion_can_be_installed():
 def test_help_shows_only_options_that_apply_to_the_experiment(name):
     out = CliRunner().invoke(cli.app, ["run", name, "--help"]).output
     module = EXPERIMENTS[name]
-    uses_data = "data" in getattr(module, "USES", ("data", "engine"))
-    assert ("--seed " in out) == ("--seeds" in out) == module.RANDOM
+    uses_data = "data" in module.uses
+    assert ("--seed " in out) == ("--seeds" in out) == module.random
     assert ("--subset" in out) == uses_data
-    assert ("--quick" in out) == bool(module.QUICK)
-    assert ("--jobs" in out) == (module.RANDOM or hasattr(module, "SPLIT"))
+    assert ("--quick" in out) == bool(module.quick)
+    assert ("--jobs" in out) == (module.random or module.split is not None)
     assert "--device" in out
     assert "--fresh" in out
 

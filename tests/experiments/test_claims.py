@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlskills.experiments import EXPERIMENTS, Check, Claim, Measured, Text, judge
-from dlskills.experiments.claims import together
+from dlskills.experiments import (
+    EXPERIMENTS,
+    Check,
+    Claim,
+    Measured,
+    Settings,
+    Source,
+    Text,
+    judge,
+    run,
+)
+from dlskills.experiments.claims import KINDS, together
+from dlskills.experiments.runner import judged
 
 WHAT = Text("a number", "一个数")
 SAYS = Text("It is so.", "是这样的。")
@@ -104,20 +115,38 @@ def test_the_spread_is_shown_where_there_is_one():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_claims_something_in_both_languages(name):
-    module = EXPERIMENTS[name]
-    assert module.CLAIMS
-    texts = [module.TITLE, module.ABOUT, *module.ALT.values()]
-    for claim in module.CLAIMS:
+def test_every_claim_can_come_out_false_and_says_whose_it_is(name):
+    claims = EXPERIMENTS[name].claims
+    assert claims
+    for claim in claims:
         assert claim.checks
-        texts += [claim.says, *(check.what for check in claim.checks)]
-        texts += [claim.remark] if claim.remark else []
+        assert claim.source.kind in KINDS
+        assert (claim.source.where is None) == (claim.source.kind == "ours")
         for check in claim.checks:
             assert check.at_least > -math.inf or check.at_most < math.inf
-    for text in texts:
-        assert isinstance(text, Text)
-        assert text.en.isascii() or not any("\u4e00" <= sign <= "\u9fff" for sign in text.en)
-        assert any("\u4e00" <= sign <= "\u9fff" for sign in text.zh)
+            assert check.bound.en != "ours"  # where the range comes from is said in words
+    says = [claim.says for claim in claims]
+    assert len(set(says)) == len(says)
+
+
+def test_the_unfinished_section_of_the_tutorial_claims_nothing():
+    kinds = {claim.source.kind for claim in EXPERIMENTS["hyperparameters"].claims}
+    assert kinds == {"book", "ours"}
+
+
+def test_a_source_is_one_of_four_kinds():
+    with pytest.raises(ValueError, match="the source of a claim 'mine' is not known"):
+        Source("mine")
+
+
+def test_without_the_tutorials_settings_no_claim_is_judged():
+    experiment = EXPERIMENTS["optimizer-paths"]
+    settings = Settings(verbose=False)
+    (changed,) = run([experiment], settings, options={"points": 31}).values()
+    assert {verdict.word for verdict in judged(experiment, changed)} == {"not judged"}
+    assert not any(verdict.measured for verdict in judged(experiment, changed))
+    (same,) = run([experiment], settings, options={"points": 30}).values()
+    assert "confirmed" in {verdict.word for verdict in judged(experiment, same)}
 
 
 @pytest.mark.parametrize(

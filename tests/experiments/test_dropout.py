@@ -7,7 +7,7 @@ from dlskills.experiments import Settings, dropout, judge
 from dlskills.plotting import save_figure
 
 QUIET = Settings(verbose=False)
-OF_MASKS = dropout.CLAIMS[:4]
+OF_MASKS = [*dropout.CLAIMS[:3], dropout.CLAIMS[5]]
 
 
 def run(epochs, **options):
@@ -54,15 +54,29 @@ def test_wrong_masks_are_seen(numbers, wrong, claim):
 
 
 def test_figures_have_names_and_words(numbers, tmp_path):
-    figures = dropout.plot(numbers)
-    assert set(figures) == set(dropout.ALT)
+    figures = dropout.plot([numbers])
+    assert set(figures) == set(dropout.EXPERIMENT.alt)
     assert len(figures["dropout"].axes) == 4
     save_figure(figures["dropout"], tmp_path, "dropout")
 
 
 def test_the_table_has_a_row_for_each_form(numbers):
-    _, rows = dropout.table(numbers)
-    assert [row[0] for row in rows] == list(dropout.FORMS)
+    _, rows = dropout.table(numbers).shown()
+    assert [row[0] for row in rows] == [
+        "none",
+        "book's form, 0.15",
+        "book's form, 0.2",
+        "inverted, 0.15",
+    ]
+
+
+def test_ratios_of_ones_own():
+    forms = dropout.parse_forms("0.1, 0.5")
+    assert forms == ["none", "book, 0.1", "inverted, 0.1", "book, 0.5", "inverted, 0.5"]
+    assert dropout.parse_forms(["none", "book, 0.3"]) == ["none", "book, 0.3"]
+    for wrong in ("1.5", ["boo, 0.3"], ["book, 2"]):
+        with pytest.raises(ValueError, match="ratio must be|form 'boo' is not known"):
+            dropout.parse_forms(wrong)
 
 
 @pytest.mark.backends("cupy")
@@ -82,4 +96,4 @@ def test_what_the_page_says_is_confirmed_but_for_the_factor_and_better_generaliz
         for verdict in judge(dropout.CLAIMS, [dropout.run(QUIET)])
         if not verdict.confirmed
     ]
-    assert [claim[:10] for claim in doubted] == ["In a test,", "So Dropout"]
+    assert [claim[:12] for claim in doubted] == ["At inference", "With Dropout"]

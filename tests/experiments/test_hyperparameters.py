@@ -106,18 +106,18 @@ def test_wilsons_interval(right, count, low, high):
 
 
 def test_figures_have_names_and_words(finished, tmp_path):
-    figures = hyperparameters.plot(finished)
-    assert set(figures) == set(hyperparameters.ALT)
+    figures = hyperparameters.plot([finished])
+    assert set(figures) == set(hyperparameters.EXPERIMENT.alt)
     save_figure(figures["hyperparameters-rates"], tmp_path, "rates")
 
 
 def test_the_table_has_the_best_and_the_winners_interval(finished):
-    columns, rows = hyperparameters.table(finished)
+    columns, rows = hyperparameters.table(finished).shown()
     assert len(rows) == 3
     assert rows[0][1] == str(finished["winner"]["trial"])
     assert f"{finished['winner']['test_accuracy']:.1%} (" in rows[0][columns.index(columns[-1])]
     assert rows[1][-1] == ""
-    assert hyperparameters.table({"trials": finished["trials"]})[1][0][-1] == ""
+    assert hyperparameters.table({"trials": finished["trials"]}).rows[0][-1] == ""
 
 
 def told(validation, test):

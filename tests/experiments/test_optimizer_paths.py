@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlskills.experiments import Settings, judge, optimizer_paths
+from dlskills.experiments.surfaces import SURFACES
 
 METHODS = ["SGD", "Momentum", "AdaGrad", "Adam"]
 
@@ -20,7 +21,7 @@ def paths(numbers):
 
 @pytest.fixture(scope="module")
 def rows(numbers):
-    columns, rows = optimizer_paths.table(numbers)
+    columns, rows = optimizer_paths.table(numbers).shown()
     return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
 
 
@@ -102,12 +103,16 @@ def test_the_table_has_the_figures_of_the_page(rows, paths):
 def test_what_the_page_says_is_confirmed_but_for_one(numbers):
     verdicts = judge(optimizer_paths.CLAIMS, [numbers])
     doubted = [str(v.claim.says) for v in verdicts if not v.confirmed]
-    assert doubted == ["Momentum approaches the minimum faster along x than SGD."]
+    assert doubted == ["Compared with SGD, Momentum approaches faster along x."]
     measured = {str(m.check.what): m.value for verdict in verdicts for m in verdict.measured}
     assert measured["length of a contour over its height"] == pytest.approx(20**0.5, rel=1e-3)
-    assert measured["share of the grid more than 15° off"] == pytest.approx(0.88, abs=0.02)
-    assert measured["way travelled along y over SGD's"] == pytest.approx(8.9 / 36.2, rel=0.02)
-    assert measured["way travelled along y over Momentum's"] == pytest.approx(3.7 / 8.9, rel=0.02)
+    assert measured["fraction of the grid where it is more than 15° off"] == pytest.approx(
+        0.88, abs=0.02
+    )
+    assert measured["distance travelled along y over SGD's"] == pytest.approx(8.9 / 36.2, rel=0.02)
+    assert measured["distance travelled along y over Momentum's"] == pytest.approx(
+        3.7 / 8.9, rel=0.02
+    )
     after_ten = "distance left along x after 10 steps, SGD's minus Momentum's"
     assert measured[after_ten] == pytest.approx(2.58 - 4.35, abs=0.01)
 
@@ -117,8 +122,10 @@ def test_a_claim_can_come_out_false(numbers):
     paths = numbers["paths"] | {"SGD": numbers["paths"]["AdaGrad"]}
     verdicts = judge(optimizer_paths.CLAIMS, [numbers | {"paths": paths}])
     doubted = [str(v.claim.says) for v in verdicts if not v.confirmed]
-    assert "SGD zig-zags towards the minimum, an inefficient path." in doubted
-    assert "Momentum rolls like a ball in a bowl: the zig-zag is weaker than SGD's." in doubted
+    assert "SGD moves in a zigzag towards the minimum, quite an inefficient path." in doubted
+    assert (
+        "Momentum moves like a ball rolling in a bowl; the zigzag is weaker than SGD's." in doubted
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 45])
@@ -128,9 +135,9 @@ def test_paths_of_any_length(count, paths):
         assert len(path) == count
         both = min(count, 30)
         np.testing.assert_array_equal(path[:both], paths[name][:both])
-    _, rows = optimizer_paths.table(numbers)
+    _, rows = optimizer_paths.table(numbers).shown()
     assert len(rows) == 4
-    optimizer_paths.plot(numbers)
+    optimizer_paths.plot([numbers])
 
 
 def test_nothing_is_random(numbers):
@@ -138,16 +145,17 @@ def test_nothing_is_random(numbers):
 
 
 def test_the_figure_names_everything(numbers):
-    figures = optimizer_paths.plot(numbers)
-    assert set(figures) == set(optimizer_paths.ALT)
+    figures = optimizer_paths.plot([numbers])
+    assert set(figures) == set(optimizer_paths.EXPERIMENT.alt)
     figure = figures["optimizer-paths"]
-    assert figure.get_suptitle() == "Paths of four optimizers on x²/20 + y²: the first 30 points"
+    assert figure.get_suptitle() == "Paths on x²/20 + y²: the first 30 points"
     panels = figure.axes
-    assert [panel.get_title().split(",")[0] for panel in panels] == METHODS
+    assert [panel.get_title().split(" (")[0] for panel in panels] == METHODS
     assert "learning rate 0.95" in panels[0].get_title()
     assert [panel.get_ylabel() for panel in panels] == ["y", "", "y", ""]
     assert [panel.get_xlabel() for panel in panels] == ["", "", "x", "x"]
-    assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["start", "minimum"]
+    (legend,) = figure.legends  # below all panels, where it hides no contour
+    assert [text.get_text() for text in legend.get_texts()] == ["start", "minimum"]
     colors = set()
     for panel, path in zip(panels, numbers["paths"].values(), strict=True):
         line = panel.get_lines()[0]
@@ -158,14 +166,76 @@ def test_the_figure_names_everything(numbers):
 
 
 def test_the_surface_and_its_gradient_are_drawn(numbers):
-    figures = optimizer_paths.plot(numbers)
+    figures = optimizer_paths.plot([numbers])
     surface, contours = figures["optimizer-paths-surface"].axes
     assert surface.get_zlabel() == "f(x, y)"
     assert contours.get_xlabel() == "x"
-    (arrows,) = figures["optimizer-paths-gradient"].axes[0].collections
+    panel = figures["optimizer-paths-gradient"].axes[0]
+    (arrows,) = panel.collections
     x, y = arrows.XY.T
-    np.testing.assert_allclose(arrows.U, -x / 10)
-    np.testing.assert_allclose(arrows.V, -2 * y)
+    size = np.hypot(x / 10, 2 * y)
+    np.testing.assert_allclose(arrows.U, -x / 10 / size)
+    np.testing.assert_allclose(arrows.V, -2 * y / size)
+    np.testing.assert_allclose(arrows.get_array(), size)
+    assert np.all(size > 0)
+
+
+def test_arrows_do_not_overlap(numbers):
+    figure = optimizer_paths.plot([numbers])["optimizer-paths-gradient"]
+    (arrows,) = figure.axes[0].collections
+    lengths = np.hypot(arrows.U, arrows.V) / arrows.scale
+    x, _ = arrows.XY.T
+    assert np.max(lengths) < np.min(np.diff(np.unique(x)))
+
+
+# Other surfaces, rules and start points
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_gradients_of_surfaces_are_right(name):
+    surface, step = SURFACES[name], 1e-6
+    left, right, low, high = surface.window
+    rng = np.random.default_rng(0)
+    for x, y in zip(rng.uniform(left, right, 20), rng.uniform(low, high, 20), strict=True):
+        by_x = (surface.value(x + step, y) - surface.value(x - step, y)) / (2 * step)
+        by_y = (surface.value(x, y + step) - surface.value(x, y - step)) / (2 * step)
+        np.testing.assert_allclose(surface.gradient(x, y), (by_x, by_y), rtol=1e-5, atol=1e-5)
+    if surface.minimum:
+        np.testing.assert_allclose(surface.gradient(*surface.minimum), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_every_surface_can_be_run_and_drawn(name):
+    numbers = optimizer_paths.run(Settings(verbose=False), points=5, function=name)
+    surface = SURFACES[name]
+    assert all(tuple(path[0]) == surface.start for path in numbers["paths"].values())
+    for figure in optimizer_paths.plot([numbers]).values():
+        figure.draw_without_rendering()
+    assert len(optimizer_paths.table(numbers).rows) == 4
+    ends = [surface.value(*path[-1]) for path in numbers["paths"].values()]
+    assert all(end < surface.value(*surface.start) for end in ends)
+
+
+def test_as_many_panels_as_methods():
+    names = ["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"]
+    numbers = optimizer_paths.run(
+        Settings(verbose=False), points=3, optimizers=[f"{name}:lr=0.1" for name in names]
+    )
+    assert list(numbers["paths"]) == names
+    assert len(optimizer_paths.plot([numbers])["optimizer-paths"].axes) == 6
+
+
+def test_a_start_point_of_ones_own():
+    numbers = optimizer_paths.run(Settings(verbose=False), points=2, start=[1.0, -1.0])
+    assert all(path[0] == [1, -1] for path in numbers["paths"].values())
+
+
+def test_a_path_that_diverges_ends():
+    numbers = optimizer_paths.run(
+        Settings(verbose=False), points=2000, optimizers=["SGD:lr=2", "Adam:lr=0.3"]
+    )
+    assert len(numbers["paths"]["SGD"]) < 300
+    assert len(numbers["paths"]["Adam"]) == 2000
 
 
 def test_progress_is_shown_if_wanted(capsys):

@@ -42,14 +42,14 @@ def test_the_claims_look_at_the_right_epochs():
 
 
 def test_figures_have_names_and_words(numbers, tmp_path):
-    figures = overfitting.plot(numbers)
-    assert set(figures) == set(overfitting.ALT)
+    figures = overfitting.plot([numbers])
+    assert set(figures) == set(overfitting.EXPERIMENT.alt)
     for name, figure in figures.items():
         save_figure(figure, tmp_path, name)
 
 
 def test_the_table(numbers):
-    columns, ((name, *cells),) = overfitting.table(numbers)
+    columns, ((name, *cells),) = overfitting.table(numbers).shown()
     final = numbers["final"]["no regularization"]
     assert columns == ["network", "train", "test", "gap", "loss", "penalty", "ΣW²"]
     assert name == "no regularization"

@@ -1,15 +1,15 @@
 """Runs over seeds, in processes, and from the cache."""
 
 import concurrent.futures
+import inspect
 import json
-import types
 
 import pytest
 from threadpoolctl import threadpool_info
 
 import dlskills
 from dlskills import experiments
-from dlskills.experiments import EXPERIMENTS, Record, Settings, runner
+from dlskills.experiments import EXPERIMENTS, Experiment, Record, Settings, runner
 from dlskills.formulas.engines import forced_engine
 from dlskills.processes import WorkerLostError
 
@@ -19,15 +19,38 @@ QUIET = Settings(verbose=False)
 @pytest.fixture
 def fake(monkeypatch):
     """An experiment of no work, which notes how it is run, under the name "fake"."""
-    module = types.SimpleNamespace(RANDOM=True, QUICK={"steps": 2}, calls=[])
+    calls = []
 
     def run(settings, *, steps=9, scales=(1, 2)):
-        module.calls.append((settings, steps, tuple(scales)))
+        calls.append((settings, steps, tuple(scales)))
         return {"by scale": {str(s): [s * steps, settings.seed] for s in scales}, "nan": {}}
 
-    module.run = run
-    monkeypatch.setitem(EXPERIMENTS, "fake", module)
-    return module
+    class Fake:
+        """Registers itself anew whenever a part is changed."""
+
+        def __init__(self):
+            vars(self).update(calls=calls, parts={"run": run, "quick": {"steps": 2}})
+            self._register()
+
+        def __setattr__(self, name, value):
+            self.parts[name] = value
+            self._register()
+
+        def __getattr__(self, name):
+            return self.parts[name]
+
+        def _register(self):
+            known = inspect.signature(self.parts["run"]).parameters
+            quick = {key: value for key, value in self.parts["quick"].items() if key in known}
+            parts = self.parts | {"quick": quick}
+            experiment = Experiment(name="fake", title="Fake", **parts)
+            monkeypatch.setitem(EXPERIMENTS, "fake", experiment)
+
+    return Fake()
+
+
+def job(record):
+    return runner._job(record, record.options, EXPERIMENTS[record.experiment])
 
 
 def numbers(seed=0, steps=9, scales=(1, 2)):
@@ -45,7 +68,7 @@ def test_each_seed_is_a_run(fake):
 
 
 def test_where_nothing_is_random_one_run_does(fake):
-    fake.RANDOM = False
+    fake.random = False
     (records,) = experiments.run(["fake"], QUIET, seeds=3).values()
     assert len(records) == len(fake.calls) == 1
 
@@ -142,9 +165,9 @@ def test_a_spoilt_file_is_run_again(fake, tmp_path, content):
 
 
 def test_parts_make_up_the_whole(fake):
-    fake.SPLIT = "scales"
+    fake.split = "scales"
     (records,) = experiments.run(["fake"], QUIET).values()
-    parts = [runner._run_one(part) for part in runner._split(records[0])]
+    parts = [runner._run_one(part) for part in runner._split(job(records[0]))]
     assert [call[2] for call in fake.calls[1:]] == [(1,), (2,)]
     assert runner._merge(records[0], parts).numbers == records[0].numbers
 
@@ -198,7 +221,7 @@ def in_threads(monkeypatch):
 
 
 def test_what_was_finished_of_a_run_is_kept_until_it_is_whole(fake, in_threads, tmp_path):
-    fake.SPLIT, work = "scales", fake.run
+    fake.split, work = "scales", fake.run
 
     def interrupted(settings, *, steps=9, scales=(1, 2, 3)):
         if scales == [3]:
@@ -233,7 +256,7 @@ def test_parts_that_are_finished_when_another_fails_are_kept(fake, monkeypatch, 
 
     monkeypatch.setattr(runner, "processes", concurrent.futures.ThreadPoolExecutor)
     monkeypatch.setattr(concurrent.futures, "as_completed", failure_first)
-    fake.SPLIT, work = "scales", fake.run
+    fake.split, work = "scales", fake.run
 
     def killed(settings, *, steps=9, scales=(1, 2, 3)):
         if scales == [3]:
@@ -247,10 +270,10 @@ def test_parts_that_are_finished_when_another_fails_are_kept(fake, monkeypatch, 
 
 
 def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, tmp_path):
-    fake.SPLIT = "scales"
+    fake.split = "scales"
     (records,) = experiments.run(["fake"], QUIET).values()
-    for part in runner._split(records[0]):
-        runner._write(tmp_path, runner._run_one(part))
+    for part in runner._split(job(records[0])):
+        runner._write(tmp_path, part, runner._run_one(part))
     fake.calls.clear()
     told = {"jobs": 2, "cache": tmp_path}
     (again,) = experiments.run(["fake"], QUIET, **told).values()
@@ -258,8 +281,8 @@ def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, t
     assert again[0].numbers == records[0].numbers
     (path,) = tmp_path.iterdir()
     path.unlink()
-    for part in runner._split(records[0]):
-        runner._write(tmp_path, runner._run_one(part))
+    for part in runner._split(job(records[0])):
+        runner._write(tmp_path, part, runner._run_one(part))
     fake.calls.clear()
     experiments.run(["fake"], QUIET, fresh=True, **told)
     assert len(fake.calls) == 2
@@ -274,7 +297,7 @@ def test_a_single_part_needs_no_process(fake, monkeypatch):
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("given", [[], "ab", 3])
 def test_what_is_to_be_shared_out_must_be_there(fake, given, jobs):
-    fake.SPLIT = "scales"
+    fake.split = "scales"
     with pytest.raises(ValueError, match=r"fake takes a list of at least one item for scales, got"):
         experiments.run(["fake"], QUIET, options={"scales": given}, jobs=jobs)
 

@@ -5,7 +5,8 @@ import pytest
 
 from dlskills import SGD, MultiLayerNet, load_mnist
 from dlskills.arrays.random import stream
-from dlskills.experiments import Settings, small_data
+from dlskills.experiments import Settings, Text, small_data
+from dlskills.experiments.text import Texts
 
 QUIET = Settings(3, verbose=False)
 
@@ -70,14 +71,18 @@ def test_measures_of_the_end():
     }
     numbers = {"final": final}
     assert small_data.gap(numbers, "a") == 0.25
-    assert small_data.smaller_gap("a", "b").measure(numbers) == 12.5
-    assert small_data.better_on_test("a", "b").measure(numbers) == -12.5
-    assert small_data.below_all("b").measure(numbers) == 0.75
+    texts = Texts("overfitting")
+    assert small_data.smaller_gap(texts, "a", "b").measure(numbers) == 12.5
+    assert small_data.better_on_test(texts, "a", "b").measure(numbers) == -12.5
+    assert small_data.below_all(texts, "b").measure(numbers) == 0.75
 
 
 def test_the_figure_shows_both_curves_and_both_ends(trained):
     _, numbers = trained
-    figure = small_data.plot_accuracies(numbers, "Title", 2)
+    figure = small_data.plot_accuracies(
+        [numbers], Texts("overfitting"), Text("Title", "标题"), 2,
+        {name: Text(name, name) for name in numbers["curves"]},
+    )  # fmt: skip
     assert len(figure.axes) == 2
     for panel, name in zip(figure.axes, ("plain", "decayed"), strict=True):
         curves = numbers["curves"][name]
@@ -86,7 +91,7 @@ def test_the_figure_shows_both_curves_and_both_ends(trained):
         np.testing.assert_array_equal(test, curves["test_accuracy"])
         assert panel.get_title().startswith(name)
         assert f"test {numbers['final'][name]['test_accuracy']:.1%}" in panel.get_title()
-    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["300 training images", "1,000 test images"]
 
 

@@ -124,20 +124,20 @@ def test_claims_can_come_out_false(numbers):
 
 
 def test_the_figures_name_everything(numbers):
-    figures = symmetry.plot(numbers)
-    assert set(figures) == set(symmetry.ALT)
+    figures = symmetry.plot([numbers])
+    assert set(figures) == set(symmetry.EXPERIMENT.alt)
     texts = [text.get_text() for panel in figures["symmetry"].axes for text in panel.texts]
     assert sorted(texts) == sorted(
         f"{name}: {'48 different units' if 'random' in name else 'all units alike'}"
         for name in NAMES
     )
     (axes,) = figures["symmetry-loss"].axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == NAMES
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == NAMES
     figures["symmetry"].draw_without_rendering()
 
 
 def test_the_table(numbers):
-    columns, rows = symmetry.table(numbers)
+    columns, rows = symmetry.table(numbers).shown()
     assert [row[0] for row in rows] == NAMES
     assert [row[1] for row in rows] == ["1", "1", "48", "1", "1", "48"]
     assert rows[3][2] == "0"

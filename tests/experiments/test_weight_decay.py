@@ -30,14 +30,14 @@ def test_each_step_of_decay_takes_its_share_of_the_weights(numbers):
 
 
 def test_parts_alone_are_the_parts_of_the_whole(numbers):
-    alone = run(4, decays=[0.1])
+    alone = run(4, decay=[0.1])
     assert alone["curves"]["λ = 0.1"] == numbers["curves"]["λ = 0.1"]
     assert alone["final"] == {"λ = 0.1": numbers["final"]["λ = 0.1"]}
 
 
 def test_figures_have_names_and_words(numbers, tmp_path):
-    figures = weight_decay.plot(numbers)
-    assert set(figures) == set(weight_decay.ALT)
+    figures = weight_decay.plot([numbers])
+    assert set(figures) == set(weight_decay.EXPERIMENT.alt)
     for name, figure in figures.items():
         save_figure(figure, tmp_path, name)
     left, right = figures["weight-decay-loss"].axes
@@ -49,7 +49,7 @@ def test_figures_have_names_and_words(numbers, tmp_path):
 
 
 def test_the_table_has_a_row_for_each_lambda(numbers):
-    _, rows = weight_decay.table(numbers)
+    _, rows = weight_decay.table(numbers).shown()
     assert [row[0] for row in rows] == ["λ = 0", "λ = 0.1"]
     assert rows[0][5] == "0.00"
     assert float(rows[1][5]) == pytest.approx(0.05 * float(rows[1][6]), rel=0.01)
@@ -60,4 +60,4 @@ def test_what_the_page_says_is_confirmed_but_for_better_generalization():
     verdicts = judge(weight_decay.CLAIMS, [run(201)])
     doubted = [str(verdict.claim.says) for verdict in verdicts if not verdict.confirmed]
     assert len(doubted) == 1
-    assert doubted[0].startswith("So overfitting is suppressed")
+    assert doubted[0].startswith("Weight decay is a technique")

@@ -48,7 +48,7 @@ def test_each_learns_with_an_sgd_of_its_own():
 
 def test_the_table_says_when_a_network_has_begun_to_learn():
     numbers = {"train_loss": falling(600, 400, 100), "test_accuracy": dict.fromkeys(INITS, 0.5)}
-    columns, rows = weight_init_mnist.table(numbers)
+    columns, rows = weight_init_mnist.table(numbers).shown()
     assert columns[1:3] == ["steps to loss 0.5", "loss, last 100"]
     assert rows[0] == ["std 0.01", "never", "2.300", "50.0%"]
     # the mean over 11 points gets there a few points later
@@ -56,18 +56,18 @@ def test_the_table_says_when_a_network_has_begun_to_learn():
 
 
 def test_claims_can_come_out_false(numbers):
-    numbers = numbers | {"train_loss": falling(100, 100, 400)}
+    numbers = numbers | {"train_loss": falling(100, 100, 400), "change": {"std 0.01": 0.5}}
     assert not any(verdict.confirmed for verdict in judge(weight_init_mnist.CLAIMS, [numbers]))
 
 
 def test_the_figure_names_everything(numbers):
-    figures = weight_init_mnist.plot(numbers)
-    assert set(figures) == set(weight_init_mnist.ALT) == {"weight-init-mnist"}
+    figures = weight_init_mnist.plot([numbers])
+    assert set(figures) == set(weight_init_mnist.EXPERIMENT.alt) == {"weight-init-mnist"}
     (axes,) = figures["weight-init-mnist"].axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == INITS
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == INITS
     assert axes.get_xlabel() == "iteration"
     assert "loss" in axes.get_ylabel()
-    (one,) = weight_init_mnist.plot(run(1)).values()  # a curve of one point
+    (one,) = weight_init_mnist.plot([run(1)]).values()  # a curve of one point
     one.draw_without_rendering()
 
 
@@ -76,6 +76,16 @@ def test_the_same_on_a_gpu(backend):
     here, host = run(3, device="cuda"), run(3)
     for name, losses in host["train_loss"].items():
         np.testing.assert_allclose(here["train_loss"][name], losses, rtol=1e-4)
+
+
+def test_weights_that_start_small_are_hardly_updated(numbers):
+    assert numbers["change"]["std 0.01"] < 0.01 < numbers["change"]["He"]
+
+
+def test_a_scale_of_ones_own():
+    settings = Settings(verbose=False)
+    numbers = weight_init_mnist.run(settings, iterations=1, weight_init=[0.1, "orthogonal"])
+    assert list(numbers["train_loss"]) == ["std 0.1", "orthogonal"]
 
 
 @pytest.mark.slow

@@ -6,15 +6,24 @@ A new engine is tested here as soon as it is in ENGINES.
 import numpy as np
 import pytest
 from gradient_check import normal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlskills import (
+    ELU,
     GELU,
+    SELU,
     Affine,
+    BatchNormalization,
     Dropout,
     LeakyReLU,
     Optimizer,
     ReLU,
     Sequential,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Swish,
     Tanh,
     along,
     elementwise,
@@ -22,6 +31,7 @@ from dlskills import (
     to_host,
 )
 from dlskills.formulas import ENGINES, UnsuitedFormulaError
+from dlskills.layers import ACTIVATIONS
 
 SIZES = pytest.mark.parametrize("size", [5, 20_000])  # below and above a block
 
@@ -194,6 +204,57 @@ def test_a_mean_over_a_long_line_is_accurate(backend):
 # Networks
 
 
+ACTIVATIONS_AND_SETTINGS = {
+    "ReLU": ReLU, "LeakyReLU": lambda: LeakyReLU(0.2), "ELU": lambda: ELU(0.7), "SELU": SELU,
+    "Softplus": Softplus, "Sigmoid": Sigmoid, "Tanh": Tanh, "GELU": GELU,
+    "approximate GELU": lambda: GELU(approximate=True), "Swish": lambda: Swish(1.3),
+    "Softmax": Softmax,
+}  # fmt: skip
+
+
+def test_every_activation_is_among_them():
+    assert set(ACTIVATIONS.values()) < {type(make()) for make in ACTIVATIONS_AND_SETTINGS.values()}
+
+
+@pytest.mark.backends("numpy", "cupy")
+@pytest.mark.parametrize("make", ACTIVATIONS_AND_SETTINGS.values(), ids=ACTIVATIONS_AND_SETTINGS)
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 90)),
+    dtype=st.sampled_from(["float16", "float32", "float64"]),
+    scale=st.sampled_from([1e-3, 1.0, 30.0]),
+)
+def test_activations_agree_on_every_engine(backend, make, shape, dtype, scale):
+    layer = make()
+    x = normal(backend, *shape, dtype="float64") * scale
+    dout = normal(backend, *shape, seed=1, dtype="float64")
+    eps, tiny = (float(getattr(np.finfo(dtype), name)) for name in ("eps", "smallest_normal"))
+    sizes = 0 if isinstance(layer, Softmax) else np.abs(to_host(x)), np.abs(to_host(dout))
+    expected = None
+    for name in on_each(backend):
+        y = layer.forward(backend.xp.astype(x, backend.dtype(dtype)))
+        found = y, layer.backward(backend.xp.astype(dout, backend.dtype(dtype)))
+        assert found[0].dtype == found[1].dtype == backend.dtype(dtype), name
+        found = [to_host(array).astype("float64") for array in found]
+        if expected is None:
+            expected = found
+        for one, other, size in zip(found, expected, sizes, strict=True):
+            bound = 64 * eps * np.maximum(np.abs(other), size) + tiny
+            assert np.all(np.abs(one - other) <= bound), name
+
+
+@pytest.mark.backends("numpy", "cupy")
+@pytest.mark.parametrize("shape", [(1, 3), (40, 3), (3000, 7), (6, 3, 5, 4)])
+def test_batch_norm_without_parameters_agrees_on_every_engine(backend, shape):
+    expected = None
+    for name in on_each(backend):
+        layer = BatchNormalization(shape[1], affine=False)
+        y = layer.forward(normal(backend, *shape))
+        found = [to_host(a).copy() for a in (y, layer.backward(normal(backend, *shape, seed=1)))]
+        expected = found if expected is None else expected
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 @pytest.mark.backends("numpy", "torch", "cupy")
 @pytest.mark.parametrize("compute_dtype", [None, "float16"])
 def test_dropout_gives_the_same_gradients_on_every_engine(backend, compute_dtype):
@@ -212,7 +273,10 @@ def test_dropout_gives_the_same_gradients_on_every_engine(backend, compute_dtype
         np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", [GELU, LeakyReLU, ReLU, Tanh])
+@pytest.mark.parametrize(
+    "kind",
+    [GELU, lambda: GELU(approximate=True), LeakyReLU, ReLU, Tanh, ELU, SELU, Swish, Softplus],
+)
 def test_layers_can_run_backward_after_a_fused_forward(backend, kind):
     here = {"device": backend.device, "xp": backend.xp}
     network = Sequential([Affine(8, 300), kind(), Affine(300, 3)], seed=0, dtype="float64", **here)

@@ -126,10 +126,8 @@ def test_numba_can_be_disabled_by_its_environment_variable(monkeypatch):
         ("raise ImportError('no such symbol')", "numba fails to import: no such symbol"),
         ("raise RuntimeError('NumPy 9')", "numba fails to import: NumPy 9"),
         ("import not_there", "numba fails to import: No module named 'not_there'"),
-        (
-            "raise ModuleNotFoundError('x', name='numba')",
-            f"numba is not installed: {install_command('jit')}",
-        ),
+        # the command depends on how this package is installed where it runs
+        ("raise ModuleNotFoundError('x', name='numba')", "numba is not installed: "),
     ],
 )
 def test_a_broken_numba_is_not_used(run_python, tmp_path, module, reason):
@@ -151,6 +149,7 @@ def test_a_broken_numba_is_not_used(run_python, tmp_path, module, reason):
     first, second = run_python(code)
     assert first == "True"
     assert second.startswith(f"engine 'numba' is not available: {reason}")
+    assert ("[jit]" in second) == ("not installed" in reason)
 
 
 def test_a_missing_cuda_engine_gives_the_reason():

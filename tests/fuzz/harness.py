@@ -27,6 +27,7 @@ with atheris.instrument_imports(include=["dlskills"]):
     from dlskills.files import FileFormatError
     from dlskills.networks import saving
     from dlskills.strict_json import parse_json
+    from dlskills.training import Checkpoint, EarlyStopping, checkpoint_folder, state_file
 
 NAME = "a-file"
 SHAPE = (3, 2, 2)
@@ -90,6 +91,37 @@ def networks(content):
     return None
 
 
+def checkpoints(content):
+    """Load a checkpoint from its plain part; its arrays are those of a good one."""
+    before = TRAINER.step, TRAINER.network.params.flat.tobytes()
+    try:
+        plain = parse_json(content, NAME)
+        if not isinstance(plain, dict):
+            return None
+        state = state_file.joined(CHECKPOINT, plain, NAME)
+        checkpoint_folder.load_checked(state, NAME, None, TRAINER.about(), TRAINER.load_state_dict)
+    except FileFormatError as error:
+        if before != (TRAINER.step, TRAINER.network.params.flat.tobytes()):
+            raise RuntimeError("a refused checkpoint was loaded in part") from error
+        return str(error)
+    repr(TRAINER)
+    return None
+
+
+def small_trainer(**options):
+    x, t = np.eye(8, 2, dtype="f4"), np.arange(8) % 2
+    return dlskills.Trainer(
+        small_network(), x, t, x, t, epochs=2, mini_batch_size=4, optimizer="adam",
+        verbose=False, **options,
+    )  # fmt: skip
+
+
+def file_of_checkpoint(folder):
+    checkpoint = Checkpoint(folder / "checkpoints")
+    small_trainer(callbacks=[EarlyStopping("test_accuracy"), checkpoint]).train()
+    return checkpoint._folder.files()[0]
+
+
 def results(content):
     """Read a file of results, which holds NaN where an experiment gave it."""
     try:
@@ -117,6 +149,8 @@ def seeds(target, folder):
         write_tensors(folder / "small", {"x": np.ones(2, "f4")}, {"a": 1})
         mendable = (2 * length + 1).to_bytes(8, "little") + blank + content[8 + length :]
         return [content, mendable, (folder / "small").read_bytes()]
+    if target is checkpoints:
+        return [json.dumps(read_tensors(file_of_checkpoint(folder))[1]).encode()]
     if target is networks:
         return [json.dumps(read_tensors(path)[1]).encode()]
     return [b'{"seconds": 1.5, "numbers": {"a": [1, 2.5, NaN, null, "x"]}}']
@@ -131,11 +165,12 @@ def one(target):
     return run
 
 
-TARGETS = {target.__name__: target for target in (idx, tensors, networks, results)}
+TARGETS = {target.__name__: target for target in (idx, tensors, networks, checkpoints, results)}
 WORDS = [
     "dtype", "shape", "data_offsets", "__metadata__", "checksum", "dlskills", "F32", "BF16",
     "class", "settings", "layers", "network", "values", "version", "initializer", "function",
-    "mapping", "Affine", "Dropout", "BatchNormalization", "crc32 00000000", "NaN", "1e999", "-1",
+    "mapping", "$array", "$float", "head", "state", "optimizer", "history", "step",
+    "Affine", "Dropout", "BatchNormalization", "crc32 00000000", "NaN", "1e999", "-1",
     "[[[[", "{}",
 ]  # fmt: skip
 
@@ -149,8 +184,11 @@ def main():
         folder = Path(scratch)
         corpus = folder / "corpus"
         corpus.mkdir()
-        global ARRAYS
+        global ARRAYS, CHECKPOINT, TRAINER
         ARRAYS, _ = read_tensors(file_of_network(folder))
+        CHECKPOINT, _ = read_tensors(file_of_checkpoint(folder / "a run"))
+        # as many callbacks as there: a Checkpoint of its own would lock a folder
+        TRAINER = small_trainer(callbacks=[EarlyStopping("test_accuracy"), lambda trainer: None])
         target = TARGETS[name]
         for i, content in enumerate(seeds(target, folder)):
             target(content)

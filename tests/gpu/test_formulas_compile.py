@@ -17,11 +17,15 @@ import pytest
 from some_formulas import EACH, PROBLEMS, operands_for
 
 from dlskills import (
+    GELU,
     BinaryCrossEntropy,
+    HuberLoss,
     LayerNormalization,
+    MeanAbsoluteError,
     MultiLayerNet,
     MultiLayerNetExtend,
     RMSNormalization,
+    Softmax,
     SoftmaxWithLoss,
 )
 from dlskills.arrays import philox
@@ -65,7 +69,8 @@ def train(dtype):
     for activation in ACTIVATIONS:
         network = MultiLayerNet(5, [4], 3, activation, seed=0, **dtypes)
         network.gradient(x.astype(network.params.dtype), labels)
-        layer, bias = ACTIVATIONS[activation](), np.zeros(5, dtype)
+    for layer in *(kind() for kind in ACTIVATIONS.values()), GELU(approximate=True):
+        bias = np.zeros(5, dtype)
         y = layer.forward_biased(x.astype(dtype), bias)  # as a network fuses them on a GPU
         layer.backward_biased(y, bias, np.empty_like(bias))
     extended = MultiLayerNetExtend(
@@ -76,8 +81,19 @@ def train(dtype):
     SoftmaxWithLoss().forward(scores, labels)
     for targets in labels, np.eye(5, dtype=dtype)[labels]:
         SoftmaxWithLoss(1e-7).forward(scores, targets)
-    MeanSquaredError().forward(scores, scores)
-    BinaryCrossEntropy().forward(scores[:, :1], labels % 2)
+    weights = np.ones(8, "float32")
+    for epsilon, smoothing in (0, 0.1), (1e-7, 0.1):
+        loss = SoftmaxWithLoss(epsilon, label_smoothing=smoothing, class_weights=[1] * 5)
+        for targets in labels, np.eye(5, dtype=dtype)[labels]:
+            loss.forward(scores, targets, weights)
+    for given in None, weights:
+        for loss in MeanSquaredError(), MeanAbsoluteError(), HuberLoss():
+            loss.forward(scores, scores, given)
+        BinaryCrossEntropy().forward(scores[:, :1], labels % 2, given)
+    softmax = Softmax()
+    softmax.backward(softmax.forward(scores))
+    free = BatchNormalization(5, affine=False)
+    free.backward(free.forward(scores))
     extended.predict(x.astype(extended.params.dtype))
     decaying = MultiLayerNet(5, [4], 3, weight_decay_lambda=0.1, seed=0, **dtypes)
     decaying.loss(x.astype(decaying.params.dtype), labels)
@@ -115,12 +131,27 @@ CALLS = calls()
 
 def test_every_formula_of_the_layers_is_covered():
     """Each formula of the layers' modules and of the norm is called in each precision."""
-    from dlskills.layers import dropout, layer_normalization, losses, normalization
+    from dlskills.layers import (
+        binary_cross_entropy,
+        cross_entropy,
+        dropout,
+        layer_normalization,
+        normalization,
+        softmax,
+    )
     from dlskills.networks import sequential
 
     there = {
         value.__name__
-        for module in (dropout, layer_normalization, losses, normalization, sequential)
+        for module in (
+            binary_cross_entropy,
+            cross_entropy,
+            dropout,
+            layer_normalization,
+            normalization,
+            sequential,
+            softmax,
+        )
         for value in vars(module).values()
         if isinstance(value, Formula)
     }

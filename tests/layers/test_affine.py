@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from gradient_check import assert_backward, bind, normal
 
-from dlskills import Affine, to_host
+from dlskills import Affine, ReLU, Sequential, engine, initializers, to_host
+from dlskills.formulas import ENGINES
 
 
 @pytest.mark.parametrize("shape", [(5, 12), (5, 4, 3), (5, 3, 2, 2), (1, 12)])
@@ -88,3 +89,52 @@ def test_invalid_sizes_are_rejected(sizes, error, message):
 def test_keywords_of_other_libraries_are_rejected_with_the_right_name(keyword, own):
     with pytest.raises(TypeError, match=f"Affine has no argument '{keyword}'. Write {own}=..."):
         Affine(3, 2, **{keyword: 1})
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 2, 3)])
+def test_without_bias(backend, shape):
+    layer = bind(Affine(6, 4, bias=False), backend)
+    x = normal(backend, *shape)
+    assert list(layer.declare()) == ["W"]
+    expected = to_host(x).reshape(5, 6) @ to_host(layer.params["W"])
+    np.testing.assert_allclose(to_host(layer.forward(x)), expected, rtol=1e-12)
+    assert_backward(layer, x)
+
+
+def test_without_bias_before_an_activation_on_every_engine(backend):
+    network = Sequential(
+        [Affine(6, 300, bias=False), ReLU(), Affine(300, 3)], seed=0, dtype="float64",
+        device=backend.device, xp=backend.xp,
+    )  # fmt: skip
+    assert list(network.params) == ["W1", "W2", "b1"]
+    x, t = normal(backend, 40, 6), backend.asarray(np.arange(40) % 3)
+    hidden = np.maximum(to_host(x) @ to_host(network.params["W1"]), 0)
+    expected = hidden @ to_host(network.params["W2"])
+    numerical = None
+    for name, made in ENGINES.items():
+        if made.library not in (None, backend.name) or made.missing() is not None:
+            continue
+        with engine(name):
+            np.testing.assert_allclose(to_host(network.predict(x)), expected, 1e-9, 1e-12)
+            grads = to_host(network.gradient(x, t).flat).copy()
+        numerical = grads if numerical is None else numerical
+        np.testing.assert_allclose(grads, numerical, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_initial_values_given_as_an_array(backend):
+    W = np.arange(6.0).reshape(2, 3)
+    given = backend.asarray(W, "float32")
+    network = Sequential([Affine(2, 3, given)], device=backend.device, xp=backend.xp, seed=0)
+    np.testing.assert_array_equal(to_host(network.params["W1"]), W)
+    network.params["W1"] = network.params["W1"] * 2
+    np.testing.assert_array_equal(to_host(given), W)
+    message = r"the initial values have shape \(2, 3\), the parameter \(3, 2\)"
+    with pytest.raises(ValueError, match=message):
+        Sequential([Affine(3, 2, initializers.values(W))])
+
+
+def test_bias_must_be_a_bool():
+    with pytest.raises(TypeError, match=r"^bias must be True or False, got 0.0$"):
+        Affine(3, 2, bias=0.0)
+    with pytest.raises(TypeError, match=r"Affine has no argument 'use_bias'. Write bias=..."):
+        Affine(3, 2, use_bias=False)

@@ -1,94 +1,78 @@
-"""Values and gradients of the losses, also for huge scores."""
-
-import math
+"""Behavior that all losses share: device and dtype, and the weights of samples."""
 
 import numpy as np
 import pytest
 from gradient_check import assert_same_gradient, normal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlskills import (
     Affine,
     BinaryCrossEntropy,
+    HuberLoss,
+    Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
+    ReLU,
     Sequential,
     SoftmaxWithLoss,
     backend_of,
-    numerical_gradient,
+    engine,
+    layers,
     to_host,
 )
+from dlskills.formulas import ENGINES
+
+LOSSES = {
+    "softmax": SoftmaxWithLoss,
+    "capped softmax": lambda: SoftmaxWithLoss(0.1),
+    "smoothed softmax": lambda: SoftmaxWithLoss(label_smoothing=0.1),
+    "weighted softmax": lambda: SoftmaxWithLoss(class_weights=[0.5, 1, 2]),
+    "binary": BinaryCrossEntropy,
+    "squared": MeanSquaredError,
+    "absolute": MeanAbsoluteError,
+    "huber": lambda: HuberLoss(0.7),
+}
+every_loss = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES)
 
 
-def targets(backend, kind, dtype="float64"):
-    labels = [2, 0, 1, 1, 2]
-    if kind == "labels":
-        return backend.asarray(labels)
-    if kind == "one-hot":
-        return backend.asarray(np.eye(3)[labels], dtype)
-    smooth = np.random.default_rng(0).dirichlet(np.ones(3), 5)
-    return backend.asarray(smooth, dtype)
+def batch(backend, make, count=5, dtype="float64", t_dtype="float64"):
+    """Return outputs and targets that the loss takes."""
+    columns = 1 if make is BinaryCrossEntropy else 3
+    x = normal(backend, count, columns, dtype=dtype)
+    rows = np.eye(3)[np.arange(count) % 3][:, :columns]
+    return x, backend.asarray(rows, t_dtype)
 
 
-@pytest.mark.parametrize("kind", ["labels", "one-hot", "probabilities"])
-def test_cross_entropy(backend, kind):
-    x, t, loss = normal(backend, 5, 3), targets(backend, kind), SoftmaxWithLoss()
-    exps = np.exp(to_host(x))
-    log_p = np.log(exps / exps.sum(axis=1, keepdims=True))
-    rows = np.eye(3)[to_host(t)] if kind == "labels" else to_host(t)
-    expected = -(log_p * rows).sum() / 5
-
-    assert float(loss.forward(x, t)) == pytest.approx(expected, rel=1e-12)
-    assert_same_gradient(
-        loss.backward(), numerical_gradient(lambda: SoftmaxWithLoss().forward(x, t), {"x": x})["x"]
-    )
+def test_every_public_loss_is_tested():
+    public = {value for value in vars(layers).values() if isinstance(value, type)}
+    losses = {kind for kind in public if issubclass(kind, Loss)}
+    assert losses - {Loss, layers.RegressionLoss} == {type(make()) for make in LOSSES.values()}
 
 
-@pytest.mark.parametrize("kind", ["labels", "one-hot", "probabilities"])
-@pytest.mark.parametrize("epsilon", [1e-7, 0.1])
-def test_cross_entropy_with_epsilon_inside_the_logarithm(backend, kind, epsilon):
-    x, t, loss = normal(backend, 5, 3), targets(backend, kind), SoftmaxWithLoss(epsilon)
-    exps = np.exp(to_host(x))
-    p = exps / exps.sum(axis=1, keepdims=True)
-    rows = np.eye(3)[to_host(t)] if kind == "labels" else to_host(t)
-    expected = -(np.log(p + epsilon) * rows).sum() / 5
-
-    assert float(loss.forward(x, t)) == pytest.approx(expected, rel=1e-12)
-    differences = numerical_gradient(lambda: SoftmaxWithLoss(epsilon).forward(x, t), {"x": x})
-    assert_same_gradient(loss.backward(), differences["x"])
-
-
-def test_epsilon_caps_the_loss(backend):
-    x = backend.asarray([[1000.0, 0.0, 0.0]], "float32")
-    t = backend.asarray([1])
-    assert float(SoftmaxWithLoss().forward(x, t)) == 1000
-    assert float(SoftmaxWithLoss(1e-7).forward(x, t)) == pytest.approx(16.118, abs=1e-3)
-    with pytest.raises(ValueError, match="epsilon must be at least 0"):
-        SoftmaxWithLoss(-1)
-
-
-@pytest.mark.parametrize("shape", [(5,), (5, 3), (2, 3, 2)])
-def test_mean_squared_error(backend, shape):
-    x, t, loss = normal(backend, *shape), normal(backend, *shape, seed=1), MeanSquaredError()
-
-    assert float(loss.forward(x, t)) == pytest.approx(((to_host(x) - to_host(t)) ** 2).mean())
-    assert_same_gradient(
-        loss.backward(), numerical_gradient(lambda: MeanSquaredError().forward(x, t), {"x": x})["x"]
-    )
-
-
-@pytest.mark.parametrize("loss", [SoftmaxWithLoss(), SoftmaxWithLoss(0.1), MeanSquaredError()])
-def test_backward_multiplies_by_dout(backend, loss):
-    loss.forward(normal(backend, 5, 3), targets(backend, "one-hot"))
+@every_loss
+def test_backward_multiplies_by_dout(backend, make):
+    loss = make()
+    loss.forward(*batch(backend, make))
 
     np.testing.assert_allclose(
         to_host(loss.backward(2.5)), 2.5 * to_host(loss.backward()), rtol=1e-14
     )
 
 
-@pytest.mark.parametrize("loss", [SoftmaxWithLoss(), SoftmaxWithLoss(0.1), MeanSquaredError()])
+@every_loss
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("t_dtype", ["float32", "float64", "int64", "uint8"])
-def test_the_loss_stays_on_its_device_in_its_dtype(backend, loss, dtype, t_dtype):
-    value = loss.forward(normal(backend, 5, 3, dtype=dtype), targets(backend, "one-hot", t_dtype))
+@pytest.mark.parametrize(
+    ("t_dtype", "weights_dtype"),
+    [
+        ("float32", None), ("float64", "float32"), ("int64", "float64"), ("uint8", "int64"),
+        ("uint8", "bool"),
+    ],
+)  # fmt: skip
+def test_the_loss_stays_on_its_device_in_its_dtype(backend, make, dtype, t_dtype, weights_dtype):
+    loss = make()
+    weights = weights_dtype and backend.asarray([1, 0, 1, 1, 1], weights_dtype)
+    value = loss.forward(*batch(backend, make, dtype=dtype, t_dtype=t_dtype), weights)
 
     assert tuple(value.shape) == ()
     for array in (value, loss.backward()):
@@ -96,263 +80,127 @@ def test_the_loss_stays_on_its_device_in_its_dtype(backend, loss, dtype, t_dtype
         assert array.dtype == backend.dtype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "int8"])
-def test_labels_of_every_integer_dtype_match_one_hot_targets(backend, dtype):
-    x, loss = normal(backend, 5, 3, dtype="float32"), SoftmaxWithLoss()
-    of_labels = loss.forward(x, backend.asarray([2, 0, 1, 1, 2], dtype))
-    gradient = to_host(loss.backward())
-
-    assert float(of_labels) == float(loss.forward(x, targets(backend, "one-hot", "float32")))
-    np.testing.assert_array_equal(gradient, to_host(loss.backward()))
+# Weights of samples
 
 
-def test_the_number_of_classes_may_change(backend):
-    loss, labels = SoftmaxWithLoss(), backend.asarray([0, 1])
-    for classes in (3, 5, 2):
-        value = loss.forward(backend.zeros((2, classes), "float64"), labels)
-        assert float(value) == pytest.approx(math.log(classes))
+@every_loss
+@pytest.mark.parametrize("count", [1, 2, 7, 1500])
+def test_the_weighted_loss_is_the_mean_of_weight_times_loss(backend, make, count):
+    loss, (x, t) = make(), batch(backend, make, count)
+    host = np.linspace(0, 2, count) if count > 1 else np.array([1.5])
+    weights = backend.asarray(host, "float64")
+    found = float(loss.forward(x, t, weights))
+    gradient = to_host(loss.backward()).copy()
+    single = []
+    for i in range(min(count, 7)):
+        single.append(float(loss.forward(x[i : i + 1, ...], t[i : i + 1, ...])))
+        expected = host[i] * to_host(loss.backward())[0] / count
+        np.testing.assert_allclose(gradient[i], expected, rtol=1e-9, atol=1e-16)
+    if count <= 7:
+        assert found == pytest.approx(np.mean(host * single), rel=1e-12)
+    loss.forward(x, t)
+    unweighted = to_host(loss.backward())
+    np.testing.assert_allclose(gradient, unweighted * host[:, None], rtol=1e-9, atol=1e-16)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("scale", [1e4, 1e30])
-def test_huge_scores_give_finite_and_accurate_losses(backend, dtype, scale):
-    x = backend.asarray([[scale, 0, -scale], [0, scale, 0], [-scale, -scale, -scale]], dtype)
-    loss = SoftmaxWithLoss()
-    right = float(loss.forward(x, backend.asarray([0, 1, 2])))
-    assert right == pytest.approx(math.log(3) / 3, rel=1e-6)
-    expected = np.asarray([[0, 0, 0], [0, 0, 0], [1 / 9, 1 / 9, -2 / 9]])
-    np.testing.assert_allclose(to_host(loss.backward()), expected, atol=1e-7)
-
-    wrong = float(loss.forward(x[:2, :], backend.asarray([2, 1])))
-    assert wrong == pytest.approx(scale, rel=1e-6)  # (2 * scale + 0) / 2
+@every_loss
+def test_weights_of_1_change_nothing(backend, make):
+    loss, (x, t) = make(), batch(backend, make)
+    plain, gradient = float(loss.forward(x, t)), to_host(loss.backward()).copy()
+    weighted = float(loss.forward(x, t, backend.asarray(np.ones(5))))
+    assert weighted == pytest.approx(plain, rel=1e-14)
+    np.testing.assert_allclose(to_host(loss.backward()), gradient, rtol=1e-13, atol=1e-17)
 
 
-def test_the_default_loss_is_not_capped(backend):
-    # the book adds 1e-7 inside the logarithm, which caps the loss at 16.1
-    x = backend.asarray([[0.0, 100.0]], "float64")
-
-    assert float(SoftmaxWithLoss().forward(x, backend.asarray([0]))) == pytest.approx(100)
-
-
-def test_equal_scores_give_the_logarithm_of_the_number_of_classes(backend):
-    x = backend.zeros((4, 10), "float64")
-
-    assert float(SoftmaxWithLoss().forward(x, backend.asarray([0, 3, 6, 9]))) == pytest.approx(
-        math.log(10)
-    )
-
-
-@pytest.mark.parametrize(
-    ("t", "got"),
-    [
-        ([0, 1], r"int64 of shape \(2,\)"),
-        ([0.0] * 5, r"float\d\d of shape \(5,\)"),
-        ([[0, 1]] * 5, r"int64 of shape \(5, 2\)"),
-        ([[0]] * 5, r"int64 of shape \(5, 1\)"),
-        ([True] * 5, r"bool of shape \(5,\)"),
-    ],
-)
-def test_labels_of_the_wrong_shape_or_dtype_are_rejected(backend, t, got):
-    message = rf"integers of shape \(5,\) or one-hot of shape \(5, 3\), got .*{got}$"
-    with pytest.raises(ValueError, match=message):
-        SoftmaxWithLoss().forward(normal(backend, 5, 3), backend.asarray(t))
+@every_loss
+@pytest.mark.backends("numpy", "cupy")
+@given(st.integers(1, 300), st.integers(1, 40), st.booleans(), st.integers(0, 99))
+def test_all_engines_agree(backend, make, count, classes, weighted, seed):
+    rng, loss = np.random.default_rng(seed), make()
+    if isinstance(loss, SoftmaxWithLoss):
+        classes = 3 if loss.class_weights else max(classes, 2)
+    classes = 1 if isinstance(loss, BinaryCrossEntropy) else classes
+    x = rng.standard_normal((count, classes))
+    rows = np.eye(classes)[rng.integers(0, classes, count)] * (rng.random((count, 1)) > 0.2)
+    weights = backend.asarray(rng.random(count)) if weighted else None
+    targets = [backend.asarray(rows)]
+    if isinstance(loss, SoftmaxWithLoss):
+        targets.append(backend.asarray(rng.integers(0, classes, count)))
+    for t in targets:
+        results = {}
+        for name, made in ENGINES.items():
+            if made.library in (None, backend.name) and made.missing() is None:
+                with engine(name):
+                    value = float(loss.forward(backend.asarray(x), t, weights))
+                    results[name] = value, to_host(loss.backward()).copy()
+        value, gradient = results["plain"]
+        for name, (own, dx) in results.items():
+            assert own == pytest.approx(value, rel=1e-11, abs=1e-14), name
+            np.testing.assert_allclose(dx, gradient, rtol=1e-10, atol=1e-15, err_msg=name)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 0.1])
-@pytest.mark.parametrize("label", [-1, 3, 1000])
-def test_a_label_out_of_range_gives_nan(backend, epsilon, label):
-    loss = SoftmaxWithLoss(epsilon)
-    value = loss.forward(normal(backend, 3, 3), backend.asarray([0, label, 2]))
-    dx = to_host(loss.backward())
-
-    assert math.isnan(float(value))
-    assert np.isnan(dx[1]).all()
-    assert np.isfinite(dx[[0, 2]]).all()
-
-
-@pytest.mark.backends("numpy", "torch", "cupy")
-@pytest.mark.parametrize("epsilon", [0.0, 1e-7])
-def test_half_precision_distinguishes_thousands_of_classes(backend, epsilon):
-    x, labels = normal(backend, 3, 5000, dtype="float16"), [2049, 2051, 4999]
-    results = []
-    for scores in (x, backend.asarray(x, "float64")):
-        loss = SoftmaxWithLoss(epsilon)
-        value = loss.forward(scores, backend.asarray(labels))
-        assert value.dtype == loss.backward().dtype == scores.dtype
-        results.append((float(value), to_host(loss.backward())))
-    (value, dx), (expected, expected_dx) = results
-
-    assert value == pytest.approx(expected, rel=1e-3)
-    np.testing.assert_allclose(dx, expected_dx, rtol=1e-3, atol=1e-7)
-    assert (dx < 0).nonzero()[1].tolist() == labels
-
-
-@pytest.mark.backends("numpy", "torch", "cupy")
-def test_half_precision_errors_are_squared_in_single_precision(backend):
-    x = backend.zeros((2000, 5), "float16") + 300
-    loss = MeanSquaredError()
-
-    assert float(loss.forward(x, x - 200)) == 40_000
-    np.testing.assert_allclose(to_host(loss.backward()), 2 * 200 / 10_000, rtol=1e-3)
-
-
-def test_mean_squared_error_rejects_targets_of_another_shape(backend):
-    with pytest.raises(ValueError, match=r"shape.*\(5, 3\), got \(5, 1\)$"):
-        MeanSquaredError().forward(normal(backend, 5, 3), normal(backend, 5, 1))
-
-
-# Rows of arbitrary targets
-
-
-def softmax(x):
-    e = np.exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
-TARGETS = {
-    "all zero": [[0, 0, 0], [0, 1, 0]],
-    "weighted": [[0, 2.5, 0], [0.5, 0, 0]],
-    "several classes": [[1, 0, 1], [1, 1, 1]],
-    "probabilities": [[0.2, 0.3, 0.5], [0.1, 0.9, 0]],
-}
-
-
-@pytest.mark.parametrize("rows", TARGETS.values(), ids=TARGETS)
-@pytest.mark.parametrize("epsilon", [0.0, 1e-3])
-def test_loss_and_gradient_for_arbitrary_target_rows(backend, rows, epsilon):
-    x, t = normal(backend, 2, 3), backend.asarray(np.array(rows, dtype="float64"))
-    loss = SoftmaxWithLoss(epsilon)
-    value = float(loss.forward(x, t))
-    host, targets = to_host(x), np.array(rows)
-    expected = -np.sum(targets * np.log(softmax(host) + epsilon)) / 2
-    assert value == pytest.approx(expected, rel=1e-9)
-    gradient = loss.backward()
-    numerical = numerical_gradient(lambda: SoftmaxWithLoss(epsilon).forward(x, t), {"x": x})["x"]
-    assert_same_gradient(gradient, numerical)
-    if not epsilon:
-        by_hand = (targets.sum(1, keepdims=True) * softmax(host) - targets) / 2
-        np.testing.assert_allclose(to_host(gradient), by_hand, rtol=1e-9, atol=1e-15)
-
-
-@pytest.mark.parametrize("shape", [(1, 3), (200, 30)])
-def test_rows_of_zeros_exclude_their_samples(backend, shape):
-    loss = SoftmaxWithLoss()
-    zeros = backend.zeros(shape, "float64")
-    assert float(loss.forward(zeros + 1.0, zeros)) == 0
-    assert not np.any(to_host(loss.backward()))
-
-
-@pytest.mark.parametrize("targets", ["labels", "one-hot"])
-@pytest.mark.parametrize(
-    ("scores", "label", "dtype", "expected"),
-    [
-        ([-np.inf, 0, 1], 2, "float64", 0.31326168751822286),
-        ([-np.inf, 0, 1], 2, "float32", 0.31326168751822286),
-        ([0, -np.inf, -np.inf], 0, "float32", 0.0),
-        ([3e38, -3e38], 0, "float32", 0.0),
-        ([1e308, -1e308], 0, "float64", 0.0),
-        ([6e4, -6e4], 0, "float16", 0.0),
-        ([-np.inf, 0, 1], 2, "float16", 0.31326168751822286),
-    ],
-)
-@pytest.mark.parametrize("samples", [1, 2000])
-@pytest.mark.parametrize("epsilon", [0.0, 1e-9])
-def test_scores_of_other_classes_may_be_infinite(
-    backend, targets, scores, label, dtype, expected, samples, epsilon
-):
-    if not hasattr(backend.xp, dtype):
-        pytest.skip(f"{backend.name} has no {dtype}")
-    x = backend.asarray(np.array([scores] * samples), dtype)
-    t = np.array([label] * samples)
-    if targets == "one-hot":
-        t = np.eye(len(scores))[t]
-    loss = SoftmaxWithLoss(epsilon)
-    found = float(loss.forward(x, backend.asarray(t)))
-    tolerance = 1e-3 if dtype == "float16" else 1e-6
-    assert found == pytest.approx(expected, rel=tolerance, abs=1e-8)
-    assert np.all(np.isfinite(to_host(loss.backward())))
-
-
-def test_minus_infinity_for_the_right_class_gives_an_infinite_loss(backend):
-    x = backend.asarray(np.array([[-np.inf, 0.0, 1.0]]))
-    assert float(SoftmaxWithLoss().forward(x, backend.asarray([0]))) == np.inf
-
-
-@pytest.mark.parametrize(
-    ("t", "message"),
-    [
-        ([[7, 3], [1, 0]], r"must be one-hot \(0 or 1, .*, got 7\. Pass labels as an array"),
-        ([[0.5, -0.1], [1, 0]], "t must be at least 0, got -0.1"),
-        ([[-1, 1], [1, 0]], "t must be at least 0, got -1"),
-        ([[0.5, np.nan], [1, 0]], "t must be at least 0, got nan"),
-    ],
-)
-def test_invalid_targets_are_rejected(t, message):
-    with pytest.raises(ValueError, match=message):
-        SoftmaxWithLoss().forward(np.ones((2, 2)), np.array(t))
-
-
-@pytest.mark.parametrize("t", [[0, 0], [[1], [1]]], ids=["labels", "one-hot"])
-def test_softmax_with_one_class_is_rejected(backend, t):
-    x = backend.zeros((2, 1), "float32")
-    with pytest.raises(ValueError, match=r"at least 2 classes.*BinaryCrossEntropy\(\)"):
-        SoftmaxWithLoss().forward(x, backend.asarray(np.array(t)))
-
-
-# One score per sample
-
-
-def binary(x, t):
-    """Compute the textbook formula in float64."""
-    p = 1 / (1 + np.exp(-x))
-    return -np.mean(t * np.log(p) + (1 - t) * np.log(1 - p))
-
-
-@pytest.mark.parametrize("shape", [(7,), (7, 1), (9000, 1)])
-@pytest.mark.parametrize("kind", ["labels", "bool", "probabilities"])
-def test_binary_cross_entropy_matches_the_textbook_formula(backend, shape, kind):
-    x = normal(backend, *shape)
-    t = np.arange(shape[0]) % 2 if kind != "probabilities" else np.linspace(0, 1, shape[0])
-    t = t.astype(bool) if kind == "bool" else t
-    loss = BinaryCrossEntropy()
-    found = float(loss.forward(x, backend.asarray(t)))
-    assert found == pytest.approx(binary(to_host(x).reshape(-1), t), rel=1e-9)
-    if shape[0] < 10:
-        t = backend.asarray(t)
-        expected = numerical_gradient(lambda: BinaryCrossEntropy().forward(x, t), {"x": x})["x"]
-        assert_same_gradient(loss.backward(), expected)
-
-
-@pytest.mark.parametrize(
-    ("score", "target", "expected"),
-    [(np.inf, 1, 0.0), (-np.inf, 0, 0.0), (1e30, 0, 1e30), (-800.0, 1, 800.0), (np.inf, 0, np.inf)],
-)
-def test_binary_cross_entropy_of_extreme_scores(backend, score, target, expected):
-    x, loss = backend.asarray(np.array([[score]])), BinaryCrossEntropy()
-    assert float(loss.forward(x, backend.asarray([target]))) == pytest.approx(expected)
-    assert np.all(np.isfinite(to_host(loss.backward())))
-
-
-def test_a_score_above_0_predicts_class_1(backend):
+@every_loss
+def test_weights_in_a_network(backend, make):
     network = Sequential(
-        [Affine(2, 1)], BinaryCrossEntropy(), device=backend.device, xp=backend.xp, seed=0
-    )
-    network.params["W1"] = backend.asarray([[1.0], [0.0]])
-    x = backend.asarray([[3.0, 0.0], [-1.0, 0.0], [2.0, 0.0], [np.nan, 0.0]], "float32")
-    assert network.accuracy(x, backend.asarray([1, 0, 0, 1])) == 0.5
-    assert network.accuracy(x, backend.asarray([[1], [0], [1], [0]])) == 0.75
+        [Affine(4, 6), ReLU(), Affine(6, 1 if make is BinaryCrossEntropy else 3)], make(), 0.01,
+        seed=0, dtype="float64", device=backend.device, xp=backend.xp,
+    )  # fmt: skip
+    network.params["b1"] = normal(backend, 6)
+    x, (_, t) = normal(backend, 5, 4), batch(backend, make)
+    weights = backend.asarray([0.0, 1.0, 2.0, 0.5, 3.0])
+    loss, grads = network.loss_and_gradient(x, t, weights)
+    assert float(loss) == pytest.approx(float(network.loss(x, t, weights=weights)), rel=1e-12)
+    assert float(loss) != pytest.approx(float(network.loss(x, t)))
+    grads = grads.copy()
+    for name, expected in network.numerical_gradient(x, t, weights).items():
+        assert_same_gradient(grads[name], expected, name)
+    again = network.gradient(x, t, weights)
+    np.testing.assert_array_equal(to_host(again.flat), to_host(grads.flat))
 
 
+class WithoutWeights(Loss):
+    """A loss that takes (x, t) only."""
+
+    def forward(self, x, t):
+        self._saved = 2 * (x - t)
+        return ((x - t) ** 2).sum()
+
+    def backward(self, dout=1.0):
+        return dout * self._saved
+
+
+def test_weights_for_a_loss_that_takes_none_are_rejected():
+    network = Sequential([Affine(4, 3)], WithoutWeights(), seed=0)
+    x, t = np.ones((5, 4)), np.zeros((5, 3))
+    network.loss_and_gradient(x, t)
+    network.loss(x, t)
+    message = r"weights were given, but WithoutWeights.forward takes only \(x, t\). Define it as"
+    for call in (network.loss, network.loss_and_gradient, network.gradient):
+        with pytest.raises(TypeError, match=message):
+            call(x, t, weights=np.ones(5))
+
+
+@every_loss
 @pytest.mark.parametrize(
-    ("x", "t", "message"),
+    ("weights", "error", "message"),
     [
-        (np.ones((3, 2)), np.ones(3), r"one score per sample, got scores of shape \(3, 2\)"),
-        (np.ones((3, 1)), np.ones(2), r"must have shape \(3,\), got \(2,\)"),
-        (np.ones(3), np.ones((3, 2)), r"must have shape \(3,\), got \(3, 2\)"),
-        (np.ones(3), np.array([0, 1, 2]), "values from 0 to 1, got values from 0 to 2"),
-        (np.ones(3), np.array([0, 1, np.nan]), "values from 0 to 1"),
+        (np.ones(4), ValueError, r"one number per sample, shape \(5,\), got \(4,\)"),
+        (np.ones((5, 1)), ValueError, r"one number per sample, shape \(5,\), got \(5, 1\)"),
+        (np.array([1, 1, -1, 1, 1]), ValueError, "weights must be at least 0, got -1"),
+        (np.array([1, 1, np.nan, 1, 1]), ValueError, "weights must be at least 0, got nan"),
+        (np.array(["a"] * 5), TypeError, "weights must hold real numbers, got <U1"),
+        ([1] * 5, TypeError, "weights must be an array, got a list"),
     ],
 )
-def test_binary_cross_entropy_rejects_invalid_input(x, t, message):
-    with pytest.raises(ValueError, match=message):
-        BinaryCrossEntropy().forward(x, t)
+def test_invalid_weights_are_rejected(make, weights, error, message):
+    backend = backend_of(np.zeros(1))
+    with pytest.raises(error, match=message):
+        make().forward(*batch(backend, make), weights)
+
+
+@pytest.mark.backends("torch", "cupy")
+def test_weights_of_another_library_are_rejected(backend):
+    network = Sequential([Affine(4, 3)], device=backend.device, xp=backend.xp, seed=0)
+    x, t = normal(backend, 5, 4, dtype="float32"), backend.asarray([0, 1, 2, 1, 0])
+    with pytest.raises(TypeError, match="weights"):
+        network.loss(x, t, weights=np.ones(5))

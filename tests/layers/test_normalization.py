@@ -4,9 +4,19 @@ import contextlib
 
 import numpy as np
 import pytest
-from gradient_check import assert_backward, bind, normal
+from gradient_check import assert_backward, assert_same_gradient, bind, normal
 
-from dlskills import BatchNormalization, Parameters, engine, get_backend, to_host
+from dlskills import (
+    Affine,
+    BatchNormalization,
+    Parameters,
+    ReLU,
+    Sequential,
+    backend_of,
+    engine,
+    get_backend,
+    to_host,
+)
 
 SHAPES = [(8, 3), (4, 3, 2, 2)]
 
@@ -284,3 +294,51 @@ def test_epsilon_must_be_positive(epsilon):
 def test_keywords_of_other_libraries_are_rejected_with_the_right_name(keyword, own):
     with pytest.raises(TypeError, match=f"has no argument '{keyword}'. Write {own}=..."):
         BatchNormalization(**{keyword: 3})
+
+
+# Without gamma and beta
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 3)])
+@pytest.mark.parametrize("train_flg", [True, False])
+def test_without_parameters_values_are_those_of_gamma_1_and_beta_0(backend, shape, train_flg):
+    layer, full = BatchNormalization(3, affine=False), plain(BatchNormalization(3), backend)
+    assert layer.declare() == {}
+    for batch in [*batches(backend, 2, (8, 3)), normal(backend, *shape, seed=9)]:
+        y, y_full = (each.forward(batch, train_flg) for each in (layer, full))
+        np.testing.assert_allclose(to_host(y), to_host(y_full), rtol=1e-12, atol=1e-14)
+        dx, dx_full = (each.backward(batch) for each in (layer, full))
+        np.testing.assert_allclose(to_host(dx), to_host(dx_full), rtol=1e-12, atol=1e-14)
+    assert state(layer) == state(full)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_backward_without_parameters(backend, shape):
+    assert_backward(BatchNormalization(3, affine=False), normal(backend, *shape))
+
+
+@pytest.mark.parametrize("settings", [{"dtype": "float64"}, {"compute_dtype": "float16"}])
+def test_a_network_without_gamma_and_beta(backend, settings):
+    if "compute_dtype" in settings and backend.name == "array_api_strict":
+        pytest.skip("the standard has no half precision")
+    layers = [Affine(5, 4, bias=False), BatchNormalization(4, affine=False), ReLU(), Affine(4, 3)]
+    network = Sequential(layers, seed=0, device=backend.device, xp=backend.xp, **settings)
+    assert list(network.params) == ["W1", "W2", "b1"]
+    wide = settings.get("dtype", "float32")
+    assert layers[1].running_mean.dtype == backend.dtype(wide)
+    assert backend_of(layers[1].running_mean) == backend
+    x, t = normal(backend, 8, 5, dtype=wide), backend.asarray([0, 1, 2, 2, 1, 0, 0, 1])
+    grads = network.gradient(x, t)
+    if wide == "float64":
+        for name, expected in network.numerical_gradient(x, t).items():
+            assert_same_gradient(grads[name], expected, name)
+    saved, before = network.state_dict(), state(layers[1])
+    network.gradient(x * 2, t)
+    assert state(layers[1]) != before
+    network.load_state_dict(saved)
+    assert state(layers[1]) == before
+
+
+def test_affine_must_be_a_bool():
+    with pytest.raises(TypeError, match="^affine must be True or False, got 1$"):
+        BatchNormalization(3, affine=1)

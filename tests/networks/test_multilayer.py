@@ -6,6 +6,7 @@ from gradient_check import assert_same_gradient, normal
 
 from dlskills import (
     GELU,
+    SELU,
     Affine,
     BatchNormalization,
     Dropout,
@@ -15,6 +16,7 @@ from dlskills import (
     ReLU,
     Sigmoid,
     SoftmaxWithLoss,
+    Swish,
     Tanh,
     to_host,
 )
@@ -44,7 +46,7 @@ def test_gradients_of_the_plain_network(backend, activation, decay):
     assert_gradients(on(backend, activation=activation, weight_decay_lambda=decay), backend)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "swish"])
 @pytest.mark.parametrize(
     "extras",
     [
@@ -53,6 +55,7 @@ def test_gradients_of_the_plain_network(backend, activation, decay):
         {"use_dropout": True, "dropout_ratio": 0.3},
         {"use_dropout": True, "use_batchnorm": True, "weight_decay_lambda": 0.1},
         {"use_dropout": True, "inverted_dropout": True, "use_batchnorm": True},
+        {"input_dropout_ratio": 0.4},
     ],
     ids=lambda extras: ",".join(extras) or "none",
 )
@@ -100,6 +103,9 @@ def test_no_hidden_layer():
         ("tanh", Tanh),
         ("LeakyReLU", LeakyReLU),
         ("GELU", GELU),
+        ("swish", Swish),
+        ("SiLU", Swish),
+        ("selu", SELU),
     ],
 )
 def test_layers_of_the_plain_network(given, kind):
@@ -121,6 +127,28 @@ def test_layers_of_the_extended_network(extras, between):
     kinds = [type(layer) for layer in MultiLayerNetExtend(5, [4, 4], 3, **extras).layers]
 
     assert kinds == [Affine, *between, Affine, *between, Affine]
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_dropout_on_the_input(inverted):
+    net = MultiLayerNetExtend(
+        500, [4], 3, input_dropout_ratio=0.2, inverted_dropout=inverted, seed=1, dtype="float64"
+    )
+    assert [type(layer) for layer in net.layers] == [Dropout, Affine, ReLU, Affine]
+    first, x = net.layers[0], np.ones((200, 500))
+    dropped = first.forward(x, True)
+    assert np.mean(dropped == 0) == pytest.approx(0.2, abs=0.01)
+    kept = 1.0 if inverted else 0.8
+    np.testing.assert_allclose(first.forward(x, False), kept)
+    shown = ", input_dropout_ratio=0.2" + ", inverted_dropout=True" * inverted
+    assert shown in repr(net)
+    plain = MultiLayerNetExtend(500, [4], 3, seed=1, dtype="float64")
+    np.testing.assert_array_equal(net.params.flat, plain.params.flat)
+    with pytest.raises(ValueError, match="input_dropout_ratio must be at least 0 and less than 1"):
+        MultiLayerNetExtend(5, [4], 3, input_dropout_ratio=1)
+    message = r"no argument 'input_dropout_ratio'. Write MultiLayerNetExtend\(..., input_dropout_r"
+    with pytest.raises(TypeError, match=message):
+        MultiLayerNet(5, [4], 3, input_dropout_ratio=0.2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -17,16 +17,20 @@ from hypothesis import strategies as st
 
 import dlskills
 from dlskills import (
+    ELU,
     GELU,
+    SELU,
     Adam,
     Affine,
     BatchNormalization,
     BinaryCrossEntropy,
     Dropout,
     FileFormatError,
+    HuberLoss,
     Layer,
     LayerNormalization,
     LeakyReLU,
+    MeanAbsoluteError,
     MeanSquaredError,
     MultiLayerNet,
     MultiLayerNetExtend,
@@ -34,7 +38,10 @@ from dlskills import (
     RMSNormalization,
     Sequential,
     Sigmoid,
+    Softmax,
     SoftmaxWithLoss,
+    Softplus,
+    Swish,
     Tanh,
     backend_of,
     get_backend,
@@ -76,6 +83,23 @@ NETWORKS = {
         inverted_dropout=True, batchnorm_debias=False, seed=1, **more,
     ),
     "every layer": everything,
+    "every other activation": lambda **more: Sequential(
+        [
+            Affine(6, 5, initializers.he("fan_out"), bias=False),
+            BatchNormalization(5, affine=False), ELU(0.7), Affine(5, 5, initializers.identity(0.5)),
+            SELU(), Affine(5, 5, initializers.uniform(0.4)), Swish(1.5),
+            Affine(5, 4, initializers.truncated_normal(0.4)), Softplus(), Affine(4, 3, "swish"),
+            GELU(approximate=True), Softmax(),
+        ],
+        SoftmaxWithLoss(label_smoothing=0.1, class_weights=[1, 2, 0.5]), seed=4, **more,
+    ),
+    "Dropout on the input": lambda **more: MultiLayerNetExtend(
+        6, [4], 3, "swish", input_dropout_ratio=0.25, loss=HuberLoss(0.5), seed=6, **more
+    ),
+    "absolute errors": lambda **more: Sequential(
+        [Affine(6, 3, np.eye(6, 3))], MeanAbsoluteError(), seed=0, **more
+    ),
+    "one score": lambda **more: Sequential([Affine(6, 1)], BinaryCrossEntropy(), seed=0, **more),
     "regression": lambda **more: Sequential([Affine(6, 3)], MeanSquaredError(), seed=0, **more),
     "no parameters": lambda **more: Sequential([ReLU(), BatchNormalization(6)], seed=0, **more),
 }  # fmt: skip
@@ -89,7 +113,9 @@ def on(backend, make, **more):
 def batch(network, seed=0):
     rng, here = np.random.default_rng(seed), network.backend
     x = here.asarray(rng.standard_normal((8, 6)), network.params.dtype)
-    if isinstance(network.loss_layer, MeanSquaredError):
+    if isinstance(network.loss_layer, BinaryCrossEntropy):
+        return x, here.asarray(rng.integers(0, 2, 8))
+    if isinstance(network.loss_layer, layers.RegressionLoss):
         return x, here.asarray(rng.standard_normal((8, 3)), network.params.dtype)
     return x, here.asarray(rng.integers(0, 3, 8))
 
@@ -139,8 +165,8 @@ def test_every_layer_and_loss_is_among_them():
     own = {cls for cls in public if issubclass(cls, Layer)}
     assert own - {Layer, layers.Activation} == {type(layer) for layer in made}
     losses = {cls for cls in public if issubclass(cls, layers.Loss)}
-    known = set(description._CLASSES.values())
-    assert losses - {layers.Loss} == {SoftmaxWithLoss, MeanSquaredError, BinaryCrossEntropy} < known
+    of_networks = {type(make().loss_layer) for make in NETWORKS.values()}
+    assert losses - {layers.Loss, layers.RegressionLoss} == of_networks
 
 
 @every_network

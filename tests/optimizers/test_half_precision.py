@@ -5,6 +5,7 @@ import pytest
 from textbook import RULES
 
 from dlskills import AdaGrad, AdamW, Parameters, engine, make_optimizer, to_host
+from dlskills.optimizers.saving import slots_of
 
 every_rule = pytest.mark.parametrize("name", RULES)
 every_kind = pytest.mark.parametrize("kind", [dict, Parameters])
@@ -57,8 +58,8 @@ def test_an_update_is_the_float32_update_rounded_once(
             for key, value in as_single(params, backend).items():
                 expected = twin_params[key]
                 np.testing.assert_allclose(value, expected, rtol=unit + 1e-5, atol=1e-6)
-        expected = twin.state_dict()["slots"]
-        for slot, saved in optimizer.state_dict()["slots"].items():
+        expected = slots_of(twin.state_dict())
+        for slot, saved in slots_of(optimizer.state_dict()).items():
             for key, value in saved.items():
                 assert value.dtype == np.float32
                 np.testing.assert_allclose(value, expected[slot][key], rtol=1e-4, atol=1e-6)
@@ -107,7 +108,7 @@ def test_slots_are_saved_and_loaded_in_float32(backend, name, old, new, dtype):
     second.update(later, arrays(backend, 9, new, dtype))
     for key, value in params.items():
         np.testing.assert_array_equal(to_host(later[key]), to_host(value))
-    for values in second.state_dict()["slots"].values():
+    for values in slots_of(second.state_dict()).values():
         assert {value.dtype for value in values.values()} == {np.dtype("float32")}
 
 

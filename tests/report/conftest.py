@@ -3,13 +3,15 @@
 import pytest
 import small_experiments
 
+from dlskills.experiments import EXPERIMENTS
 from dlskills.report import write
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """The only experiments there are, and records of them."""
-    monkeypatch.setattr(write, "EXPERIMENTS", small_experiments.EXPERIMENTS)
+    """Two small experiments, and records of them."""
+    for name, experiment in small_experiments.EXPERIMENTS.items():
+        monkeypatch.setitem(EXPERIMENTS, name, experiment)
     return small_experiments.RECORDS
 
 

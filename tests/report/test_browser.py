@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
     """A folder with the page, on which the probe looks at itself."""
     folder = tmp_path_factory.mktemp("report")
     records = run(list(EXPERIMENTS), Settings(verbose=False), quick=True)
-    write_report(records, folder / "report.html")
+    write_report(records, folder / "report.html", jobs=2)
     page = (folder / "report.html").read_text(encoding="utf-8")
     probed = page.replace("</title>", "</title>" + PROBE, 1)
     (folder / "probed.html").write_text(probed, encoding="utf-8")
@@ -91,7 +91,7 @@ def visit(folder, tmp_path):
     return visit
 
 
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [390, 1200])
 def test_nothing_fails_and_nothing_overflows(visit, width):
     seen, console = visit(width)
     assert seen["errors"] == []
@@ -99,7 +99,12 @@ def test_nothing_fails_and_nothing_overflows(visit, width):
     assert seen["clientWidth"] <= width
     assert seen["scrollWidth"] <= seen["clientWidth"]
     assert len(seen["figures"]) >= len(EXPERIMENTS)
-    assert all(width > 100 and height > 100 for _, width, height in seen["figures"])
+    shown = {id: (wide, high) for id, wide, high in seen["figures"] if wide}
+    assert all(wide > 100 and high > 100 for wide, high in shown.values())
+    narrow = {id for id in shown if id.endswith("-narrow")}
+    assert narrow == (set(shown) if width < 640 else set())
+    assert 2 * len(shown) == len(seen["figures"])
+    assert all(wide <= seen["clientWidth"] for wide, _ in shown.values())  # nothing is cut
 
 
 def test_the_language_switch(visit):
@@ -111,10 +116,10 @@ def test_the_language_switch(visit):
         assert state["title"] == state["heading"]
     assert chinese["hash"] == "#zh"
     for experiment in EXPERIMENTS.values():
-        assert experiment.ABOUT.en in before["shown"]
-        assert experiment.ABOUT.zh not in before["shown"]
-        assert experiment.ABOUT.zh in chinese["shown"]
-        assert experiment.ABOUT.en not in chinese["shown"]
+        assert experiment.about.en in before["shown"]
+        assert experiment.about.zh not in before["shown"]
+        assert experiment.about.zh in chinese["shown"]
+        assert experiment.about.en not in chinese["shown"]
 
 
 def test_the_address_can_name_the_language(visit):

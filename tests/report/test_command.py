@@ -1,13 +1,10 @@
 """`dlskills report`."""
 
-import json
-
 import pytest
 from typer.testing import CliRunner
 
 from dlskills import cli
 from dlskills.experiments import EXPERIMENTS
-from dlskills.experiments.runner import options_of
 
 
 @pytest.fixture
@@ -21,6 +18,8 @@ def report(small, undrawn, monkeypatch, tmp_path):
 
     monkeypatch.setattr(cli.run, "run_experiments", run)
 
+    monkeypatch.setattr(cli.report, "cores", lambda: 1)  # no processes that draw
+
     def report(*args):
         result = CliRunner().invoke(cli.app, ["report", "--out", str(tmp_path), *map(str, args)])
         path = tmp_path / "report.html"
@@ -32,12 +31,13 @@ def report(small, undrawn, monkeypatch, tmp_path):
 def test_all_experiments_with_five_seeds_and_both_languages(report, tmp_path):
     asked, result, page = report()
     assert result.exit_code == 0, result.output
-    assert asked["names"] == list(EXPERIMENTS)
+    assert [one.name for one in asked["names"]] == list(EXPERIMENTS)
     assert asked["seeds"] == 5
     assert not asked["quick"]
     assert asked["cache"] == tmp_path / "cache"
     assert asked["settings"].device == "cpu"
-    assert "2 of 4 claims confirmed" in result.stdout
+    assert "the tutorial: 2 of 2 claims confirmed" in result.stdout
+    assert "ours: 0 of 2 claims confirmed" in result.stdout
     assert f"wrote {tmp_path / 'report.html'}" in result.stdout
     assert "Summary" in page
     assert "总览" in page
@@ -69,8 +69,11 @@ def test_an_unknown_language_is_a_usage_error(report):
     assert page is None
 
 
-@pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiments_options_can_be_kept(name, quick):
-    options = {o: parameter.default for o, parameter in options_of(EXPERIMENTS[name]).items()}
-    json.dumps(options | (EXPERIMENTS[name].QUICK if quick else {}))
+def test_experiments_of_a_file_replace_the_tutorials(report, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dlskills.experiments import Experiment\n"
+        "mine = Experiment(name='mine', title='Mine', run=lambda settings: {})\n"
+    )
+    asked, _, _ = report(path)
+    assert [one.name for one in asked["names"]] == ["mine"]

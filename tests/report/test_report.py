@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import small_experiments
 
+from dlskills.experiments import EXPERIMENTS, Experiment, Record, Settings
 from dlskills.report import write, write_report
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -57,7 +58,8 @@ def whole(tmp_path_factory):
     """The page with its figures: parsed, and its text."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(write, "EXPERIMENTS", small_experiments.EXPERIMENTS)
+        for name, experiment in small_experiments.EXPERIMENTS.items():
+            monkeypatch.setitem(EXPERIMENTS, name, experiment)
         write_report(small_experiments.RECORDS, path)
     text = path.read_text(encoding="utf-8")
     return Page(text), text
@@ -116,8 +118,9 @@ def test_nothing_is_loaded_from_elsewhere(whole):
 
 def test_every_figure_has_alternative_text_in_both_languages(whole):
     page, _ = whole
-    figures = page.find(tag="svg", role="img")
-    assert len(figures) == len(page.find(tag="svg")) == 4
+    assert len(page.find(tag="svg", role="img")) == len(page.find(tag="svg")) == 8
+    assert len(page.find(tag="svg", class_="narrow")) == 4  # one of each pair is shown
+    figures = page.find(tag="svg", class_="wide")
     for figure, (name, en, zh) in zip(
         figures,
         [("one", "falls", "下降"), ("one", "rises", "上升"),
@@ -163,14 +166,15 @@ def test_the_summary_counts_what_is_confirmed(whole):
     ]  # fmt: skip
     yes, no = ("verdict yes", "✓ confirmed已证实"), ("verdict no", "✗ not confirmed未证实")
     assert verdicts == [yes, no, yes, no]
-    assert "2 of 4 claims confirmed" in summary["text"]
-    assert "4 个说法中 2 个得到证实" in summary["text"]
+    assert "the tutorial: 2 of 2 claims confirmed" in summary["text"]
+    assert "ours: 0 of 2 claims confirmed" in summary["text"]
+    assert "教程：2 个说法中 2 个得到证实" in summary["text"]
 
 
 def test_numbers_and_settings_are_there(whole):
     page, _ = whole
     one, two = (page.one(tag="section", id=name)["text"] for name in ("one", "two"))
-    for text in ("a & b", "1.25", "<b>2</b>", "0, 1, 2", 'iterations = 7, name = "<a>"',
+    for text in ("a & b", "2.417 ± 1.422", "<b>2</b>", "0, 1, 2", 'iterations = 7, name = "<a>"',
                  "cpu (NumPy)", "plain", "sample", "4.5 s", "f(<x>)"):  # fmt: skip
         assert text in one
     assert "nothing here is random" in two
@@ -248,7 +252,7 @@ def test_few_seeds_are_called_an_indication(written, small):
 def test_what_has_no_number_is_not_judged(written):
     page, _ = written({"one": [small_experiments.record("one", n=float("nan"))]})
     summary = page.one(id="summary")["text"]
-    assert "0 of 2 claims confirmed, 2 not judged" in summary
+    assert "the tutorial: 0 of 1 claims confirmed, 1 not judged" in summary
     assert "not judged未判定" in summary
     off = [e["text"] for e in page.find(tag="td", class_="number off")]
     assert off == ["no number无数值"] * 3
@@ -279,25 +283,55 @@ def test_labels_of_figures_are_in_each_language(whole):
 
 def test_many_values_of_an_option_are_summed_up(written):
     few, many = small_experiments.record("one"), small_experiments.record("one")
-    few.options["list"] = [[1, 2], [3]]
-    many.options["list"] = [[10.0**-i, 0.5] for i in range(10)]
-    assert "list = [[1, 2], [3]]" in written({"one": [few]})[0].one(id="one")["text"]
+    few.options["name"] = [[1, 2], [3]]
+    many.options["name"] = [[10.0**-i, 0.5] for i in range(10)]
+    assert "name = [[1, 2], [3]]" in written({"one": [few]})[0].one(id="one")["text"]
     text = written({"one": [many]})[0].one(id="one")["text"]
-    assert "list = 20 values, 1 … 0.5" in text
-    assert "list = 20 个值，1 … 0.5" in text
-    many.options["list"] = ["sgd"] * 9 + [None]
-    assert 'list = 10 values, "sgd" … null' in written({"one": [many]})[0].one(id="one")["text"]
+    assert "name = 20 values, 1 … 0.5" in text
+    assert "name = 20 个值，1 … 0.5" in text
+    many.options["name"] = ["sgd"] * 9 + [None]
+    assert 'name = 10 values, "sgd" … null' in written({"one": [many]})[0].one(id="one")["text"]
 
 
 @pytest.mark.parametrize(("uses", "none"), [(("data", "engine"), 0), ((), 2), (("data",), 1)])
 def test_what_played_no_part_is_not_listed(written, monkeypatch, uses, none):
-    monkeypatch.setattr(small_experiments.EXPERIMENTS["one"], "USES", uses, raising=False)
+    monkeypatch.setitem(EXPERIMENTS, "one", small_experiments.experiment("one", uses=uses))
     page, _ = written({"one": [small_experiments.record("one")]})
     values = [cell["text"] for cell in page.find(tag="dd")]
     assert values.count("none无") == none
 
 
+def test_other_settings_than_the_tutorials_are_not_judged(written):
+    page, _ = written({"one": [small_experiments.record("one", iterations=8)]})
+    assert "0 of 1 claims confirmed, 1 not judged" in page.one(id="summary")["text"]
+    said = page.one(tag="section", id="one")["text"]
+    assert "only at the tutorial's settings; these differ: iterations" in said
+
+
+def test_a_claim_that_does_not_hold_links_to_its_remark(whole):
+    page, _ = whole
+    links = [e["href"] for e in page.find(tag="a") if "remark" in e.get("href", "")]
+    assert links == ["#one-remark-2", "#two-remark-2"]
+    assert "It is <not>." in page.one(id="one-remark-2")["text"]
+
+
+def test_each_claim_says_whose_it_is_and_where_its_range_comes_from(whole):
+    page, _ = whole
+    claims = page.one(tag="section", id="one")["text"]
+    assert "[the tutorial: Momentum教程：Momentum]" in claims
+    assert "[ours本项目]" in claims
+    assert "ours: the sentence gives no number" in claims
+
+
+def test_an_experiment_without_figures_table_or_claims(written):
+    bare = Experiment(name="bare", title="Bare", run=lambda settings: {})
+    settings = Settings(verbose=False)
+    record = Record("bare", settings, {}, False, "cpu (NumPy)", "plain", 1.0, {})
+    page, _ = written({"bare": [record]}, experiments=[bare])
+    assert "Bare" in page.one(tag="section", id="bare")["text"]
+
+
 def test_it_tells_what_it_does(small, undrawn, tmp_path, capsys):
     verdicts = write_report(small, tmp_path / "r.html", verbose=True)
     assert [verdict.confirmed for verdict in verdicts] == [True, False, True, False]
-    assert "report: drawing two" in capsys.readouterr().out
+    assert "report: drew two" in capsys.readouterr().out

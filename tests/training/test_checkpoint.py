@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -14,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_run import make_network, make_trainer, outcome
 
-from dlskills import SGD, Adam
+from dlskills import SGD, Adam, MultiLayerNet
 from dlskills.files import FileFormatError
 from dlskills.formulas.engines import ENGINES, engine
 from dlskills.optimizers import schedules
-from dlskills.training import Checkpoint, EarlyStopping, ReduceOnPlateau
+from dlskills.training import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
 from dlskills.training.state_file import read_state, write_state
 
 STEPS_PER_EPOCH = 6  # of small_run
@@ -286,12 +287,19 @@ def lacking(path):
     write_state(path, state)
 
 
+def with_an_array_in_its_head(path):
+    state = read_state(path)
+    state["head"]["about"]["loss"] = np.ones(3)
+    write_state(path, state)
+
+
 DAMAGE = {
     "cut short": (damaged_by(lambda content: content[:-10]), "cut short"),
     "empty": (damaged_by(lambda content: b""), "holds 0 bytes"),
     "flipped": (damaged_by(flipped), "is damaged: its checksum"),
     "newer": (newer, "is of version 2, and this dlskills reads up to 1"),
     "another run": (of_another_run, "is of another run than the folder"),
+    "array in the head": (with_an_array_in_its_head, "is of another training .loss: array"),
     "lacking": (lacking, "does not fit this training"),
 }
 
@@ -394,7 +402,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
 def test_a_read_only_folder_is_named_at_the_start(tmp_path):
     tmp_path.chmod(0o500)
     trainer = make_trainer(callbacks=[Checkpoint(tmp_path)])
-    with pytest.raises(OSError, match="nothing can be written to the folder"):
+    with pytest.raises(OSError, match="the folder .* can't be written to: .*Checkpoint.folder"):
         trainer.train()
     assert trainer.step == 0
 
@@ -402,7 +410,7 @@ def test_a_read_only_folder_is_named_at_the_start(tmp_path):
 def test_a_file_in_the_folders_place_is_named_at_the_start(tmp_path):
     (tmp_path / "checkpoints").write_text("a file")
     trainer = make_trainer(callbacks=[Checkpoint(tmp_path / "checkpoints")])
-    with pytest.raises(OSError, match="nothing can be written to the folder"):
+    with pytest.raises(OSError, match="the folder .* can't be written to: .*Checkpoint.folder"):
         trainer.train()
     assert trainer.step == 0
 
@@ -469,12 +477,12 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path):
         f"sys.path.insert(0, {tests!r})\n"
         "from small_run import make_trainer\n"
         "from dlskills.training import Checkpoint\n"
-        "trainer = make_trainer(epochs=200, callbacks=[Checkpoint(sys.argv[1], every=3)])\n"
+        "trainer = make_trainer(epochs=60, callbacks=[Checkpoint(sys.argv[1], every=3)])\n"
         "print('begins at', trainer.resume(sys.argv[1]), flush=True)\n"
         "trainer.train()\n"
         "print('done', flush=True)\n"
     )
-    whole = make_trainer(epochs=200)
+    whole = make_trainer(epochs=60)
     whole.train()
     rng = np.random.default_rng(0)
     kills, least, ended = 0, 0, False
@@ -496,6 +504,144 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path):
                 kills += 1
             ended = "done" in process.stdout.read()
     assert kills > 10
-    trainer = make_trainer(epochs=200, callbacks=[Checkpoint(folder, every=3)])
+    trainer = make_trainer(epochs=60, callbacks=[Checkpoint(folder, every=3)])
     trainer.resume(folder)
     assert outcome(trainer) == outcome(whole)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of files' sizes")
+def test_a_disk_that_is_full_in_mid_file_leaves_the_good_checkpoints(tmp_path):
+    """A real limit: files of this process can't grow beyond some kilobytes."""
+    script = tmp_path / "script.py"
+    tests = str(Path(small_run.__file__).parent)
+    script.write_text(
+        "import resource, sys\n"
+        f"sys.path.insert(0, {tests!r})\n"
+        "from small_run import make_trainer\n"
+        "from dlskills.training import Checkpoint\n"
+        "checkpoint = Checkpoint(sys.argv[1], every=2, background=False)\n"
+        "def fill(trainer, batch):\n"
+        "    if trainer.step == 5:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "make_trainer(callbacks=[fill, checkpoint]).train()\n"
+    )
+    folder = tmp_path / "checkpoints"
+    result = subprocess.run(
+        [sys.executable, str(script), str(folder)], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert re.search(r"OSError: .*step-00000006.* can't be written.*File too large", result.stderr)
+    assert files(folder) == ["step-00000002.safetensors", "step-00000004.safetensors"]
+    assert not list(folder.glob("*.part"))
+    assert resumed(folder).step == 4
+
+
+# Damage beyond one file, and errors
+
+
+@pytest.mark.parametrize("content", ["{", None])
+def test_a_run_is_resumed_without_a_good_run_json(tmp_path, content):
+    crashed(tmp_path, 11)
+    run = json.loads((tmp_path / "run.json").read_text())["run"]
+    (tmp_path / "run.json").unlink()
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    trainer = resumed(tmp_path)
+    trainer.train()
+    assert trainer.step == trainer.max_iter
+    assert json.loads((tmp_path / "run.json").read_text())["run"] == run
+
+
+def test_damaged_checkpoints_do_not_count_among_those_kept(tmp_path):
+    crashed(tmp_path, 11)
+    for step in (8, 10):
+        (tmp_path / f"step-{step:08d}.safetensors").write_bytes(b"damaged")
+    trainer = make_trainer(callbacks=[crash_at(8), Checkpoint(tmp_path, every=1, keep=1)])
+    with pytest.warns(UserWarning, match="step-00000006.safetensors was taken"):
+        assert trainer.resume(tmp_path) == 6
+    with pytest.raises(Stop):
+        trainer.train()
+    assert files(tmp_path)[0] == "step-00000007.safetensors"
+
+
+def test_after_another_callbacks_error_in_close_the_folder_is_free(tmp_path):
+    class Careless(Callback):
+        def close(self, trainer):
+            raise Stop
+
+    trainer = make_trainer(callbacks=[Careless(), Checkpoint(tmp_path)], epochs=1)
+    with pytest.raises(Stop):
+        trainer.train()
+    again = make_trainer(callbacks=[Callback(), Checkpoint(tmp_path)], epochs=1)
+    assert again.resume(tmp_path) == STEPS_PER_EPOCH
+
+
+def test_a_callbacks_array_that_changes_in_place_is_saved_as_it_was():
+    class Average(Callback):
+        def __init__(self):
+            self.mean = np.zeros(3)
+
+        def state_dict(self):
+            return {"nested": [{"mean": self.mean}]}
+
+    average = Average()
+    state = make_trainer(callbacks=[average]).state_dict()
+    average.mean += 1
+    np.testing.assert_array_equal(state["callbacks"][0]["nested"][0]["mean"], 0)
+
+
+def test_where_the_seed_chooses_samples_another_one_is_refused(tmp_path):
+    options = {"evaluate_samples": "random", "evaluate_sample_num_per_epoch": 5}
+    crashed(tmp_path, 11, seed=1, **options)
+    with pytest.raises(FileFormatError, match="seed: 1 there, 2 here"):
+        resumed(tmp_path, seed=2, **options)
+    assert resumed(tmp_path, seed=1, **options).step == 10
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    crashed(tmp_path, 11)
+    with pytest.raises(NotADirectoryError, match="takes the folder of the checkpoints"):
+        make_trainer().resume(tmp_path / files(tmp_path)[-1])
+
+
+def test_an_optimizer_without_a_state_is_refused_at_the_start(tmp_path):
+    class Plain:
+        def update(self, params, grads):
+            """Change nothing."""
+
+    trainer = make_trainer(callbacks=[Checkpoint(tmp_path)], optimizer=Plain())
+    with pytest.raises(TypeError, match=r"has no state_dict\(\) and load_state_dict"):
+        trainer.train()
+    assert trainer.step == 0
+
+
+def test_the_best_network_is_loaded(tmp_path):
+    checkpoint = Checkpoint(tmp_path, best_by="test_accuracy", keep=1)
+    trainer = make_trainer(callbacks=[checkpoint], evaluate="last", epochs=3)
+    with pytest.raises(ValueError, match="there is no best checkpoint"):
+        checkpoint.load_best(trainer.network)
+    params = {}
+    trainer._evaluation.measure = lambda: (
+        params.update({trainer.step: np.array(trainer.network.params.flat)})
+        or {"test_accuracy": float(trainer.epoch == 2)}
+    )
+    trainer.train()
+    network = make_network()
+    checkpoint.load_best(network)
+    np.testing.assert_array_equal(network.params.flat, params[2 * STEPS_PER_EPOCH])
+    with pytest.raises(FileFormatError, match="does not fit"):
+        checkpoint.load_best(MultiLayerNet(4, [5], 3))
+
+
+def test_an_error_while_copying_leaves_the_save_due_for_ctrl_c(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path, every=4)
+    trainer = make_trainer(callbacks=[checkpoint])
+    take = trainer._state
+    monkeypatch.setattr(trainer, "_state", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    trainer.train_step()
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(trainer)
+    monkeypatch.setattr(trainer, "_state", take)
+    checkpoint.interrupted(trainer)
+    checkpoint.close(trainer)
+    assert files(tmp_path) == ["step-00000001.safetensors"]

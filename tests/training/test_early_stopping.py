@@ -156,3 +156,14 @@ def test_a_wrong_argument_is_named(make, message):
 )
 def test_names_tell_the_direction(metric, mode):
     assert Best(metric).mode == mode
+
+
+def test_training_that_goes_on_after_a_stop_is_as_patient_again():
+    trainer = make_trainer(
+        callbacks=[EarlyStopping(patience=2)], evaluate="last", epochs=9, optimizer="sgd"
+    )
+    trainer._evaluation.measure = lambda: {"validation_loss": 1.0}
+    trainer.train()
+    assert trainer.epoch == 3
+    trainer.train(epochs=5)
+    assert trainer.epoch == 5

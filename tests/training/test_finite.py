@@ -21,7 +21,9 @@ def test_the_first_bad_row_is_named(backend, monkeypatch, value, shape, row, row
     x = np.random.default_rng(0).normal(size=shape)
     check(backend.asarray(x, "float32"))
     x.reshape(9, -1)[row:, -1] = value
-    with pytest.raises(ValueError, match=f"^x_train holds {value} in row {row}. Remove such rows"):
+    with pytest.raises(
+        ValueError, match=f"^x_train must be finite, got {value} in row {row}. Remove such rows"
+    ):
         check(backend.asarray(x, "float32"))
 
 
@@ -41,7 +43,9 @@ def test_no_elements_are_finite(backend, shape):
 def test_numbers_too_large_to_compute_with_are_told_apart(backend, value, dtype, kind):
     x = backend.asarray([[1.0], [value], [2.0]], dtype)
     check(x, dtype)
-    with pytest.raises(ValueError, match=f"x_train holds .* in row 1, which is .* {kind}. Scale"):
+    with pytest.raises(
+        ValueError, match=f"x_train must be finite, got .* in row 1, which is .* {kind}. Scale"
+    ):
         check(x, kind)
 
 
@@ -56,7 +60,7 @@ def test_half_precision_of_pytorch_is_looked_at_too():
     x = torch.ones((4, 2), dtype=torch.bfloat16)
     check_finite("x_train", x, torch.bfloat16, torch)
     x[2, 1] = torch.nan
-    with pytest.raises(ValueError, match="x_train holds nan in row 2"):
+    with pytest.raises(ValueError, match="x_train must be finite, got nan in row 2"):
         check_finite("x_train", x, torch.bfloat16, torch)
 
 
@@ -88,7 +92,9 @@ def test_a_trainer_names_array_and_row(backend, name, where):
     network = MultiLayerNet(
         4, [3], 2, loss=MeanSquaredError(), device=backend.device, xp=backend.xp
     )
-    with pytest.raises(ValueError, match=f"^{name} holds nan in row 7. Remove such rows, or"):
+    with pytest.raises(
+        ValueError, match=f"^{name} must be finite, got nan in row 7. Remove such rows, or"
+    ):
         Trainer(network, **arrays, verbose=False)
 
 
@@ -96,12 +102,16 @@ def test_a_trainer_looks_at_what_the_network_computes_in():
     arrays = data()
     arrays["x_train"][3] = 1e200
     Trainer(MultiLayerNet(4, [3], 2, loss=MeanSquaredError(), dtype="float64"), **arrays)
-    with pytest.raises(ValueError, match="x_train holds 1e.200 in row 3, which is infinite in"):
+    with pytest.raises(
+        ValueError, match="x_train must be finite, got 1e.200 in row 3, which is infinite in"
+    ):
         Trainer(MultiLayerNet(4, [3], 2, loss=MeanSquaredError()), **arrays)
     arrays = data()
     arrays["x_train"][2] = 1e5
     half = MultiLayerNet(4, [3], 2, loss=MeanSquaredError(), compute_dtype="float16")
-    with pytest.raises(ValueError, match="x_train holds 100000.0 in row 2, .* infinite in float16"):
+    with pytest.raises(
+        ValueError, match="x_train must be finite, got 100000.0 in row 2, .* infinite in float16"
+    ):
         Trainer(half, **arrays)
 
 

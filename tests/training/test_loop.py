@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_run import make_network, points
+from small_run import make_network, make_trainer, points
 
 from dlskills import SGD, Adam, MultiLayerNet, to_host
 from dlskills.training import Callback, Loop
@@ -321,3 +321,51 @@ def test_there_is_no_state_of_half_a_step(numpy_batches):
         loop.run()
     with pytest.raises(RuntimeError, match="step 1 is not complete"):
         loop.state_dict()
+
+
+class Unsized:
+    """Three batches, again and again, with no length."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def __iter__(self):
+        return iter(self.given)
+
+
+def test_by_default_one_pass_over_batches_of_unknown_number(numpy_batches):
+    loop = Loop(MultiLayerNet(4, [8], 3), SGD(), Unsized(numpy_batches[:3]))
+    loop.run()
+    assert loop.step == 3
+    loop.run()
+    assert loop.step == 6
+    loop.run(steps=7)
+    assert loop.step == 13
+
+
+def test_no_batches_end_a_number_of_steps(numpy_batches):
+    loop = Loop(MultiLayerNet(4, [8], 3), SGD(), Unsized([]))
+    loop.run(steps=7)
+    assert loop.step == 0
+
+
+def test_the_optimizer_may_be_a_name(numpy_batches):
+    loop = Loop(MultiLayerNet(4, [8], 3), "adam", numpy_batches)
+    assert isinstance(loop.optimizer, Adam)
+    with pytest.raises(TypeError, match="optimizer must be a name or an Optimizer, got 3"):
+        Loop(MultiLayerNet(4, [8], 3), 3, numpy_batches)
+
+
+def test_a_method_that_another_library_calls_is_refused():
+    class OfKeras(Callback):
+        def on_epoch_end(self, trainer):
+            """Do nothing."""
+
+    message = r"a method on_epoch_end, which is never called; write after_epoch\(self, trainer\)"
+    with pytest.raises(TypeError, match=message):
+        Loop(MultiLayerNet(4, [8], 3), SGD(), callbacks=[OfKeras()])
+
+
+def test_a_trainer_takes_a_list_of_callbacks():
+    with pytest.raises(TypeError, match="callbacks must be a list of callbacks"):
+        make_trainer(callbacks=Callback())

@@ -1,4 +1,4 @@
-"""A device without memory: what is said, and what survives."""
+"""Out-of-memory errors: their messages, and what survives."""
 
 import contextlib
 
@@ -52,10 +52,10 @@ def outcome(training):
 
 
 GRADIENT = (
-    r"for step {next} with mini_batch_size=20: .*; make mini_batch_size smaller; parameters and "
+    r"for step {next} with mini_batch_size=20: .*\. Make mini_batch_size smaller. Parameters and "
     r"history are as after step {done}$"
 )
-LATER = r"for the {what} after step {next}: .*; free some, and train\(\) goes on; .*that step$"
+LATER = r"for the {what} after step {next}: .*\. Free some, and train\(\) continues. .*that step$"
 # what runs out of memory, after how many steps, and what is said
 PLACES = {
     "gradient, first step": ("network", "loss_and_gradient", 0, GRADIENT),
@@ -92,7 +92,7 @@ def test_after_an_error_training_goes_on_as_without_it(backend, monkeypatch, pla
     monkeypatch.setattr(getattr(training, owner), name, starved)
     expected = message.format(done=done, next=done + 1)
     for _ in range(1 if name == "observe" else 2):
-        with pytest.raises(DeviceMemoryError, match=rf"no memory left {expected}"):
+        with pytest.raises(DeviceMemoryError, match=rf"out of memory {expected}"):
             training.train()
     monkeypatch.undo()
     training.train()  # with memory again
@@ -133,7 +133,7 @@ def test_parameters_and_history_survive_on_a_device(backend, device_counters, mo
             np.testing.assert_array_equal(to_host(training.network.params.flat), before)
     else:
         expected = message.format(done=done, next=done + 1).replace(": .*", ": Out of memory .*", 1)
-        with pytest.raises(DeviceMemoryError, match=rf"^cuda:0 \(CuPy\) .* left {expected}"):
+        with pytest.raises(DeviceMemoryError, match=rf"^cuda:0 \(CuPy\) .* memory {expected}"):
             training.train()
         if message == GRADIENT:
             np.testing.assert_array_equal(to_host(training.network.params.flat), before)
@@ -148,11 +148,11 @@ def test_parameters_and_history_survive_on_a_device(backend, device_counters, mo
     [
         (
             {"data_on_device": True},
-            r"the train data, \(1000, 30000\) numbers: .*; give data_on_device=False",
+            r"the train data, \(1000, 30000\) numbers: .*\. Give data_on_device=False",
         ),
         (
             {"data_on_device": False, "mini_batch_size": 500},
-            "two batches of 500 of the train data, .*; make mini_batch_size smaller",
+            r"two batches of 500 of the train data, .*\. Make mini_batch_size smaller",
         ),
     ],
     ids=["on the device", "staged"],
@@ -172,7 +172,7 @@ def test_a_state_that_does_not_fit_is_named(backend, device_counters):
     x, t = np.ones((1, 3_000), np.float32), np.zeros(1, int)
     with (
         device_counters.memory_limit(device_counters.counters()["bytes_in_use"] + (8 << 20)),
-        pytest.raises(DeviceMemoryError, match="left for the state of Adam: .*; free some, or"),
+        pytest.raises(DeviceMemoryError, match=r"memory for the state of Adam: .*\. Free some, or"),
     ):
         Trainer(network, x, t, x, t, optimizer="adam")
 
@@ -182,12 +182,14 @@ def test_a_state_that_does_not_fit_is_named(backend, device_counters):
 )
 def test_a_librarys_error_is_explained(error):
     with (
-        pytest.raises(DeviceMemoryError, match=r"^cpu \(NumPy\) .* for it: no more; do that$"),
-        memory_explained(get_backend(), "it", "do that"),
+        pytest.raises(
+            DeviceMemoryError, match=r"^cpu \(NumPy\) is out of memory for it: no more\. Do that$"
+        ),
+        memory_explained(get_backend(), "it", "Do that"),
     ):
         raise error
 
 
 def test_other_errors_come_through():
-    with pytest.raises(KeyError), memory_explained(get_backend(), "it", "do that"):
+    with pytest.raises(KeyError), memory_explained(get_backend(), "it", "Do that"):
         raise KeyError("x")

@@ -39,7 +39,7 @@ def test_functions_go_by_their_names():
 @pytest.mark.parametrize(
     ("metrics", "error", "message"),
     [
-        (["acuracy"], ValueError, "metric 'acuracy' is not known; did you mean 'accuracy'"),
+        (["accurcay"], ValueError, "metric 'accurcay' is not known; did you mean 'accuracy'"),
         ([3], TypeError, "a metric must be 'accuracy', 'loss' or a function .* got 3"),
         ([largest_score, largest_score], ValueError, "two metrics are called 'largest_score'"),
     ],
@@ -99,3 +99,12 @@ def test_validation_changes_no_step():
 def test_wrong_validation_data_are_refused(validation, error, message):
     with pytest.raises(error, match=message):
         make_trainer(validation=validation)
+
+
+def test_a_metric_that_returns_no_number_is_named(backend):
+    def right(outputs, targets):
+        return outputs[:, 0] > 0
+
+    trainer = make_trainer(make_network(backend.xp, backend.device), metrics=[right])
+    with pytest.raises(ValueError, match=r"the metric 'right' must return a number.*\(\d+,\)"):
+        trainer.train()

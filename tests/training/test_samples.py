@@ -120,7 +120,7 @@ def place(backend, on_device=None, **parts):
 def test_what_does_not_fit_is_staged(backend, device_counters, no_spare_memory):
     x, t = data(size=1000)
     assert place(backend, train=(x, t)) == [SamplesOnDevice]
-    free = device_counters.counters()["bytes_in_use"] + x.nbytes  # of which half may be taken
+    free = device_counters.counters()["bytes_in_use"] + x.nbytes  # half of it may be used
     with device_counters.memory_limit(free):
         assert place(backend, train=(x, t)) == [StagedSamples]
     assert place(backend, False, train=(x, t)) == [StagedSamples]

@@ -494,7 +494,7 @@ def test_labels_that_are_words_are_refused():
 
 def test_pixels_of_files_get_a_hint():
     x, t = blobs(10)
-    with pytest.warns(UserWarning, match="x_train holds .*, of dtype uint8.*by 255") as caught:
+    with pytest.warns(UserWarning, match="x_train has dtype uint8.*by 255") as caught:
         Trainer(make_network(), np.abs(x).astype(np.uint8), t, x, t, verbose=False)
     assert caught[0].filename == __file__
 

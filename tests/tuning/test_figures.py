@@ -30,7 +30,7 @@ def test_a_study_has_three_figures(tmp_path):
     found = study(mixed, 8)
     figures = plot_study(found)
     assert list(figures) == ["tuning-curves", "tuning-rates", "tuning-parallel"]
-    assert len(figures["tuning-curves"].axes) == 7
+    assert len(figures["tuning-curves"].axes) == 6  # the best
     lr = found.best_trial.params["lr"]
     assert figures["tuning-curves"].axes[0].get_lines()[0].get_ydata().tolist() == [0, lr, 2 * lr]
     rates = {panel.get_xlabel(): panel for panel in figures["tuning-rates"].axes}
