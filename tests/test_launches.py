@@ -155,7 +155,9 @@ def test_a_new_epoch_copies_only_its_order_to_the_device(backend, device_counter
     with device_counters.counting() as added:
         for _ in range(training.iter_per_epoch - 1):
             training.train_step()
-        training._update(None)  # the next epoch's first step, without the transfer of losses after it
+        training._update(
+            None
+        )  # the next epoch's first step, without the transfer of losses after it
     assert added["copies_h2d"] == 1
     assert added["bytes_h2d"] == 600 * 8
     assert added["copies_d2h"] == 0
