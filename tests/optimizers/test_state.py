@@ -243,7 +243,7 @@ def test_loading_never_replaces_a_schedule_by_a_number_or_vice_versa():
     assert scheduled.lr == 0.25 == 1 / 4
     scheduled.step = 0
     assert scheduled.lr == 1.0
-    with pytest.warns(UserWarning, match=r"under a schedule, .* goes on with lr=0.25. Give it"):
+    with pytest.warns(UserWarning, match=r"under a schedule, .* continues with lr=0.25. Give it"):
         fixed.load_state_dict(scheduled.state_dict())
     assert fixed.lr == 0.25
 
@@ -360,7 +360,7 @@ def test_the_slots_of_rmsprops_variants_are_loaded_with_their_settings():
 
 def test_another_schedule_stays_with_a_warning():
     first, second = Momentum(CosineDecay(0.1, steps=9)), Momentum(CosineDecay(0.1, steps=90))
-    with pytest.warns(UserWarning, match=r"steps=9, .*goes on with its own, .*steps=90"):
+    with pytest.warns(UserWarning, match=r"steps=9, .*keeps its own, .*steps=90"):
         second.load_state_dict(first.state_dict())
     assert second.lr == 0.1
 
