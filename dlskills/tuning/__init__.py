@@ -5,6 +5,7 @@ Optuna is imported when a search starts, not with this package.
 
 from dlskills.tuning.errors import OptunaMissingError, StudyError
 from dlskills.tuning.figures import plot_study
+from dlskills.tuning.heat_map import plot_heat_map
 from dlskills.tuning.objectives import TutorialTask, load_objective
 from dlskills.tuning.search import PRUNERS, SAMPLERS, search
 
@@ -18,6 +19,7 @@ __all__ = [
     "StudyError",
     "TutorialTask",
     "load_objective",
+    "plot_heat_map",
     "plot_study",
     "search",
 ]

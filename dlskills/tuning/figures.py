@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.experiments.trials import SHOWN, Trial, best, plot_best_curves, plot_rates
-from dlskills.plotting import new_figure, plain, styled
-from dlskills.tuning.indices import counts
+from dlskills.plotting import Figures, new_figure, plain, styled
+from dlskills.tuning.heat_map import plot_heat_map
+from dlskills.tuning.indices import counts, notes
 
 if TYPE_CHECKING:
     import optuna
@@ -50,7 +51,7 @@ def _is_number(value: Any) -> bool:
 
 
 @styled
-def plot_study(study: optuna.Study) -> dict[str, Figure]:
+def plot_study(study: optuna.Study) -> Figures:
     """Plot the completed trials of a study.
 
     Parameters
@@ -59,18 +60,20 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
 
     Returns
     -------
-    dict of str to matplotlib.figure.Figure
-        ``tuning-curves``: the best 20 over time, if they reported scores. ``tuning-rates``: the
-        score over each numeric hyperparameter. ``tuning-parallel``: parallel coordinates, one line
-        per trial through all hyperparameters to its score. Empty if no trial is complete.
+    Figures
+        A dict of figures, which notebooks show. ``tuning-curves``: the best 20 over time, if they
+        reported scores. ``tuning-rates``: the score over each numeric hyperparameter.
+        ``tuning-parallel``: parallel coordinates, one line per trial through all hyperparameters
+        to its score. ``tuning-heat-map``: the score over the two hyperparameters of a grid, if it
+        varies two. Empty if no trial is complete.
     """
     trials = completed(study)
     if not trials:
-        return {}
+        return Figures()
     spaces = _spaces(study)
     count = sum(map(counts, study.get_trials(deepcopy=False)))
     title = plain(f"Study {study.study_name}: {len(trials)} of {count} trials")
-    figures = {}
+    figures = Figures()
     if any(trial.curves["score"] for trial in trials):
         figures["tuning-curves"] = plot_best_curves(trials, title, "score", "step")
     names = [name for name in spaces if any(name in trial.params for trial in trials)]
@@ -80,6 +83,10 @@ def plot_study(study: optuna.Study) -> dict[str, Figure]:
         figures["tuning-rates"] = plot_rates(trials, title, "score", labels, log)
     if spaces:
         figures["tuning-parallel"] = _plot_parallel(study, trials, spaces, title)
+    grid = notes(study).get("grid") or {}
+    varied = [name for name, values in grid.items() if len(values) > 1]
+    if len(varied) == 2:
+        figures["tuning-heat-map"] = plot_heat_map(study, *varied)
     return figures
 
 

@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler, TPESampler
 
 from dlskills.arrays.random import stream
 from dlskills.experiments.hyperparameters import log_uniform, share
+from dlskills.tuning.grid import Grid
 from dlskills.tuning.indices import index_of
 
 
@@ -53,11 +54,54 @@ def _within(distribution: Any, part: float) -> float | int:
     return int(chosen) if whole else float(chosen)
 
 
-def make_sampler(name: str, seed: int, index: int) -> BaseSampler:
+class GridPointSampler(BaseSampler):  # type: ignore[misc]  # Optuna is untyped here
+    """The point of a grid with a trial's index; the last hyperparameter varies fastest."""
+
+    def __init__(self, grid: Grid, index: int) -> None:
+        self._point: dict[str, Any] = {}
+        for name, values in reversed(grid.items()):
+            index, position = divmod(index, len(values))
+            self._point[name] = values[position]
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, distribution: Any) -> Any:
+        """Return the value of the grid.
+
+        Raises
+        ------
+        ValueError
+            The grid has none, or one outside of the range that the objective asks for.
+        """
+        if param_name not in self._point:
+            raise ValueError(
+                f"grid must have values of {param_name!r}, for which the objective asks, got "
+                f"{', '.join(map(repr, self._point))}"
+            )
+        value = self._point[param_name]
+        try:
+            allowed = distribution._contains(distribution.to_internal_repr(value))
+        except (TypeError, ValueError):  # of another kind
+            allowed = False
+        if not allowed:
+            raise ValueError(
+                f"grid[{param_name!r}] must be within {distribution}, for which the objective "
+                f"asks, got {value!r}"
+            )
+        return value
+
+
+def make_sampler(name: str, seed: int, index: int, grid: Grid | None = None) -> BaseSampler:
     """Create the sampler for one trial index.
 
     TPE is recreated for each trial, so that an interrupted search continues identically.
     """
+    if grid is not None:
+        return GridPointSampler(grid, index)
     if name == "random":
         return IndexedSampler(seed)
     return TPESampler(seed=int(stream(seed, "sampler", index).integers(2**32)), constant_liar=True)

@@ -6,9 +6,9 @@ import concurrent.futures
 import contextlib
 import secrets
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.random import resolve_seed
 from dlskills.checks import check_choice, check_count
@@ -18,6 +18,7 @@ from dlskills.processes import processes
 from dlskills.training.progress import Progress
 from dlskills.tuning import indices
 from dlskills.tuning.errors import OptunaMissingError
+from dlskills.tuning.grid import check_grid, size
 from dlskills.tuning.objectives import Objective, TutorialTask, pickled
 from dlskills.tuning.storage import url_of
 from dlskills.tuning.worker import Worker, begin, quiet, run_one
@@ -47,7 +48,8 @@ def check_optuna() -> None:
 def search(
     objective: Objective | str | None = None,
     *,
-    trials: int = 100,
+    trials: int | None = None,
+    grid: Mapping[str, Iterable[Any]] | None = None,
     sampler: str = "random",
     pruner: str = "median",
     storage: str | Path | None = Path("tuning.db"),
@@ -67,11 +69,17 @@ def search(
         tutorial's task, :class:`TutorialTask`. To support pruning, it must report its score over
         time (``trial.report(score, epoch)``) and raise ``optuna.TrialPruned`` if
         ``trial.should_prune()`` is true.
-    trials : int, default 100
-        Total number of trials, including those of earlier calls for this study. A trial that
-        fails with an ArithmeticError, such as :class:`dlskills.DivergedError`, counts; any other
-        error ends the search. Trials ended by an error, an interruption or the death of their
-        process do not count: the next call repeats them with the same hyperparameters.
+    trials : int, optional
+        Total number of trials, including those of earlier calls for this study; by default 100,
+        or all points of the `grid`. A trial that fails with an ArithmeticError, such as
+        :class:`dlskills.DivergedError`, counts; any other error ends the search. Trials ended by
+        an error, an interruption or the death of their process do not count: the next call repeats
+        them with the same hyperparameters.
+    grid : mapping of str to iterable, optional
+        Values of each hyperparameter, such as ``{"lr": [0.1, 0.01], "weight_decay": [0, 1e-4]}``:
+        the trials are all combinations in order, the last name varying fastest, and `sampler` is
+        ignored. It must have each name that the objective asks for.
+        :func:`~dlskills.tuning.plot_heat_map` shows the scores.
     sampler : {"random", "tpe"}, default "random"
         ``"random"`` draws uniformly from each range, on a logarithmic scale if it has one; the
         values depend only on the seed and the trial index. ``"tpe"`` is Optuna's tree-structured
@@ -103,14 +111,22 @@ def search(
     OptunaMissingError
         Optuna is not installed.
     ValueError
-        A name is unknown, or the objective can't be imported by several jobs.
+        A name is unknown, the grid lacks a hyperparameter, has fewer points than `trials` or a
+        value out of range, or the objective can't be imported by several jobs.
     StudyError
-        The storage can't be opened, or its study has another objective, seed or direction.
+        The storage can't be opened, or its study has another objective, seed, grid or direction.
     WorkerLostError
         One of several processes was killed. Call again to continue the study.
     """
     check_optuna()
+    points = None if grid is None else check_grid(grid)
+    if trials is None:
+        trials = 100 if points is None else size(points)
     check_count("trials", trials)
+    if points is not None and trials > size(points):
+        raise ValueError(
+            f"trials must be at most {size(points)}, the number of points of the grid, got {trials}"
+        )
     check_count("jobs", jobs)
     seed = resolve_seed(seed)
     names = (check_choice("sampler", sampler, SAMPLERS), check_choice("pruner", pruner, PRUNERS))
@@ -125,7 +141,7 @@ def search(
     if isinstance(task, TutorialTask):
         task.prepare()
     with quiet():
-        worker = Worker(task, url, study, seed, *names, secrets.token_hex(8))
+        worker = Worker(task, url, study, seed, *names, secrets.token_hex(8), points)
         worker.check_same()
         left = worker.left(trials)
         with Progress(len(left), f"study {study}", show=verbose) as progress:

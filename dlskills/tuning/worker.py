@@ -13,6 +13,7 @@ from typing import Any, SupportsFloat
 
 from dlskills.tuning import indices
 from dlskills.tuning.errors import StudyError
+from dlskills.tuning.grid import Grid
 from dlskills.tuning.objectives import (
     TUTORIAL_TASK,
     Objective,
@@ -41,6 +42,8 @@ class Worker:
     sampler, pruner : str
     call : str
         Unique id of the call of the search, shared by its processes.
+    grid : dict, optional
+        Takes the place of the sampler.
     """
 
     def __init__(
@@ -52,16 +55,17 @@ class Worker:
         sampler: str,
         pruner: str,
         call: str,
+        grid: Grid | None = None,
     ) -> None:
         import optuna
 
         from dlskills.tuning import samplers
 
-        self.arguments = (objective, url, name, seed, sampler, pruner, call)
-        self._call = call
+        self.arguments = (objective, url, name, seed, sampler, pruner, call, grid)
+        self._call, self._grid = call, grid
         self._samplers, self._sampler, self._seed = samplers, sampler, seed
         self._objective = load_objective(objective) if isinstance(objective, str) else objective
-        self._about = {"objective": name_of(objective), "seed": seed}
+        self._about = {"objective": name_of(objective), "seed": seed, "grid": grid}
         self._storage = None if url is None else open_storage(url)
         self.study = optuna.create_study(
             storage=self._storage,
@@ -88,6 +92,8 @@ class Worker:
         known = dict(indices.notes(self.study))
         if "objective" in known:  # as noted before the task was renamed
             known["objective"] = known["objective"].replace("the page's task", TUTORIAL_TASK)
+        if "seed" in known:  # as noted before there were grids
+            known.setdefault("grid", None)
         for key, value in self._about.items():
             if known.get(key, value) != value:
                 raise StudyError(
@@ -106,7 +112,9 @@ class Worker:
         """Run the trial with this index, unless another process has started it."""
         if index in indices.finished(self.study) | indices.running(self.study):
             return False
-        self.study.sampler = self._samplers.make_sampler(self._sampler, self._seed, index)
+        self.study.sampler = self._samplers.make_sampler(
+            self._sampler, self._seed, index, self._grid
+        )
         indices.enqueue(self.study, index)
         try:
             self.study.optimize(self._run_objective, n_trials=1, catch=(ArithmeticError,))

@@ -21,6 +21,7 @@ from dlskills import (
     SoftmaxWithLoss,
     Tanh,
     backend_of,
+    get_backend,
     initializers,
     relative_error,
     to_host,
@@ -531,3 +532,30 @@ def test_output_size():
 def test_keywords_of_other_libraries_get_the_name_used_here():
     with pytest.raises(TypeError, match="Sequential has no argument 'criterion'. Write loss=..."):
         Sequential([Affine(2, 2)], criterion=MeanSquaredError())
+
+
+# Looking into a network
+
+
+@pytest.mark.parametrize("compute_dtype", [None, "float32"])
+@pytest.mark.parametrize("train_flg", [False, True])
+def test_outputs_are_those_of_each_layer(backend, compute_dtype, train_flg):
+    net = network(backend, compute_dtype=compute_dtype)
+    twin = copy.deepcopy(net)
+    x, _ = batch(backend)
+    outputs = list(net.outputs(x, train_flg))
+    assert [tuple(y.shape) for y in outputs] == [(9, 5)] * 4 + [(9, 2)]
+    assert all(y.dtype == backend.dtype(compute_dtype or "float64") for y in outputs)
+    rounding = 1e-6 if compute_dtype else 1e-12
+    expected = to_host(twin.predict(x, train_flg))
+    np.testing.assert_allclose(to_host(outputs[-1]), expected, rtol=rounding, atol=rounding)
+
+
+def test_parameter_names_are_given_per_layer():
+    net = network(get_backend("cpu"))
+    assert [dict(names) for names in net.parameter_names] == [
+        {"W": "W1", "b": "b1"}, {"gamma": "gamma1", "beta": "beta1"}, {}, {},
+        {"W": "W2", "b": "b2"},
+    ]  # fmt: skip
+    with pytest.raises(TypeError):
+        net.parameter_names[0]["W"] = "other"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from textbook import torch_trajectory, trajectory
 
-from dlskills import AdaDelta, AdaGrad, RMSprop, get_backend
+from dlskills import AdaDelta, AdaGrad, RMSprop, get_backend, schedules
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,20 @@ from dlskills import AdaDelta, AdaGrad, RMSprop, get_backend
     [
         (AdaGrad(0.3), lambda optim, w: optim.Adagrad(w, 0.3, eps=1e-7)),
         (RMSprop(0.1, 0.9, 1e-3), lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-3)),
+        (
+            AdaGrad(0.3, initial_accumulator=0.1),
+            lambda optim, w: optim.Adagrad(w, 0.3, eps=1e-7, initial_accumulator_value=0.1),
+        ),
+        (
+            RMSprop(0.1, 0.9, 1e-3, centered=True),
+            lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-3, centered=True),
+        ),
+        (
+            RMSprop(0.1, 0.9, 1e-3, centered=True, momentum=0.7),
+            lambda optim, w: optim.RMSprop(
+                w, 0.1, alpha=0.9, eps=1e-3, centered=True, momentum=0.7
+            ),
+        ),
         (AdaDelta(0.5, 0.7, 1e-3), lambda optim, w: optim.Adadelta(w, 0.5, rho=0.7, eps=1e-3)),
     ],
     ids=lambda value: type(value).__name__ if not callable(value) else "",
@@ -59,3 +73,26 @@ def test_a_zero_gradient_changes_nothing(rule):
     rule().update(params, {"x": 0.0})
 
     assert params == {"x": 3.0}
+
+
+def test_rmsprop_takes_slots_for_its_variants_only():
+    assert RMSprop().slots == RMSprop.slots == ("h",)
+    assert RMSprop(centered=True).slots == ("h", "mean")
+    assert RMSprop(momentum=0.5).slots == ("h", "v")
+    assert RMSprop(momentum=schedules.Linear(0, 0.9, steps=5)).slots == ("h", "v")
+    with pytest.raises(TypeError, match="centered must be True or False, got 1"):
+        RMSprop(centered=1)
+
+
+def test_rmsprop_gains_momentum_during_training():
+    params, optimizer = {"w": np.zeros(3)}, RMSprop(0.1, 0.9)
+    twin, other = {"w": np.zeros(3)}, RMSprop(0.1, 0.9)
+    for each, values in ((optimizer, params), (other, twin)):
+        each.update(values, {"w": np.ones(3)})
+    optimizer.momentum = 0.5
+    for each, values in ((optimizer, params), (other, twin)):
+        each.update(values, {"w": np.ones(3)})
+    np.testing.assert_array_equal(params["w"], twin["w"])  # the velocity starts at 0
+    for each, values in ((optimizer, params), (other, twin)):
+        each.update(values, {"w": np.ones(3)})
+    assert (params["w"] < twin["w"]).all()

@@ -298,3 +298,83 @@ def test_invalid_modifiers_are_refused(settings, error, message):
 def test_repr_shows_only_modifiers_that_are_set():
     assert repr(SGD(0.1, clip_norm=1)) == "SGD(lr=0.1, clip_norm=1.0)"
     assert repr(SGD(0.1, clip_norm=None, grad_scale=1.0)) == "SGD(lr=0.1)"
+
+
+# Constraints
+
+
+@every_rule
+@every_kind
+def test_bounds_project_after_each_update(backend, name, kind):
+    settings = RULES[name][1][-1] | {"bounds": (-0.4, 0.3)}
+    params = follow(make_optimizer(name, **settings), backend, kind)
+    for value in params.values():
+        assert np.all((value >= -0.4) & (value <= 0.3))
+    assert any(np.any(value == 0.3) for value in params.values())
+
+
+def test_bounds_may_be_open(backend):
+    free = follow(SGD(0.1), backend, steps=1)
+    for bounds, low, high in (((0, None), 0, np.inf), ((None, 0), -np.inf, 0)):
+        bounded = follow(SGD(0.1, bounds=bounds), backend, steps=1)
+        assert_close(bounded, {key: np.clip(value, low, high) for key, value in free.items()})
+    assert SGD(bounds=[0, None]).bounds == (0, None)
+
+
+def test_bounds_come_after_weight_decay_and_all_else():
+    params = {"x": 2.0}
+    SGD(0.1, bounds=(None, 1.5), weight_decay=1.0, clip_value=1.0, grad_scale=2.0, clip_norm=9.0)\
+        .update(params, {"x": 5.0})  # fmt: skip
+    assert params["x"] == 1.5  # of 2 - 0.2 - 0.1
+
+
+@every_rule
+@every_kind
+def test_max_weight_norm_limits_each_column_of_weights(backend, name, kind):
+    limit, settings = 1.5, RULES[name][1][-1]
+    free = follow(make_optimizer(name, **settings), backend, kind, steps=1)
+    limited = follow(
+        make_optimizer(name, **settings, max_weight_norm=limit), backend, kind, steps=1
+    )
+    norms = np.linalg.norm(free["W"], axis=0)
+    assert (norms > limit).any()
+    free["W"] = free["W"] * np.minimum(1, limit / norms)
+    assert_close(limited, free)  # vectors and scalars are as they were
+
+
+def test_columns_are_limited_in_every_engine_dtype_and_layout(backend, engine_names):
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((40, 3, 7)) * [0.1, 1, 10, 0, 1, 1, 1]
+    expected = start * np.minimum(1, 2 / np.maximum(np.linalg.norm(start, axis=(0, 1)), 1e-9))
+    for name in engine_names(backend):
+        for dtype in ("float32", "float64"):
+            values = backend.asarray(start.copy(), dtype)
+            if backend.name == "numpy":
+                values = np.asfortranarray(values)
+            with engine(name):
+                SGD(max_weight_norm=2.0).update({"w": values}, {"w": 0 * values})
+            np.testing.assert_allclose(to_host(values), expected, rtol=1e-5)
+
+
+def test_frozen_weights_are_not_limited():
+    params = {"a": np.full((4, 2), 5.0), "b": np.full((4, 2), 5.0)}
+    SGD(max_weight_norm=1.0, frozen=["a"]).update(params, {"b": np.zeros((4, 2))})
+    np.testing.assert_array_equal(params["a"], 5.0)
+    np.testing.assert_allclose(np.linalg.norm(params["b"], axis=0), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"bounds": 1.0}, TypeError, r"bounds must be a pair \(low, high\).*, got 1.0"),
+        ({"bounds": (0, 1, 2)}, TypeError, "bounds must be a pair"),
+        ({"bounds": (1, 0)}, ValueError, r"low <= high, got \(1, 0\)"),
+        ({"bounds": ("a", 1)}, TypeError, "the lower bound must be a number, got 'a'"),
+        ({"bounds": (0, np.inf)}, ValueError, "the upper bound must be finite"),
+        ({"max_weight_norm": 0}, ValueError, "max_weight_norm must be greater than 0, got 0"),
+        ({"max_norm": 1}, TypeError, "Write clip_norm=... for gradients, or max_weight_norm"),
+    ],
+)
+def test_wrong_constraints_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        SGD(**settings)

@@ -1,6 +1,7 @@
 """Learning-rate schedules: against their formulas and PyTorch, and their use by optimizers."""
 
 import copy
+import dataclasses
 import math
 import pickle
 
@@ -8,14 +9,17 @@ import numpy as np
 import pytest
 from textbook import RULES
 
-from dlskills import SGD, Adam, make_optimizer
+from dlskills import SGD, Adam, Momentum, NAdam, Optimizer, make_optimizer
 from dlskills.optimizers.schedules import (
     Chain,
     CosineDecay,
+    CosineRestarts,
     ExponentialDecay,
+    InverseSqrt,
     InverseTimeDecay,
     Linear,
     OneCycle,
+    Polynomial,
     StepDecay,
     Warmup,
 )
@@ -24,8 +28,13 @@ ALL = [
     StepDecay(0.1, every=10, factor=0.5),
     ExponentialDecay(0.1, rate=0.9, every=4),
     InverseTimeDecay(0.1, rate=0.25),
+    InverseTimeDecay(0.1, rate=0.25, every=3, staircase=True),
+    InverseSqrt(0.1, flat=4),
     Linear(0.1, 0.02, steps=20),
+    Polynomial(0.1, steps=20, end=0.01, power=2.0),
+    Polynomial(0.1, steps=6, cycle=True),
     CosineDecay(0.1, steps=20, end=0.01),
+    CosineRestarts(0.1, steps=5, growth=1.5, factor=0.5),
     Warmup(5, CosineDecay(0.1, steps=20)),
     Warmup(5, 0.1),
     OneCycle(0.1, steps=20),
@@ -46,6 +55,25 @@ every_schedule = pytest.mark.parametrize("schedule", ALL, ids=repr)
         (ExponentialDecay(0.8, rate=0.25), {0: 0.8, 1: 0.2, 2: 0.05}),
         (ExponentialDecay(0.8, rate=0.25, every=2), {0: 0.8, 1: 0.4, 2: 0.2, 3: 0.1}),
         (InverseTimeDecay(0.8, rate=0.5), {0: 0.8, 1: 0.8 / 1.5, 2: 0.4, 6: 0.2, 1998: 8e-4}),
+        (ExponentialDecay(0.8, rate=0.25, end=0.1), {0: 0.8, 1: 0.2, 2: 0.1, 99: 0.1}),
+        (
+            InverseTimeDecay(0.8, 0.5, every=4, staircase=True),
+            {0: 0.8, 3: 0.8, 4: 0.8 / 1.5, 7: 0.8 / 1.5, 8: 0.4},
+        ),
+        (InverseTimeDecay(0.8, 0.5, every=4), {0: 0.8, 2: 0.64, 8: 0.4}),
+        (InverseSqrt(0.6), {0: 0.6, 3: 0.3, 8: 0.2, 99: 0.06}),
+        (InverseSqrt(0.6, flat=4), {0: 0.6, 3: 0.6, 15: 0.3, 35: 0.2}),
+        (Polynomial(0.9, 4, end=0.1), {0: 0.9, 1: 0.7, 4: 0.1, 99: 0.1}),
+        (Polynomial(0.8, 4, power=2), {0: 0.8, 1: 0.45, 2: 0.2, 4: 0}),
+        (
+            Polynomial(0.8, 4, cycle=True),
+            {0: 0.8, 2: 0.4, 4: 0, 5: 0.3, 6: 0.2, 8: 0, 9: 0.2},
+        ),
+        (CosineRestarts(0.8, 4), {0: 0.8, 2: 0.4, 4: 0.8, 6: 0.4, 400: 0.8}),
+        (
+            CosineRestarts(0.9, 2, end=0.1, growth=2, factor=0.5),
+            {0: 0.9, 1: 0.5, 2: 0.5, 4: 0.3, 6: 0.3, 10: 0.2, 14: 0.2},
+        ),
         (Linear(0.2, 0.6, steps=4), {0: 0.2, 1: 0.3, 2: 0.4, 3: 0.5, 4: 0.6, 5: 0.6, 99: 0.6}),
         (Linear(0.6, 0, steps=3), {0: 0.6, 1: 0.4, 2: 0.2, 3: 0, 4: 0}),
         (CosineDecay(0.8, steps=4), {0: 0.8, 2: 0.4, 4: 0, 5: 0, 8: 0}),
@@ -78,6 +106,12 @@ def test_schedules_follow_their_formulas(schedule, values):
         (StepDecay(0.1, 7, 0.3), lambda s, o: s.StepLR(o, 7, 0.3)),
         (ExponentialDecay(0.1, 0.9), lambda s, o: s.ExponentialLR(o, 0.9)),
         (CosineDecay(0.1, 40, 0.01), lambda s, o: s.CosineAnnealingLR(o, 40, 0.01)),
+        (
+            CosineRestarts(0.1, 7, 0.01, growth=2),
+            lambda s, o: s.CosineAnnealingWarmRestarts(o, 7, 2, 0.01),
+        ),
+        (CosineRestarts(0.1, 7), lambda s, o: s.CosineAnnealingWarmRestarts(o, 7)),
+        (Polynomial(0.1, 25, power=1.7), lambda s, o: s.PolynomialLR(o, 25, power=1.7)),
         (Linear(0.02, 0.08, 25), lambda s, o: s.LinearLR(o, 0.2, 0.8, 25)),
         (OneCycle(0.1, 40), lambda s, o: s.OneCycleLR(o, 0.1, 40)),
         (
@@ -138,6 +172,11 @@ def test_rates_stay_finite_and_not_negative(schedule):
         (lambda: Linear(float("inf"), 0, 5), ValueError, "start must be finite"),
         (lambda: Linear(0.1, 0.2, True), TypeError, "steps must be a whole number, got True"),
         (lambda: CosineDecay(0.1, 0), ValueError, "steps must be at least 1, got 0"),
+        (lambda: InverseSqrt(0.1, 0), ValueError, "flat must be at least 1, got 0"),
+        (lambda: Polynomial(0.1, 5, power=0), ValueError, "power must be .*greater than 0, got 0"),
+        (lambda: CosineRestarts(0.1, 5, growth=0.5), ValueError, "growth must be at least 1"),
+        (lambda: CosineRestarts(0.1, 0), ValueError, "steps must be at least 1, got 0"),
+        (lambda: ExponentialDecay(0.1, 0.9, end=-1), ValueError, "end must be at least 0, got -1"),
         (lambda: Warmup(0, 0.1), ValueError, "steps must be at least 1, got 0"),
         (lambda: Warmup(5, -0.1), ValueError, "schedule must be at least 0, got -0.1"),
         (lambda: Warmup(5, "fast"), TypeError, "schedule must be a number, got 'fast'"),
@@ -153,6 +192,145 @@ def test_rates_stay_finite_and_not_negative(schedule):
 def test_invalid_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+# In epochs
+
+
+@pytest.mark.parametrize(
+    ("in_epochs", "in_steps"),
+    [
+        (StepDecay(0.1, every=30), StepDecay(0.1, every=150)),
+        (ExponentialDecay(0.1, 0.9), ExponentialDecay(0.1, 0.9, every=5)),
+        (InverseTimeDecay(0.1, 0.5), InverseTimeDecay(0.1, 0.5, every=5)),
+        (InverseSqrt(0.1), InverseSqrt(0.1, flat=5)),
+        (OneCycle(0.1, 10), OneCycle(0.1, 50)),
+        (Warmup(5, CosineDecay(0.1, 20)), Warmup(25, CosineDecay(0.1, 100))),
+        (Warmup(5, abs), Warmup(25, abs)),
+        (
+            Chain((2, 0.1), (3, Linear(0.1, 0, 3)), (1, abs)),
+            Chain((10, 0.1), (15, Linear(0.1, 0, 15)), (5, abs)),
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_numbers_of_steps_can_be_epochs(in_epochs, in_steps):
+    assert in_epochs.in_epochs(5) == in_steps
+    assert in_epochs.in_epochs(1) == in_epochs
+
+
+def test_steps_per_epoch_have_to_be_a_count():
+    for schedule in (CosineDecay(0.1, 5), Chain((1, 0.1))):
+        with pytest.raises(ValueError, match="steps_per_epoch must be at least 1, got 0"):
+            schedule.in_epochs(0)
+
+
+# Other hyperparameters
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_number_of_a_rule_takes_a_schedule(name):
+    """A scheduled hyperparameter gives what setting it by hand before each update gives."""
+    for field, value in RULES[name][1][-1].items():
+        if not isinstance(value, float) or field == "lr":
+            continue
+        if (name, field) == ("nadam", "beta1"):
+            continue  # looks ahead in the schedule: see the test of its product
+        schedule = Linear(value, value / 2, steps=5)
+        scheduled = make_optimizer(name, **RULES[name][1][-1] | {field: schedule})
+        by_hand = make_optimizer(name, **RULES[name][1][-1])
+        params, twin = {"w": np.arange(5.0)}, {"w": np.arange(5.0)}
+        for step in range(8):
+            setattr(by_hand, field, schedule(step))
+            assert getattr(scheduled, field) == schedule(step)
+            grads = {"w": np.sin(np.arange(5.0) + step)}
+            scheduled.update(params, grads)
+            by_hand.update(twin, grads)
+        np.testing.assert_allclose(params["w"], twin["w"], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("field", "start", "end"),
+    [("weight_decay", 0.0, 0.1), ("grad_scale", 1.0, 0.1), ("clip_value", 1.0, 0.1),
+     ("clip_norm", 1.0, 0.1), ("max_weight_norm", 3.0, 1.0)],
+)  # fmt: skip
+def test_every_modifier_takes_a_schedule(field, start, end):
+    schedule = Linear(start, end, steps=5)
+    scheduled, by_hand = Adam(0.1, **{field: schedule}), Adam(0.1)
+    params, twin = {"w": np.arange(6.0).reshape(3, 2)}, {"w": np.arange(6.0).reshape(3, 2)}
+    for step in range(8):
+        setattr(by_hand, field, schedule(step))
+        grads = {"w": np.sin(np.arange(6.0).reshape(3, 2) + step)}
+        scheduled.update(params, grads)
+        by_hand.update(twin, grads)
+    np.testing.assert_array_equal(params["w"], twin["w"])
+    assert not np.array_equal(params["w"], np.arange(6.0).reshape(3, 2))
+
+
+def test_nadams_product_follows_a_schedule_of_beta1():
+    optimizer = NAdam(beta1=Linear(0.5, 0.9, steps=4))
+    mu = [(0.5 + 0.1 * min(i, 4)) * (1 - 0.5 * 0.96 ** ((i + 1) * 0.004)) for i in range(8)]
+    for step in range(1, 8):
+        assert optimizer._product_of_mu(step) == pytest.approx(np.prod(mu[:step]), rel=1e-12)
+
+
+def test_a_number_replaces_a_schedule_and_vice_versa():
+    optimizer = Momentum(momentum=Linear(0.5, 0.9, steps=4))
+    twin = copy.copy(optimizer)
+    optimizer.momentum = 0.25
+    assert (optimizer.momentum, twin.momentum) == (0.25, 0.5)
+    optimizer.momentum = Linear(0.5, 0.9, steps=2)
+    optimizer.step = 1
+    assert optimizer.momentum == 0.7
+    assert pickle.loads(pickle.dumps(optimizer)).momentum == 0.7
+    assert Momentum().momentum == Momentum.momentum == 0.9
+    assert repr(optimizer) == ("Momentum(lr=0.01, momentum=Linear(start=0.5, end=0.9, steps=2))")
+
+
+class Own(Optimizer):
+    """A rule of a user's own, with a required number and an optional one."""
+
+    lr: float = 1.0
+    _: dataclasses.KW_ONLY
+    speed: float
+    limit: float | None = None
+
+    def coefficients(self, step):
+        return self.lr * self.speed * (self.limit or 1.0)
+
+    @staticmethod
+    def rule(xp):
+        def update(param, grad, rate):
+            param -= rate * grad
+            return param
+
+        return update
+
+
+def test_numbers_of_custom_rules_take_schedules():
+    params, optimizer = {"x": 0.0}, Own(speed=Linear(0, 1, 2), limit=Linear(1, 2, 1))
+    for _ in range(3):
+        optimizer.update(params, {"x": -1.0})
+    assert params["x"] == 0.0 * 1 + 0.5 * 2 + 1.0 * 2
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'speed'"):
+        Own(1.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda step: 1.5, "the momentum returned by a schedule must be .*less than 1, got 1.5"),
+        (lambda step: "a", "the momentum returned by a schedule must be a number, got 'a'"),
+        (lambda step: 2.0 ** (5000 + step), "the momentum of .* overflows after 0 updates"),
+    ],
+)
+def test_a_schedule_has_to_stay_in_the_range_of_its_hyperparameter(value, message):
+    params, optimizer = {"x": 1.0}, Momentum(momentum=value)
+    with pytest.raises((TypeError, ValueError), match=message):
+        optimizer.update(params, {"x": 1.0})
+    assert params == {"x": 1.0}
+    with pytest.raises(TypeError, match="momentum must be a number or a schedule, got the class"):
+        Momentum(momentum=Linear)
 
 
 # Use by optimizers

@@ -14,6 +14,7 @@ from dlskills import (
     Momentum,
     NAdam,
     Parameters,
+    RMSprop,
     backend_of,
     get_backend,
     make_optimizer,
@@ -278,11 +279,11 @@ def test_hyperparameters_changed_during_training_are_saved():
 OURS = [
     schedules.StepDecay(0.1, every=2),
     schedules.ExponentialDecay(0.1, rate=0.5),
-    schedules.InverseTimeDecay(0.1, rate=0.1),
-    schedules.InverseSqrt(0.1, flat=3),
+    schedules.InverseTimeDecay(0.1, rate=0.1, every=2, staircase=True),
+    schedules.InverseSqrt(0.1, flat=2),
+    schedules.Polynomial(0.1, steps=3, power=2.0, cycle=True),
+    schedules.CosineRestarts(0.1, steps=2, growth=2.0),
     schedules.Linear(0.1, 0.01, steps=5),
-    schedules.Polynomial(0.1, steps=5, power=2, cycle=True),
-    schedules.CosineRestarts(0.1, steps=3, growth=2, factor=0.5),
     CosineDecay(0.1, steps=9),
     Warmup(3, CosineDecay(0.1, steps=9)),
     schedules.OneCycle(0.1, steps=10),
@@ -305,7 +306,56 @@ def test_our_schedules_are_saved_by_name_and_settings(schedule):
 
 
 def test_every_schedule_is_among_them():
-    assert set(schedules.SCHEDULES.values()) == {type(schedule) for schedule in OURS}
+    made = {
+        value
+        for value in vars(schedules).values()
+        if isinstance(value, type) and issubclass(value, schedules.Described)
+    }
+    made.remove(schedules.Described)
+    assert made == {type(schedule) for schedule in OURS} == set(schedules.SCHEDULES.values())
+
+
+def test_schedules_of_any_hyperparameter_are_saved():
+    first = Momentum(
+        0.1, schedules.Linear(0.5, 0.9, steps=5), weight_decay=CosineDecay(0.1, steps=6)
+    )
+    params = walk(first, as_arrays(NUMPY, 0), as_arrays, NUMPY, range(4))
+    state = json.loads(json.dumps(split_state(first.state_dict())[1]))
+    assert state["schedules"].keys() == {"momentum", "weight_decay"}
+    second, later = Momentum(), moved(params, as_arrays, NUMPY)
+    with pytest.warns(UserWarning, match="which replaces (momentum=0.9|weight_decay=0.0) of"):
+        second.load_state_dict(state | slots_of(first.state_dict()))
+    assert repr(second) == repr(first)
+    for optimizer, values in ((first, params), (second, later)):
+        walk(optimizer, values, as_arrays, NUMPY, range(4, 8))
+    assert_equal(later, params)
+
+
+def test_a_function_as_a_hyperparameter_is_not_saved_but_named():
+    first = Momentum(momentum=lambda step: 0.5)
+    with pytest.warns(UserWarning, match="its momentum was a function, .*has momentum=0.9"):
+        (second := Momentum()).load_state_dict(first.state_dict())
+    assert second.momentum == 0.9
+    first.load_state_dict(second.state_dict())
+    assert first.momentum == 0.5
+
+
+def test_a_schedule_of_something_unknown_is_refused():
+    state = Momentum().state_dict()
+    state["schedules"] = {"speed": {"name": "Linear", "settings": {}}}
+    with pytest.raises(ValueError, match=r"schedules for \['speed'\], which are unknown"):
+        Momentum().load_state_dict(state)
+
+
+def test_the_slots_of_rmsprops_variants_are_loaded_with_their_settings():
+    first = RMSprop(0.1, centered=True, momentum=0.5)
+    params = walk(first, as_arrays(NUMPY, 0), as_arrays, NUMPY, range(3))
+    second, later = RMSprop(), moved(params, as_arrays, NUMPY)
+    second.load_state_dict(first.state_dict())
+    assert second.slots == ("h", "mean", "v")
+    for optimizer, values in ((first, params), (second, later)):
+        walk(optimizer, values, as_arrays, NUMPY, range(3, 6))
+    assert_equal(later, params)
 
 
 def test_another_schedule_stays_with_a_warning():

@@ -5,7 +5,7 @@ from typing import Any, assert_type
 
 import numpy as np
 
-from dlskills import Adam, Optimizer, Parameters, engine, make_optimizer, schedules
+from dlskills import Adam, Momentum, Optimizer, Parameters, engine, make_optimizer, schedules
 
 adam = Adam(lr=schedules.Warmup(100, schedules.CosineDecay(0.001, steps=2000)), clip_norm=1.0)
 assert_type(adam, Adam)
@@ -13,6 +13,10 @@ assert_type(adam.beta1, float)
 assert_type(adam.clip_norm, float | None)
 assert_type(adam.state_dict(), dict[str, Any])
 assert_type(make_optimizer("adam"), Optimizer)
+
+momentum = Momentum(momentum=schedules.Linear(0.5, 0.99, steps=1000), clip_norm=lambda step: 1.0)
+assert_type(momentum.momentum, float)
+momentum.momentum = schedules.Linear(0.5, 0.9, steps=10)
 
 Adam(learning=0.1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Adam(beta1="0.9")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
