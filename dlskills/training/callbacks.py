@@ -11,7 +11,8 @@ from dlskills.arrays.backend import Array
 if TYPE_CHECKING:
     from dlskills.training.loop import Loop
 
-Batch: TypeAlias = "tuple[Array, Array]"
+Batch: TypeAlias = "tuple[Array, ...]"
+"""Inputs and targets, and perhaps the weight of each sample."""
 
 
 _KERAS = {

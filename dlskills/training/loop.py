@@ -46,9 +46,9 @@ class Loop:
     network : Sequential
     optimizer : str or Optimizer
         A name, or any object with ``update(params, grads)``.
-    batches : iterable of (x, t), or BatchSource, default ()
-        Inputs and targets on the network's device. Each pass over a list is an epoch. Left
-        out if every batch is given to :meth:`train_on`.
+    batches : iterable of (x, t) or (x, t, weights), or BatchSource, default ()
+        Inputs and targets, and perhaps a weight for each sample, on the network's device. Each pass
+        over a list is an epoch. Left out if every batch is given to :meth:`train_on`.
     callbacks : iterable of Callback or callable, default ()
         See :class:`~dlskills.training.Callback`.
     accumulate : int, default 1
@@ -183,16 +183,18 @@ class Loop:
                     for callback in reversed(self.callbacks):
                         closing.callback(callback.close, self)
 
-    def train_on(self, x: Array, t: Array) -> None:
+    def train_on(self, x: Array, t: Array, weights: Array | None = None) -> None:
         """Take one step on a batch of your own, which leaves the position among `batches` alone.
 
         Parameters
         ----------
         x, t : array
             On the network's device.
+        weights : array, shape (N,), optional
+            The weight of each sample.
         """
         with self._held():
-            self._step((x, t))
+            self._step((x, t) if weights is None else (x, t, weights))
 
     def _held(self) -> AbstractContextManager[Any]:
         """Hold back Ctrl-C, unless :meth:`run` does already."""
