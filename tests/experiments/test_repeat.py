@@ -207,7 +207,7 @@ def test_objects_are_named(tmp_path):
         (lambda c: c["runs"][0].pop("numbers"), "is damaged: numbers is None"),
         (lambda c: c["runs"][0]["settings"].update(seed=-1), "is damaged: .*seed"),
         (lambda c: c["runs"][0]["settings"].update(subset="all"), "is damaged: .*subset"),
-        (lambda c: c["runs"].append(c["runs"][0]), "must have runs that differ only in consecutive seeds"),
+        (lambda c: c["runs"].append(c["runs"][0]), "must have runs that differ only in"),
         (lambda c: c["environment"].update(x=1), "is damaged: 'x' in environment is 1"),
         (lambda c: c.update(own_experiment=True), "is of an experiment of your own"),
     ],
