@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from dlskills.arrays.share import Share, share_of
+from dlskills.checks import check_count
 from dlskills.data.batches import Batches
 from dlskills.training.callbacks import Batch
 from dlskills.training.samples import Bounds, Samples
@@ -149,8 +150,11 @@ class IterableBatches:
         self._iterator: Iterator[Batch] | None = None
         self._batch: Batch | None = None
         self._position = 0
+        self._target: int | None = None  # the position of a loaded state, if it is another
 
     def current(self) -> Batch | None:
+        if self._target is not None:
+            self._go_to(self._target)
         if self._batch is None:
             if self._iterator is None:
                 self._iterator = iter(self._batches)
@@ -173,13 +177,40 @@ class IterableBatches:
             self._position, self._iterator = 0, None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"position": self._position}
+        return {"position": self._position if self._target is None else self._target}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go through a new iteration up to the position."""
-        self._iterator, self._batch, self._position = None, None, 0
-        for _ in range(state["position"]):
-            self.current()
+        """Go to a position when the next batch is due; until then, no batch is taken.
+
+        Raises
+        ------
+        ValueError
+            The batches come from a generator, which can't go back.
+        """
+        position = check_count("position", state["position"], at_least=0)
+        if position < self._position and self._once:
+            raise ValueError(
+                f"the state is at batch {position}, and these batches, of a generator, are at "
+                f"{self._position}; give a new generator, or a list"
+            )
+        self._target = None if position == self._position else position
+
+    @property
+    def _once(self) -> bool:
+        """Whether the batches can be gone through only once, as those of a generator."""
+        return hasattr(self._batches, "__next__")
+
+    def _go_to(self, position: int) -> None:
+        """Go through the batches up to a position, by a new iteration where one is possible."""
+        self._target = None
+        if not self._once:
+            self._iterator, self._batch, self._position = None, None, 0
+        while self._position < position:
+            if self.current() is None:
+                raise ValueError(
+                    f"the state is at batch {position}, and there are only {self._position} "
+                    "batches here"
+                )
             self.advance()
 
 

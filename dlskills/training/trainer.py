@@ -164,6 +164,8 @@ class Trainer(Loop):
         The data do not fit.
     """
 
+    evaluates = True
+
     @known_keywords(FOREIGN_KEYWORDS)
     def __init__(
         self,
