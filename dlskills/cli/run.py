@@ -49,7 +49,7 @@ from dlskills.experiments import (
     write_results,
 )
 from dlskills.experiments import run as run_experiments
-from dlskills.experiments.runner import Record
+from dlskills.experiments.outcome import Record
 from dlskills.files import check_folder
 from dlskills.plotting import Look
 from dlskills.processes import cores

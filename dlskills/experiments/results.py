@@ -11,7 +11,7 @@ from typing import Any
 
 from dlskills.experiments.claims import Verdict
 from dlskills.experiments.experiment import Experiment, find
-from dlskills.experiments.runner import Record, judged
+from dlskills.experiments.outcome import Record, judged
 from dlskills.experiments.text import Texts, language
 from dlskills.files import expanded, write_file
 from dlskills.plotting import Look, chinese_fonts, looking, mark, save_figure
