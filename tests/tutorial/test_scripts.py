@@ -1,4 +1,4 @@
-"""The scripts of the tutorial and of the book's chapter 6, rewritten with its names, argument orders and defaults.
+"""The scripts of the tutorial and of the book's chapter 6, with the tutorial's names and defaults.
 
 Each is shortened to a few iterations on the bundled sample and checked for what the tutorial
 shows with it. A seed, which the tutorial does not use, makes the numbers reproducible.
