@@ -153,6 +153,14 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def notebooks(session: nox.Session) -> None:
+    """Execute every notebook in examples/notebooks/."""
+    session.install(".[test]", "nbclient>=0.10", "ipykernel>=6.29")
+    session.run("pytest", "tests/test_notebooks.py", *session.posargs, "-m", "",
+                env={"DLSKILLS_TEST_NOTEBOOKS": "1"})  # fmt: skip
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Build sdist and wheel in dist/, check them, and run the main job from the wheel."""
     session.install(*pinned("build", "twine", "check-wheel-contents"))

@@ -49,7 +49,7 @@ from dlskills.experiments import (
     write_results,
 )
 from dlskills.experiments import run as run_experiments
-from dlskills.experiments.runner import Record
+from dlskills.experiments.outcome import Outcome, Record
 from dlskills.files import check_folder
 from dlskills.plotting import Look
 from dlskills.processes import cores
@@ -122,7 +122,7 @@ def compute(
     jobs: int | None,
     fresh: bool,
     **options: Any,
-) -> dict[str, list[Record]]:
+) -> dict[str, Outcome]:
     """Run experiments, reusing results in OUT/cache unless `fresh`."""
     cache = out / "cache"
     check_folder(out)  # fail before the work, not after it

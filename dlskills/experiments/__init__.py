@@ -26,8 +26,9 @@ from dlskills.experiments import (
 )
 
 # isort: on
+from dlskills.experiments.outcome import Outcome, Record
 from dlskills.experiments.results import write_results
-from dlskills.experiments.runner import Record, run
+from dlskills.experiments.runner import run
 
 __all__ = [
     "EXPERIMENTS",
@@ -38,6 +39,7 @@ __all__ = [
     "Measured",
     "Number",
     "Option",
+    "Outcome",
     "Record",
     "Settings",
     "Source",

@@ -13,7 +13,7 @@ from typing import Any
 from dlskills.experiments.choices import named_files
 from dlskills.experiments.environment import environment
 from dlskills.experiments.experiment import EXPERIMENTS, Experiment
-from dlskills.experiments.runner import Record
+from dlskills.experiments.outcome import Record
 from dlskills.experiments.settings import Settings
 from dlskills.files import FileFormatError, expanded
 from dlskills.formulas.engines import forced_engine

@@ -11,8 +11,8 @@ from typing import Any
 
 from dlskills.experiments.claims import Verdict
 from dlskills.experiments.experiment import Experiment, find
+from dlskills.experiments.outcome import Record, judged
 from dlskills.experiments.result_files import origin
-from dlskills.experiments.runner import Record, judged
 from dlskills.experiments.text import Texts, language
 from dlskills.files import expanded, write_file
 from dlskills.plotting import Look, chinese_fonts, looking, mark, save_figure

@@ -19,46 +19,16 @@ from typing import Any
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
 from dlskills.experiments.choices import files_of, is_plain, plain
-from dlskills.experiments.claims import Verdict, judge
 from dlskills.experiments.environment import releases, source_code
 from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
 from dlskills.experiments.loading import load_experiments
+from dlskills.experiments.outcome import Outcome, Record
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.files import FileFormatError, write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine
 from dlskills.processes import one_thread, processes
 from dlskills.strict_json import read_json
 from dlskills.training.progress import Progress
-
-
-@dataclass(frozen=True)
-class Record:
-    """One run of an experiment: its settings, where it ran, and its numbers.
-
-    Attributes
-    ----------
-    experiment : str
-    settings : Settings
-    options : dict
-        All keyword arguments of the experiment's ``run``, as JSON can hold them: an object is
-        described by its settings and a digest of its source code.
-    quick : bool
-        Whether the run was shortened, so that its numbers prove nothing.
-    backend, engine : str
-        Where the arrays were, and the engine of updates of large arrays.
-    seconds : float
-        Of work, summed over processes.
-    numbers : dict
-    """
-
-    experiment: str
-    settings: Settings
-    options: dict[str, Any]
-    quick: bool
-    backend: str
-    engine: str
-    seconds: float
-    numbers: Numbers
 
 
 @dataclass(frozen=True)
@@ -95,21 +65,6 @@ class _Job:
         return self.experiment is not None or not is_plain(self.options)
 
 
-def changed_options(record: Record, experiment: Experiment) -> list[str]:
-    """Return the options that differ from the tutorial's, so that no claim can be judged."""
-    defaults = plain(experiment.defaults)
-    if record.quick:
-        defaults |= plain(dict(experiment.quick))
-    return [name for name, value in record.options.items() if value != defaults[name]]
-
-
-def judged(experiment: Experiment, records: Sequence[Record]) -> list[Verdict]:
-    """Judge an experiment's claims by runs; without the tutorial's settings none is judged."""
-    if changed_options(records[0], experiment):
-        return [Verdict(claim, ()) for claim in experiment.claims]
-    return judge(experiment.claims, [record.numbers for record in records])
-
-
 def run(
     names: Sequence[str | Experiment],
     settings: Settings | None = None,
@@ -120,7 +75,7 @@ def run(
     jobs: int = 1,
     cache: Path | None = None,
     fresh: bool = False,
-) -> dict[str, list[Record]]:
+) -> dict[str, Outcome]:
     """Run experiments with each of several seeds.
 
     Parameters
@@ -148,8 +103,9 @@ def run(
 
     Returns
     -------
-    dict of str to list of Record
-        For each name one record per seed.
+    dict of str to Outcome
+        For each name one record per seed, in a list that notebooks show with figures, table and
+        verdicts.
 
     Raises
     ------
@@ -182,7 +138,9 @@ def run(
         _write(cache, job, record)
         _forget_parts(cache, job)
     return {
-        experiment.name: [records[key] for key in sorted(records) if key[0] == experiment.name]
+        experiment.name: Outcome(
+            experiment, [records[key] for key in sorted(records) if key[0] == experiment.name]
+        )
         for experiment in experiments
     }
 

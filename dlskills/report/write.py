@@ -14,8 +14,8 @@ from typing import Any
 import dlskills
 from dlskills.experiments.claims import ENOUGH, Measured, Verdict
 from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
+from dlskills.experiments.outcome import Record, changed_options, judged
 from dlskills.experiments.results import QUICK
-from dlskills.experiments.runner import Record, changed_options, judged
 from dlskills.experiments.text import Text, as_text, in_each_language, language
 from dlskills.files import expanded, write_file
 from dlskills.plotting import Look, chinese_fonts, looking, mark

@@ -19,7 +19,7 @@ from dlskills.experiments import (
     run,
 )
 from dlskills.experiments.claims import KINDS, together
-from dlskills.experiments.runner import judged
+from dlskills.experiments.outcome import judged
 
 WHAT = Text("a number", "一个数")
 SAYS = Text("It is so.", "是这样的。")
