@@ -78,10 +78,13 @@ def pages():
 def _directive(path):
     package, _, name = path.rpartition(".")
     thing = getattr(importlib.import_module(package), name)
-    lines = [f"::: {path}", ""]
     if isinstance(thing, types.ModuleType):
-        lines[1:1] = ["    options:", "      members: false"]
-    return lines
+        option = "members: false"
+    elif isinstance(thing, type) and issubclass(thing, dlskills.Optimizer):
+        option = "show_signature: false"  # made when the class is, so that sources don't show it
+    else:
+        return [f"::: {path}", ""]
+    return [f"::: {path}", "    options:", f"      {option}", ""]
 
 
 def index():

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from dlskills.experiments import EXPERIMENTS, Settings, run
 from dlskills.experiments.claims import ENOUGH
-from dlskills.experiments.results import QUICK
 from dlskills.experiments.runner import judged
 from dlskills.experiments.text import Text
 from dlskills.experiments.text import language as speaking
-from dlskills.plotting import Look, looking, mark
+from dlskills.plotting import Look, looking
 from dlskills.processes import cores
-from dlskills.report.figures import colour_variables, inline_svg
+from dlskills.report.figures import colour_variables, inline_svg, lines_in_both, say_texts
 from dlskills.report.words import WORDS, score_by_source, source_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,20 +52,38 @@ def _say(text, language):
 
 
 @functools.cache
-def _figures(name, language, narrow):
-    runs = records()[name]
+def _drawn(name, language, narrow):
     with looking(Look(narrow=narrow)), speaking(language):
-        figures = EXPERIMENTS[name].figures([record.numbers for record in runs])
-        if runs[0].quick:
-            for drawn in figures.values():
-                mark(drawn, str(QUICK))
-        svgs = {}
-        for file, drawn in figures.items():
-            own = f"{file}-{'narrow' if narrow else 'wide'}"
-            attributes = {"role": "img", "aria-labelledby": f"{file}-text", "id": own,
-                          "class": "narrow" if narrow else "wide"}  # fmt: skip
-            svgs[file] = inline_svg(drawn, own, attributes)
-    return svgs
+        return EXPERIMENTS[name].figures([record.numbers for record in records()[name]])
+
+
+@functools.cache
+def _english(name, narrow):
+    """Return the figures of an experiment as SVG."""
+    kind = "narrow" if narrow else "wide"
+    return {
+        file: inline_svg(
+            drawn, f"{file}-{kind}",
+            {"role": "img", "aria-labelledby": f"{file}-text", "id": f"{file}-{kind}", "class": kind},
+        )
+        for file, drawn in _drawn(name, "en", narrow).items()
+    }  # fmt: skip
+
+
+@functools.cache
+def _figures(name, language, narrow):
+    """Return the figures with their words in a language: drawn once, as drawing takes long."""
+    svgs = _english(name, narrow)
+    if language == "en":
+        return svgs
+    said = {}
+    english, chinese = (_drawn(name, spoken, narrow) for spoken in ("en", "zh"))
+    for file in svgs:
+        lines = lines_in_both(english[file], chinese[file])
+        said[file] = say_texts(
+            svgs[file], lambda words, lines=lines: _say(lines.get(words, words), "zh")
+        )
+    return said
 
 
 def figure(name, *files, language):
@@ -128,7 +145,8 @@ def claims(name, *, language):
     note = note and f'<div class="admonition warning"><p>{note}</p></div>'
     head = "".join(f"<th>{_say(text, language)}</th>" for text in HEADINGS.values())
     body = "".join(_claim(verdict, language) for verdict in verdicts)
-    return f"{note}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'{note}<div class="claims">{table}</div>'
 
 
 def _claim(verdict, language):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from generate import api, command_line, errors, experiments, repository  # noqa: E402
-from generate.formulas import mathml  # noqa: E402
+from generate.formulas import from_docstrings, mathml  # noqa: E402
 
 DIRECTIVE = re.compile(r"<!-- (figure|numbers|claims|summary): ([\w ./-]+?) -->")
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(~?[\w.]+)</code>")
@@ -76,7 +76,7 @@ def _filled(entry, pages):
 
 
 def _order(page):
-    return (not page.endswith("index.md"), page)
+    return (not page.endswith(("index.md", "top-level.md")), page)
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -103,7 +103,7 @@ def on_page_content(html, page, config, files):
         html, page.toc, page.present_anchor_ids = english_api[page.file.src_uri]
         return html
     if page.file.src_uri.startswith(API):
-        html = ROLE.sub(_reference, html)
+        html = from_docstrings(ROLE.sub(_reference, html))
         english_api[page.file.src_uri] = html, page.toc, page.present_anchor_ids
     language = language_of(config)
 

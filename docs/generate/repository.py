@@ -7,9 +7,7 @@ leads to the page that shows the file.
 import json
 import posixpath
 import re
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,14 +42,13 @@ def _read(path):
 def _times(path):
     """Return a page of times, made anew from its JSON file if `benchmarks report` made it."""
     data = path.with_suffix(".json")
-    if not data.exists() or "tasks" not in json.loads(_read(data)):
+    results = json.loads(_read(data)) if data.exists() else {}
+    if "tasks" not in results:
         return _read(path)
     sys.path.insert(0, str(ROOT))
-    from benchmarks.report import write
+    from benchmarks.report import page
 
-    with tempfile.TemporaryDirectory() as folder:
-        page, *_ = write(Path(shutil.copy(data, folder)))
-        return _read(page)
+    return page(results, path.stem, path.with_suffix(".svg").exists())
 
 
 def _shown_examples():
