@@ -58,6 +58,8 @@ class Observer(Protocol):
 class _Observing(Callback):
     """Gives each batch to an object with ``observe(x, t)``."""
 
+    rank_0_only = True
+
     def __init__(self, monitor: Observer) -> None:
         self.monitor = monitor
 

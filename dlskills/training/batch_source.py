@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from dlskills.arrays.backend import Array
+from dlskills.arrays.share import Share, share_of
 from dlskills.data.batches import Batches
-from dlskills.training.samples import Samples
+from dlskills.training.samples import Bounds, Samples
 
 
 class BatchSource(Protocol):
@@ -51,10 +52,16 @@ class SampleBatches:
         The data, on the device or staged.
     batches : Batches
         Draws the indices of each epoch.
+    rank, ranks : int
+        Which part of each batch to take, of how many; see :func:`~dlskills.arrays.share.share_of`.
+        By default all of it.
     """
 
-    def __init__(self, samples: Samples, batches: Batches) -> None:
+    def __init__(self, samples: Samples, batches: Batches, rank: int = 0, ranks: int = 1) -> None:
         self._samples, self._batches = samples, batches
+        self._bounds: Bounds = batches.bounds
+        if ranks > 1:
+            self._bounds = _Shares(batches.bounds, rank, ranks)
         self.steps_per_epoch: int | None = len(batches)
         self._last = len(batches) - 1
         self._position = 0  # within the epoch
@@ -74,8 +81,14 @@ class SampleBatches:
         else:
             bits.state = self._before
         # the indices are moved as a whole: a copy per step would make a GPU wait
-        self._samples.start_epoch(self._batches.epoch(), self._batches.bounds)
+        self._samples.start_epoch(self._batches.epoch(), self._bounds)
         self._begun = True
+
+    @property
+    def total(self) -> int:
+        """The number of samples in the current batch on all ranks together."""
+        start, stop = self._batches.bounds[self._position]
+        return int(stop - start)
 
     def advance(self) -> None:
         if self._position < self._last:
@@ -96,6 +109,21 @@ class SampleBatches:
             )
         self._batches.generator.bit_generator.state = bits
         self._position, self._before, self._begun = position, None, False
+
+
+class _Shares(Sequence[tuple[int, int]]):
+    """The bounds of a rank's rows in each batch."""
+
+    def __init__(self, bounds: Bounds, rank: int, ranks: int) -> None:
+        self._whole, self._rank, self._ranks = bounds, rank, ranks
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def __getitem__(self, batch: Any) -> Any:
+        start, stop = self._whole[batch]
+        share = Share(*share_of(stop - start, self._rank, self._ranks), stop - start)
+        return start + share.rows.start, start + share.rows.stop
 
 
 class IterableBatches:

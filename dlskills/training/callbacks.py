@@ -49,6 +49,12 @@ class Callback:
     runs_last = False
     """Whether it is called after all others, whatever its position in the list."""
 
+    rank_0_only = False
+    """Whether only rank 0 calls it, where several ranks train together: it prints, plots or saves.
+
+    All ranks call the others, and have the same history.
+    """
+
     def before_training(self, trainer: Loop) -> None:
         """Called when ``train()`` begins, and when it goes on."""
 
@@ -85,6 +91,22 @@ class Callback:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state of :meth:`state_dict`."""
+
+
+class OnRank0(Callback):
+    """A callback that another rank calls: nothing is left of it here but its state."""
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback = callback
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.callback.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.callback.load_state_dict(state)
+
+    def __repr__(self) -> str:
+        return repr(self.callback)
 
 
 class _OfFunction(Callback):

@@ -29,6 +29,8 @@ class CSVLogger(Callback):
         The file can't be written.
     """
 
+    rank_0_only = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = expanded(path)
 
@@ -52,6 +54,8 @@ class TensorBoardLogger(Callback):
     ImportError
         Neither tensorboardX nor PyTorch with tensorboard is installed.
     """
+
+    rank_0_only = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = expanded(folder)

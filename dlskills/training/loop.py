@@ -6,11 +6,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlskills.arrays.backend import Array
+from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.layers import Layer
 from dlskills.networks.sequential import Sequential
@@ -23,6 +24,9 @@ from dlskills.training.history import History
 from dlskills.training.interrupts import HeldInterrupts
 from dlskills.training.memory import memory_explained
 from dlskills.training.state_file import copied_to_host
+
+if TYPE_CHECKING:
+    from dlskills.distributed.communicator import Communicator
 
 _STATELESS = Layer.get_state
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -64,6 +68,8 @@ class Loop:
         Whether a callback ended the training. Set it to False to go on.
     run_id : str or None
         The name of this run in its checkpoints, if there are any.
+    communicator : Communicator or None
+        The ranks that train together, if several do: see :class:`~dlskills.Trainer`.
 
     Examples
     --------
@@ -76,6 +82,8 @@ class Loop:
     >>> loop.step, loop.epoch, len(loop.losses)
     (10, 5, 10)
     """
+
+    communicator: Communicator | None = None
 
     def __init__(
         self,
@@ -102,6 +110,14 @@ class Loop:
         # called again after an error
         self._due: deque[tuple[Callable[..., Any], tuple[Any, ...], bool]] = deque()
         self._completing: deque[Callback] = deque()
+
+    @property
+    def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
+        """Which elements of each flattened parameter this rank keeps optimizer state for.
+
+        None if it keeps that of all.
+        """
+        return None
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:
@@ -205,10 +221,10 @@ class Loop:
         layers = [layer for layer in self.network.layers if type(layer).get_state is not _STATELESS]
         states = [layer.get_state() for layer in layers]
         try:
-            loss, grads = self._passes.loss_and_gradient(*current)
+            loss, grads = self._gradient(current, whole=batch is not None)
             self._before_update(loss, current)
             self._updating = True
-            self.optimizer.update(self.network.params, grads)
+            self._update_parameters(grads)
         except BaseException as error:
             if isinstance(error, Exception) or not self._updating:
                 self._updating = False  # an update that fails has changed nothing: it is one pass
@@ -224,6 +240,15 @@ class Loop:
         self._updating = False
         self._schedule(current)
         return True
+
+    def _gradient(self, batch: Batch, whole: bool) -> tuple[Array, Parameters]:
+        """Return loss and gradient; a batch of the source may be a rank's part of a whole one."""
+        passes: Any = self._passes
+        found: tuple[Array, Parameters] = passes.loss_and_gradient(*batch)
+        return found
+
+    def _update_parameters(self, grads: Parameters) -> None:
+        self.optimizer.update(self.network.params, grads)
 
     def _before_update(self, loss: Array, batch: Batch) -> None:
         """Look at a loss before the update that follows from it."""

@@ -269,7 +269,7 @@ def flipped(content):
 
 def newer(path):
     state = read_state(path)
-    state["head"]["version"] += 1
+    state["head"]["version"] += 2
     write_state(path, state)
 
 
@@ -295,7 +295,7 @@ DAMAGE = {
     "cut short": (damaged_by(lambda content: content[:-10]), "cut short"),
     "empty": (damaged_by(lambda content: b""), "holds 0 bytes"),
     "flipped": (damaged_by(flipped), "is damaged: its checksum"),
-    "newer": (newer, "is of version 2, and this dlskills reads up to 1"),
+    "newer": (newer, "is of version 3, and this dlskills reads up to 2"),
     "another run": (of_another_run, "is of another run than the folder"),
     "array in the head": (with_an_array_in_its_head, "is of another training .loss: array"),
     "lacking": (lacking, "does not fit this training"),
