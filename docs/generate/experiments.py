@@ -60,14 +60,12 @@ def _drawn(name, language, narrow):
 @functools.cache
 def _english(name, narrow):
     """Return the figures of an experiment as SVG."""
-    kind = "narrow" if narrow else "wide"
-    return {
-        file: inline_svg(
-            drawn, f"{file}-{kind}",
-            {"role": "img", "aria-labelledby": f"{file}-text", "id": f"{file}-{kind}", "class": kind},
-        )
-        for file, drawn in _drawn(name, "en", narrow).items()
-    }  # fmt: skip
+    kind, svgs = "narrow" if narrow else "wide", {}
+    for file, drawn in _drawn(name, "en", narrow).items():
+        own = f"{file}-{kind}"
+        label = {"role": "img", "aria-labelledby": f"{file}-text", "id": own, "class": kind}
+        svgs[file] = inline_svg(drawn, own, label)
+    return svgs
 
 
 @functools.cache
