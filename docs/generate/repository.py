@@ -32,6 +32,8 @@ def pages():
     found = {page: _read(ROOT / path) for path, page in FILES.items()}
     found |= {f"benchmarks/{path.name}": _times(path) for path in _results()}
     found["reference/examples.md"] = _shown_examples()
+    citation = _read(ROOT / "CITATION.cff").rstrip()
+    found["reference/citation.md"] = f"# How to cite\n\n```yaml\n{citation}\n```\n"
     return found
 
 
@@ -67,6 +69,8 @@ def _page_of(path):
     """Return the site's source, with an anchor, that shows a file of the repository."""
     if path in FILES:
         return FILES[path], ""
+    if path == "CITATION.cff":
+        return "reference/citation.md", ""
     if path.startswith("docs/"):
         return path.removeprefix("docs/"), ""
     if path in ("README.md", "README.zh.md"):
