@@ -161,6 +161,16 @@ def notebooks(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in site/ and check its links (`-- whole`: with figures of whole runs)."""
+    session.install("-e", ".[docs,jit]")
+    whole = {"DLSKILLS_DOCS": "whole"} if "whole" in session.posargs else {}
+    quiet = {"NO_MKDOCS_2_WARNING": "1", "MPLBACKEND": "agg"}
+    session.run("mkdocs", "build", "--strict", env=quiet | whole)
+    session.run("python", "docs/generate/check_links.py", "site")
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Build sdist and wheel in dist/, check them, and run the main job from the wheel."""
     session.install(*pinned("build", "twine", "check-wheel-contents"))
