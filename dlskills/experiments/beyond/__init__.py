@@ -1,0 +1,17 @@
+"""Experiments beyond the tutorial: claims of the papers whose methods it uses."""
+
+# isort: off
+from dlskills.experiments.beyond import (
+    adam_counterexample,
+    conditioning,
+    deep_initial_values,
+    batch_norm_steps,
+)
+
+# isort: on
+__all__ = [
+    "adam_counterexample",
+    "batch_norm_steps",
+    "conditioning",
+    "deep_initial_values",
+]
