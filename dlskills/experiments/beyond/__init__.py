@@ -6,6 +6,9 @@ from dlskills.experiments.beyond import (
     conditioning,
     deep_initial_values,
     batch_norm_steps,
+    learning_rates,
+    decoupled_decay,
+    dropout_mnist,
 )
 
 # isort: on
@@ -13,5 +16,8 @@ __all__ = [
     "adam_counterexample",
     "batch_norm_steps",
     "conditioning",
+    "decoupled_decay",
     "deep_initial_values",
+    "dropout_mnist",
+    "learning_rates",
 ]

@@ -145,9 +145,7 @@ def table(numbers: Numbers) -> Table:
          TEXTS("never") if numbers["steps"][name] is None else Number(numbers["steps"][name], ",")]
         for name, limit in numbers["theory"].items()
     ]  # fmt: skip
-    return Table(
-        [TEXTS("method"), TEXTS("contraction"), TEXTS("by-theory"), TEXTS("steps")], rows
-    )
+    return Table([TEXTS("method"), TEXTS("contraction"), TEXTS("by-theory"), TEXTS("steps")], rows)
 
 
 def _off(name: str) -> Check:
