@@ -1,8 +1,8 @@
 """The tutorial's experiments, and what an experiment of your own is made of.
 
 Each module below defines one :class:`Experiment` and registers it, in the tutorial's order; the
-package ``beyond`` has those on the claims of papers. Texts
-in both languages are in the catalogue, the folder ``texts``.
+package ``beyond`` has those on the claims of papers. Texts in both languages are in the catalogue,
+the folder ``texts``.
 """
 
 from dlskills.experiments.claims import OURS, Check, Claim, Measured, Source, Verdict, judge

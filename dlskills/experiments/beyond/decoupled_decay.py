@@ -49,14 +49,14 @@ def made(form: str, rate: float, decay: float) -> tuple[float, Any]:
 
 
 def run(
-    settings: Settings, *, iterations: int = 400, forms: Sequence[str] = tuple(DECAYS)
+    settings: Settings, *, iterations: int = 300, forms: Sequence[str] = tuple(DECAYS)
 ) -> Numbers:
     """Train a network on 1,000 digits with each form at each learning rate and decay.
 
     Parameters
     ----------
     settings : Settings
-    iterations : int, default 400
+    iterations : int, default 300
         Steps on batches of 100.
     forms : sequence of {"L2", "AdamW", "paper"}
 

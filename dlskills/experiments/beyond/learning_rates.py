@@ -39,14 +39,14 @@ PLAIN, ADAPTIVE = ("SGD", "Momentum", "Nesterov"), ("AdaGrad", "RMSprop", "Adam"
 
 
 def run(
-    settings: Settings, *, iterations: int = 400, rules: Sequence[str] = (*PLAIN, *ADAPTIVE)
+    settings: Settings, *, iterations: int = 300, rules: Sequence[str] = (*PLAIN, *ADAPTIVE)
 ) -> Numbers:
     """Train a network with each rule at each rate, on the same batches.
 
     Parameters
     ----------
     settings : Settings
-    iterations : int, default 400
+    iterations : int, default 300
         Steps on batches of 128.
     rules : sequence of str
         Names of update rules.

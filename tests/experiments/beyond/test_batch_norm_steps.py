@@ -19,7 +19,7 @@ def test_claims_are_judged_both_ways():
 
 
 def test_a_run_too_short_is_not_judged():
-    assert words([0.5], [0.9], steps=[500])[0] == "not judged"
+    assert words([0.5, 0.6], [0.9, 0.9], steps=[250, 500])[0] == "not judged"
 
 
 def test_a_few_steps():

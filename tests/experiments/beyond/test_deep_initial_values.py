@@ -1,5 +1,7 @@
 """Deep initial values, from a few steps and from made-up results."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def test_the_gradients_are_those_of_the_whole_network(numbers):
     uniform = initializers.uniform
     sizes = [784, 1000, 1000, 1000, 1000, 1000, 10]
     layers = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         layers += [Affine(before, after, uniform(before**-0.5)), Tanh()]
     network = Sequential(layers[:-1], seed=0)
     y, loss = x[:300], SoftmaxWithLoss()
