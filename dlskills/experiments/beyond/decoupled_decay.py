@@ -35,6 +35,9 @@ DECAYS = {
 }
 """Half-decades around the best of each form; the forms have different units."""
 
+SHOWN = 10
+"""Percentage points below the best that the colours cover."""
+
 
 def made(form: str, rate: float, decay: float) -> tuple[float, Any]:
     """Return the network's L2 coefficient and the optimizer for one form of weight decay."""
@@ -124,7 +127,7 @@ def _test_at_best(numbers: Numbers, form: str) -> float:
 def plot(runs: list[Numbers]) -> dict[str, Figure]:
     """Draw the validation accuracies over learning rate and decay, means of several seeds."""
     cells = {form: _mean(over_seeds(runs, "validation", form)) for form in runs[0]["validation"]}
-    lowest, highest = 0.85, max(table_.max() for table_ in cells.values())
+    highest = max(table_.max() for table_ in cells.values())
     figure, axes = panels(
         len(cells), columns=3, size=(4.6, 4.2), share=False, xlabel=TEXTS("learning-rate"),
         ylabel=TEXTS("weight-decay"), title=f"{TEXTS('figure')}{_of(runs)}",
@@ -133,7 +136,7 @@ def plot(runs: list[Numbers]) -> dict[str, Figure]:
         draw_heat_map(
             panel, 100 * table_.T, [f"{rate:.2g}" for rate in RATES],
             [f"{decay:.2g}" for decay in DECAYS[form]], form=".1f",
-            vmin=100 * lowest, vmax=100 * highest,
+            vmin=100 * highest - SHOWN, vmax=100 * highest,
         )  # fmt: skip
         panel.set_title(str(TEXTS(f"form-{form.lower()}")), fontsize=12)
     return {"decoupled-decay": figure}
