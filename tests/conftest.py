@@ -17,13 +17,17 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+# Set before NumPy is imported. The tests' products are small, and threads that wait for one another
+# make them many times slower where tests run side by side.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")  # no test opens a window
+
 import cupy_stand_in
 import hypothesis
 import pytest
 
 from dlskills.arrays.backend import Backend, get_backend
-
-os.environ.setdefault("MPLBACKEND", "agg")  # no test opens a window
 
 # A shell starts its background jobs, such as a lane of CI, with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)

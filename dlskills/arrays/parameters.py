@@ -219,6 +219,35 @@ class Parameters(Arithmetic, MutableMapping[str, Array]):
         dtype = self.dtype if dtype is None else dtype
         return self._of(self._shapes, _zeros(self._shapes, dtype, self.backend), self.backend)
 
+    def section(self, start: int, stop: int) -> Parameters:
+        """Return a range of :attr:`flat` as Parameters that share its memory.
+
+        Parameters
+        ----------
+        start, stop : int
+            `start` is a multiple of 32, so that the entries keep their alignment.
+
+        Each entry of the result is the 1-D part that lies in the range; its size may be 0.
+        """
+        if start % STEP or not 0 <= start <= stop <= self._flat.shape[0]:
+            raise ValueError(
+                f"a section must start at a multiple of {STEP} and lie within the "
+                f"{self._flat.shape[0]} elements of flat, got {start} to {stop}"
+            )
+        shapes: dict[str, Shape] = {
+            name: (max(min(stop, end) - max(start, begin), 0),)
+            for name, (begin, end) in zip(self._shapes, self._bounds, strict=True)
+        }
+        return self._of(shapes, self._flat[start:stop], self.backend)
+
+    def pieces(self, start: int, stop: int) -> dict[str, tuple[int, int]]:
+        """Return which elements of each flattened array lie in a range of :attr:`flat`."""
+        found = {}
+        for name, (begin, end) in zip(self._shapes, self._bounds, strict=True):
+            first = min(max(start, begin), end) - begin
+            found[name] = first, max(min(stop, end) - begin, first)
+        return found
+
     def copy(self) -> Parameters:
         """Return a copy with a buffer of its own."""
         made = self.zeros_like()

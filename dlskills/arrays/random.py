@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dlskills.arrays import philox
+from dlskills.arrays import philox, share
 from dlskills.arrays.backend import Array, backend_of
 from dlskills.checks import check_count
 
@@ -73,8 +73,15 @@ class Mask:
         Number of blocks of the stream that were used before.
     """
 
-    def __init__(self, stream: MaskStream, block: int, like: Array, ratio: float) -> None:
-        self.shape, self.ratio = tuple(like.shape), ratio
+    def __init__(
+        self,
+        stream: MaskStream,
+        block: int,
+        like: Array,
+        ratio: float,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.shape, self.ratio = tuple(like.shape) if shape is None else shape, ratio
         self.key, self.block = stream.key, block
         self._stream, self._backend, self._dtype = stream, backend_of(like), like.dtype
         self._values: Array = None
@@ -143,10 +150,29 @@ class MaskStream:
                 self._drawn = -1  # the generator has the other key
         self.state = state
 
-    def draw(self, like: Array, ratio: float) -> Mask:
-        """Return a mask with the shape and device of `like`: 0 with probability `ratio`, else 1."""
+    def draw(self, like: Array, ratio: float) -> Mask | Array:
+        """Return a mask with the shape and device of `like`: 0 with probability `ratio`, else 1.
+
+        While a :class:`~dlskills.arrays.share.Share` is computed, these are the share's rows of
+        the mask of the whole batch.
+        """
+        part = share.current()
+        if part is not None and part.covers(tuple(like.shape)):
+            return self._draw_rows(like, ratio, part)
         block, self.state = self.state, self.state + -(-math.prod(like.shape) // philox.WORDS)
         return Mask(self, block, like, ratio)
+
+    def _draw_rows(self, like: Array, ratio: float, part: share.Share) -> Mask | Array:
+        """Return rows of a mask: an array if they do not start at a block."""
+        width = math.prod(like.shape[1:])
+        first, skipped = divmod(part.start * width, philox.WORDS)
+        block = self.state + first
+        self.state += -(-part.total * width // philox.WORDS)
+        if not skipped:
+            return Mask(self, block, like, ratio)
+        size = skipped + math.prod(like.shape)
+        values = Mask(self, block, like, ratio, (size,)).values()
+        return backend_of(like).xp.reshape(values[skipped:size], tuple(like.shape))
 
     def kept(self, block: int, size: int, ratio: float) -> np.ndarray[Any, Any]:
         """Return where the mask that starts at a block of the stream is 1, as a 1-D bool array."""

@@ -206,7 +206,8 @@ def register(experiment: Experiment, *, beyond: bool = False) -> Experiment:
     ValueError
         Another one has its name.
     """
-    if registered(experiment.name) not in (None, experiment):
+    known = registered(experiment.name)
+    if known is not None and known is not experiment:
         raise ValueError(f"an experiment named {experiment.name!r} is registered already")
     (BEYOND if beyond else EXPERIMENTS)[experiment.name] = experiment
     return experiment

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
+from dlskills.arrays import share
 from dlskills.arrays.backend import (
     Array,
     Backend,
@@ -22,6 +23,7 @@ from dlskills.arrays.parameters import Views
 from dlskills.checks import check_count, check_flag, check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.initializers import constant, zeros
+from dlskills.layers import shared_statistics
 from dlskills.layers.base import Declared, Layer, saved
 
 
@@ -65,6 +67,9 @@ class BatchNormalization(Layer):
     In half precision, the square of 256 overflows and the square of 0.0002 underflows. For half
     precision inputs, the layer therefore computes in float32, keeps float32 running averages, and
     rounds only its output.
+
+    In data-parallel training the statistics are those of the batch on all ranks, unless
+    ``sync=False`` is given there: see :class:`~dlskills.distributed.DataParallel`.
     """
 
     @known_keywords(
@@ -146,8 +151,15 @@ class BatchNormalization(Layer):
         count = math.prod(x.shape) // self.size
         gamma = self._broadcastable(self.params["gamma"], x) if self.affine else 1.0
         beta = self._broadcastable(self.params["beta"], x) if self.affine else 0.0
+        part = share.current() if train_flg else None
+        if part is not None and part.add is not None and part.covers(shape):
+            count = count // shape[0] * part.total
+        else:
+            part = None
         own_statistics = train_flg and count > 1
-        if own_statistics:
+        if own_statistics and part is not None:
+            y, mean, var = self._forward_shared(x, part, count, axes)
+        elif own_statistics:
             rate, unbiased = self._next_rate(count)
             running = (self._broadcastable(a, x) for a in (self.running_mean, self.running_var))
             y, mean, var, *averages = _normalize(
@@ -158,8 +170,23 @@ class BatchNormalization(Layer):
         else:
             mean, var = (self._broadcastable(a, x) for a in (self.running_mean, self.running_var))
             y = _normalize_by(x, mean, var, gamma, beta, self.epsilon, axis=axes)
-        self._saved = x, mean, var, own_statistics
+        self._saved = x, mean, var, count if own_statistics else 0, part
         return y if y.ndim == len(shape) else namespace(y).reshape(y, shape)
+
+    def _forward_shared(
+        self, x: Array, part: share.Share, count: int, axes: tuple[int, ...]
+    ) -> tuple[Array, Array, Array]:
+        """Return output, mean and variance by the statistics of a batch on several processes."""
+        mean, var = shared_statistics.mean_and_variance(x, part, count, axes)
+        gamma = self._broadcastable(self.params["gamma"], x) if self.affine else 1.0
+        beta = self._broadcastable(self.params["beta"], x) if self.affine else 0.0
+        y = _normalize_by(x, mean, var, gamma, beta, self.epsilon, axis=axes)
+        rate, unbiased = self._next_rate(count)
+        xp = namespace(x)
+        own_mean, own_var = (xp.reshape(a, (self.size,)) for a in (mean, var))
+        self.running_mean = self.running_mean + rate * (own_mean - self.running_mean)
+        self.running_var = self.running_var + rate * (unbiased * own_var - self.running_var)
+        return y, mean, var
 
     def _next_rate(self, count: int) -> tuple[float, float]:
         """Return the batch's weight in the running averages and the factor of its variance."""
@@ -172,20 +199,40 @@ class BatchNormalization(Layer):
         return rate, count / max(count - self.correction, 1)
 
     def backward(self, dout: Array) -> Array:
-        x, mean, var, own_statistics = saved(self)
+        x, mean, var, count, part = saved(self)
         shape = tuple(dout.shape)
         dout = self._flatten_elements(dout)
+        axes = (0,) if dout.ndim == 2 else (0, 2, 3)
         # the batch's mean and variance depend on x; running averages do not
-        share = self.size / math.prod(dout.shape) if own_statistics else 0.0
-        gamma, into = 1.0, (None, None, None)
+        per_value = 1 / count if count else 0.0
+        if part is not None and count:
+            dx = self._backward_shared(dout, x, mean, var, part, per_value, axes)
+        else:
+            gamma, into = 1.0, (None, None, None)
+            if self.affine:
+                gamma = self._broadcastable(self.params["gamma"], x)
+                into = None, self.grads["gamma"], self.grads["beta"]
+            dx, _, _ = _gradients(
+                dout, x, mean, var, gamma, self.epsilon, per_value, axis=axes, out=into
+            )
+        return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
+
+    def _backward_shared(
+        self, dout: Array, x: Array, mean: Array, var: Array,
+        part: share.Share, per_value: float, axes: tuple[int, ...],
+    ) -> Array:  # fmt: skip
+        """Return the gradient by x where the batch is on several processes."""
+        own, sums = shared_statistics.gradient_sums(part, dout, x, mean, var, self.epsilon, axes)
+        gamma = 1.0
         if self.affine:
             gamma = self._broadcastable(self.params["gamma"], x)
-            into = None, self.grads["gamma"], self.grads["beta"]
-        dx, _, _ = _gradients(
-            dout, x, mean, var, gamma, self.epsilon, share,
-            axis=(0,) if dout.ndim == 2 else (0, 2, 3), out=into,
-        )  # fmt: skip
-        return dx if dx.ndim == len(shape) else namespace(dx).reshape(dx, shape)
+            for name, grad in zip(("gamma", "beta"), own, strict=True):
+                self.grads[name][...] = namespace(grad).reshape(grad, (self.size,))
+        dx = shared_statistics.input_gradient(
+            dout, x, mean, var, gamma, *sums, self.epsilon, per_value, axis=axes
+        )
+        # a row without weight is none that the statistics depend on
+        return dx if part.count else namespace(dx).zeros_like(dx)
 
     def _flatten_elements(self, x: Array) -> Array:
         """Return the input with each sample flattened if every element has its own statistics."""

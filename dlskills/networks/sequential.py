@@ -381,7 +381,7 @@ class Sequential:
         return self.loss_and_gradient(x, t, weights)[1]
 
     def loss_and_gradient(
-        self, x: Array, t: Array, weights: Array | None = None
+        self, x: Array, t: Array, weights: Array | None = None, *, share: float = 1.0
     ) -> tuple[Array, Parameters]:
         """Return the loss in training mode, and :meth:`gradient`, from one forward pass.
 
@@ -389,6 +389,8 @@ class Sequential:
         ----------
         x, t, weights : array
             See :meth:`loss`.
+        share : float, default 1.0
+            Factor of both: the fraction that these samples are of a batch whose parts are summed.
 
         Returns
         -------
@@ -397,7 +399,10 @@ class Sequential:
         """
         loss = self._data_loss(x, t, True, weights)
         with self.backend.active():
-            dout = self._cast(self.loss_layer.backward(self.loss_scale), self.compute_dtype)
+            dout = self.loss_layer.backward(self.loss_scale * share)
+            dout = self._cast(dout, self.compute_dtype)
+            if share != 1:
+                loss = loss * share
             for step in reversed(self._learning):
                 dout = self._unwritten.backward(step, dout)
             if self._working_grads is not None:
@@ -407,8 +412,8 @@ class Sequential:
             if self.weight_decay_lambda and self._weights:
                 flat = self.grads.flat
                 _, loss = _weight_decay(
-                    flat, self.params.flat, self._is_weight.flat, self.weight_decay_lambda, loss,
-                    axis=0, out=(flat, None),
+                    flat, self.params.flat, self._is_weight.flat,
+                    self.weight_decay_lambda * share, loss, axis=0, out=(flat, None),
                 )  # fmt: skip
         return loss, self.grads
 

@@ -65,6 +65,26 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
         return backend.xp.astype(factor, dtype, copy=False)
 
 
+def global_norm(grads: Mapping[str, Array]) -> float:
+    """Return the Euclidean norm over all elements of all gradients; waits for the device.
+
+    Parameters
+    ----------
+    grads : Parameters or mapping of str to array or number
+    """
+    arrays = [grads.flat] if isinstance(grads, Parameters) else list(grads.values())
+    norms = []
+    for array in arrays:
+        if not hasattr(array, "shape") or isinstance(array, np.ndarray):
+            norms.append(_norm_on_host(array))
+            continue
+        backend = backend_of(array)
+        with backend.active():
+            squares = _sum_of_squares(_one(backend), array, axis=_all_axes(array))
+            norms.append(math.sqrt(float(squares)))
+    return math.hypot(*norms)
+
+
 def _on_device(arrays: list[Any], max_norm: float, scale: float, one: Array) -> Array:
     if len(arrays) == 1:
         axes = _all_axes(arrays[0])

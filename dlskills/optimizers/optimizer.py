@@ -157,6 +157,7 @@ class Optimizer:
     _plan = None
     _schedules: ClassVar[Mapping[str, Schedule]] = {}  # of hyperparameters other than lr
     _rate = 1.0  # factor of the group whose coefficients are being computed
+    _clip_factor = staticmethod(clip_factor)  # replaced while other processes have more gradients
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -323,7 +324,8 @@ class Optimizer:
             common.append(self.clip_value)
         if self.clip_norm is not None:
             rule = modifiers.scaled(rule)
-            common.append(clip_factor(plan.gradients(arrays), self.clip_norm, self.grad_scale))
+            factor = self._clip_factor(plan.gradients(arrays), self.clip_norm, self.grad_scale)
+            common.append(factor)
         elif self.grad_scale != 1:
             rule = modifiers.scaled(rule)
             common.append(self.grad_scale)

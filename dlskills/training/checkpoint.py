@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlskills.checks import check_count
+from dlskills.distributed.communicator import on_rank_0, restored_on_ranks
 from dlskills.files import FileFormatError
 from dlskills.training.best import Best
 from dlskills.training.callbacks import Callback
-from dlskills.training.checkpoint_folder import CheckpointFolder
+from dlskills.training.checkpoint_folder import CheckpointFolder, Shards
+from dlskills.training.shards import split, with_shards
 from dlskills.training.state_file import read_state
 
 if TYPE_CHECKING:
@@ -27,6 +30,10 @@ class Checkpoint(Callback):
     ``trainer.resume(folder)`` goes on from the newest checkpoint, bit for bit: with the same
     parameters, losses, history and random numbers as if it had never stopped. Each checkpoint is a
     safetensors file ``step-00001200.safetensors``, written whole or not at all, with a checksum.
+
+    Where several ranks train together, rank 0 writes; with ``sharded=True`` each rank writes its
+    part of the optimizer's state into a file of its own beside it, ``shard-00001200.0-of-4``, so
+    the folder must be one that all ranks see. Any number of ranks can go on from either.
 
     Parameters
     ----------
@@ -77,7 +84,10 @@ class Checkpoint(Callback):
         self.keep = check_count("keep", keep)
         self.background = background
         self._best = None if best_by is None else Best(best_by, mode)
+        self.needs_evaluations = best_by is not None
         self._best_step: int | None = None
+        self._best_written = self._best_of_now()  # what of it is on the disk
+        self._training = False
         self._saved_step: int | None = None
         self._improved = False
         self._about: dict[str, Any] | None = None
@@ -91,8 +101,13 @@ class Checkpoint(Callback):
 
     @property
     def best_file(self) -> Path | None:
-        """The best checkpoint by `best_by`; None before the first."""
-        return None if self._best_step is None else self._folder.file(self._best_step)
+        """The best checkpoint by `best_by` that is written; None before the first."""
+        step = self._best_written[1]
+        return None if step is None else self._folder.file(step)
+
+    def _best_of_now(self) -> tuple[float, int | None]:
+        """Return the value of the best evaluation so far, and its step."""
+        return math.nan if self._best is None else self._best.value, self._best_step
 
     def load_best(self, network: Sequential) -> None:
         """Load the state that the network had in the best checkpoint.
@@ -110,6 +125,7 @@ class Checkpoint(Callback):
         FileFormatError
             The file is damaged, or of another network.
         """
+        self._wait()
         if self.best_file is None:
             raise ValueError("there is no best checkpoint; give best_by=..., and train first")
         state = read_state(self.best_file)
@@ -125,8 +141,17 @@ class Checkpoint(Callback):
                 "state_dict() and load_state_dict(state); derive it from dlskills.Optimizer, or "
                 "write these methods"
             )
+        about = trainer.about()
+        trainer.run_id = on_rank_0(trainer.communicator, lambda: self._begin(trainer.run_id, about))
+        self._about, self._training = about, True
+
+    def kind(self) -> str:
+        return super().kind() + ("" if self._best is None else f" by {self._best}")
+
+    def _begin(self, own: str | None, about: dict[str, Any]) -> str:
+        """Claim the folder for a run, a new one if none is given, and return its name."""
         self._folder.lock()
-        there, own = self._folder.run(), trainer.run_id
+        there = self._folder.run()
         files = self._folder.files()
         if files and own != there:
             self._folder.unlock()
@@ -134,8 +159,7 @@ class Checkpoint(Callback):
                 f"{self.folder} holds checkpoints of another run, the newest is {files[0].name}; "
                 "trainer.resume(folder) continues it, another folder starts a new run"
             )
-        self._about = trainer.about()
-        trainer.run_id = self._folder.begin(own, self._about)
+        return self._folder.begin(own, about)
 
     def after_evaluation(self, trainer: Loop) -> None:
         if self._best is not None and self._best.improves(self._best.latest(trainer)):
@@ -154,6 +178,8 @@ class Checkpoint(Callback):
         self._wait()
 
     def interrupted(self, trainer: Loop) -> None:
+        if trainer.communicator is not None and trainer.communicator.size > 1:
+            return  # the ranks may have been interrupted at different steps
         if self._saved_step != trainer.step:
             self.save(trainer)
         self._wait()
@@ -162,6 +188,7 @@ class Checkpoint(Callback):
         try:
             self._wait()
         finally:
+            self._training = False
             if self._writer is not None:
                 self._writer.shutdown()
                 self._writer = None
@@ -169,40 +196,74 @@ class Checkpoint(Callback):
 
     def save(self, trainer: Loop) -> None:
         """Save now; without `background` the file is complete when this returns."""
-        if self._about is None:  # no train(), but steps by hand
-            self.before_training(trainer)
+        if self._training:
+            self._save(trainer)
+            return
+        self.before_training(trainer)  # no train(), but steps by hand: the folder may be taken
+        try:
+            self._save(trainer)
+        finally:
+            self.close(trainer)
+
+    def _save(self, trainer: Loop) -> None:
         self._wait()
-        state = trainer.state_dict()
+        rank, ranks = 0, 1
+        if trainer.communicator is not None:
+            rank, ranks = trainer.communicator.rank, trainer.communicator.size
+        state = trainer.state_dict()  # on all ranks, as it may take all of them
+        if rank > 0 and "pieces" not in state:
+            return
         write = functools.partial(
-            self._write, trainer.step, str(trainer.run_id), state, self._best_step
-        )
+            self._write, trainer.step, str(trainer.run_id), state, self._best_of_now(),
+            rank, ranks,
+        )  # fmt: skip
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing = self._writer.submit(write)
         if not self.background:
-            write()
-        else:
-            if self._writer is None:
-                self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-            self._writing = self._writer.submit(write)
+            self._wait()
         self._improved, self._saved_step = False, trainer.step  # last: an error may end this
 
-    def _write(self, step: int, run: str, state: Any, best: int | None) -> None:
-        self._folder.write(step, run, self._about or {}, state)
-        self._folder.prune(self.keep, step, best)
+    def _write(
+        self,
+        step: int,
+        run: str,
+        state: Any,
+        best: tuple[float, int | None],
+        rank: int,
+        ranks: int,
+    ) -> None:
+        shards = 0
+        if "pieces" in state:
+            shards = ranks
+            state, own = split(state)
+            self._folder.write_shard(step, run, own, rank, ranks)
+        if rank == 0:
+            self._folder.write(step, run, self._about or {}, state, shards)
+            self._best_written = best
+            self._folder.prune(self.keep, step, best[1])
 
     def _wait(self) -> None:
         """Wait for the file that is being written, and raise its error."""
         writing, self._writing = self._writing, None
-        if writing is not None:
+        if writing is None:
+            return
+        try:
             writing.result()
+        except BaseException:
+            if self._best is not None:  # so that the next evaluation is saved if it is better
+                self._best.value, self._best_step = self._best_written
+            raise
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "best": None if self._best is None else self._best.value,
-            "best_step": self._best_step,
-        }
+        if self._best is None:
+            return {}
+        return {"best": self._best.value, "best_step": self._best_step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if self._best is not None and state["best"] is not None:
+        if self._best is not None:
             self._best.value, self._best_step = state["best"], state["best_step"]
+            self._best_written = self._best_of_now()
 
     def __repr__(self) -> str:
         every = "" if self.every is None else f", every={self.every}"
@@ -211,19 +272,35 @@ class Checkpoint(Callback):
 
 def resume(trainer: Loop, folder: str | os.PathLike[str]) -> int:
     """Load the newest good checkpoint of a folder into a training; return its step, 0 if none."""
-    checkpoints = CheckpointFolder(folder)
+    checkpoints, communicator = CheckpointFolder(folder), trainer.communicator
+
+    def load(state: Mapping[str, Any], rest: Shards | None) -> None:
+        if rest is not None:
+            wanted = trainer.optimizer_pieces
+            state = with_shards(state, rest.files, state["step"], rest.run, wanted)
+        trainer.load_state_dict(state)
+
+    if communicator is None:
+        found = _restored(checkpoints, trainer.about(), load)
+    else:
+        found = restored_on_ranks(
+            communicator, lambda load: _restored(checkpoints, trainer.about(), load), load
+        )
+    if found is not None:
+        trainer.run_id = found
+    return 0 if found is None else trainer.step
+
+
+def _restored(checkpoints: CheckpointFolder, about: Mapping[str, Any], load: Any) -> str | None:
+    """Load the newest good checkpoint; return the name of its run, None if there is none."""
     if checkpoints.path.is_file():
         raise NotADirectoryError(
             f"resume takes the folder of the checkpoints, got a file, {str(checkpoints.path)!r}"
         )
     if not checkpoints.files():
-        return 0
+        return None
     checkpoints.lock()
     try:
-        run = checkpoints.restore(trainer.about(), trainer.load_state_dict)
+        return checkpoints.restore(about, load)
     finally:
         checkpoints.unlock()
-    if run is None:
-        return 0
-    trainer.run_id = run
-    return trainer.step

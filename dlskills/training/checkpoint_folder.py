@@ -10,16 +10,27 @@ import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlskills.files import FileFormatError, check_folder, expanded, write_file
 from dlskills.strict_json import read_json
+from dlskills.training.shards import shard_name, write_shard
 from dlskills.training.state_file import read_state, write_state
 
-VERSION = 1
+VERSION = 2
+_WHOLE = 1  # the version of files that hold all of a training; those of 2 have shards beside them
 _KIND = "dlskills training checkpoint"
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
+_SHARD = re.compile(r"shard-(\d{8,})\.\d+-of-\d+\.safetensors")
+_MOST_SHARDS = 1_000_000
 _RUN = "run.json"
+
+
+class Shards(NamedTuple):
+    """Where the rest of a checkpoint is: the files of all ranks, and their run."""
+
+    files: list[Path]
+    run: str
 
 
 class CheckpointFolder:
@@ -107,11 +118,28 @@ class CheckpointFolder:
         return run
 
     def write(
-        self, step: int, run: str, about: Mapping[str, Any], state: Mapping[str, Any]
+        self,
+        step: int,
+        run: str,
+        about: Mapping[str, Any],
+        state: Mapping[str, Any],
+        shards: int = 0,
     ) -> None:
-        """Write the checkpoint of a step."""
-        head = {"kind": _KIND, "version": VERSION, "run": run, "about": about}
+        """Write the checkpoint of a step.
+
+        With `shards`, as many files of :meth:`write_shard` hold the rest of it.
+        """
+        head = {
+            "kind": _KIND, "version": VERSION if shards else _WHOLE, "run": run, "about": about
+        } | ({"shards": shards} if shards else {})  # fmt: skip
         write_state(self.file(step), {"head": head, "state": state})
+
+    def write_shard(
+        self, step: int, run: str, own: Mapping[str, Any], rank: int, ranks: int
+    ) -> None:
+        """Write the part of a checkpoint that one rank keeps."""
+        check_folder(self.path, "Checkpoint(folder)")
+        write_shard(self.path / shard_name(step, rank, ranks), step, run, own)
 
     def prune(self, keep: int, newest: int, best: int | None) -> None:
         """Remove all but the newest ones, and the best one, and what broken-off writes left.
@@ -125,12 +153,17 @@ class CheckpointFolder:
             if file not in kept:
                 with contextlib.suppress(OSError):
                     file.unlink()
-        for file in self.path.glob(".step-*.part"):
-            with contextlib.suppress(OSError):
-                file.unlink()
+        names = {file.name for file in kept}
+        for file in self.path.iterdir():
+            match = _SHARD.fullmatch(file.name)
+            # other ranks may be ahead, so newer shards stay
+            stale = match and int(match[1]) < newest and self.file(int(match[1])).name not in names
+            if stale or (file.name.startswith(".step-") and file.suffix == ".part"):
+                with contextlib.suppress(OSError):
+                    file.unlink()
 
     def restore(
-        self, about: Mapping[str, Any], load: Callable[[Mapping[str, Any]], None]
+        self, about: Mapping[str, Any], load: Callable[[Mapping[str, Any], Shards | None], None]
     ) -> str | None:
         """Load the newest good checkpoint.
 
@@ -139,7 +172,8 @@ class CheckpointFolder:
         about : mapping
             What the training is of; a checkpoint of something else is refused.
         load : callable
-            Takes the state; raises an error, and changes nothing, if it does not fit.
+            Takes the state, and where the rest of it is; raises an error, and changes nothing, if
+            it does not fit.
 
         Returns
         -------
@@ -167,7 +201,7 @@ class CheckpointFolder:
             if refused:
                 warnings.warn(
                     f"checkpoints were refused, and {file.name} was taken: {'; '.join(refused)}",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             return run
         if refused:
@@ -188,7 +222,7 @@ def load_checked(
     file: str,
     expected: str | None,
     about: Mapping[str, Any],
-    load: Callable[[Mapping[str, Any]], None],
+    load: Callable[[Mapping[str, Any], Shards | None], None],
 ) -> str:
     """Load the content of a checkpoint; return the name of its run.
 
@@ -221,8 +255,15 @@ def load_checked(
             if there.get(key) != here.get(key)
         ]
         raise FileFormatError(f"{file} is of another training ({'; '.join(differing)})")
+    shards, step = head.get("shards", 0), state.get("step")
+    rest = None
+    if shards:
+        if not (isinstance(shards, int) and isinstance(step, int) and 0 < shards <= _MOST_SHARDS):
+            raise FileFormatError(f"{file} does not say of which step it is, or in how many parts")
+        names = [shard_name(step, rank, shards) for rank in range(shards)]
+        rest = Shards([Path(file).parent / name for name in names], run)
     try:
-        load(state)
+        load(state, rest)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{file} does not fit this training: {reason}") from error

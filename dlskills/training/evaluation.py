@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from dlskills.layers import RegressionLoss
 from dlskills.networks.sequential import Sequential
 from dlskills.training.metrics import Function, Metrics, Rows, measure, named_metrics
 from dlskills.training.samples import Samples
+
+if TYPE_CHECKING:
+    from dlskills.distributed import Communicator
 
 
 def choose_rows(size: int, count: int | None, which: str, rng: np.random.Generator) -> Rows:
@@ -48,6 +52,8 @@ class Evaluation:
         See :func:`choose_rows`.
     seed : int
         Of random choices.
+    communicator : Communicator, optional
+        The ranks that share each evaluation; all get its results.
     """
 
     def __init__(
@@ -58,8 +64,9 @@ class Evaluation:
         count: int | None,
         which: str,
         seed: int,
+        communicator: Communicator | None = None,
     ) -> None:
-        self._network, self._parts = network, parts
+        self._network, self._parts, self._communicator = network, parts, communicator
         self._rows = {
             part: choose_rows(
                 samples.x.shape[0], count, which, stream(seed, "evaluation", part)
@@ -93,7 +100,7 @@ class Evaluation:
     def _measured(self, metric: str | Function, samples: Samples, rows: Rows | None) -> float:
         if metric == "accuracy" and not self._has_classes:
             return math.nan
-        return measure(metric, self._network, samples, rows)
+        return measure(metric, self._network, samples, rows, self._communicator)
 
 
 def _default_metrics(by_loss: bool) -> dict[str, dict[str, str | Function]]:

@@ -29,6 +29,9 @@ class CSVLogger(Callback):
         The file can't be written.
     """
 
+    rank_0_only = True
+    needs_evaluations = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = expanded(path)
 
@@ -52,6 +55,9 @@ class TensorBoardLogger(Callback):
     ImportError
         Neither tensorboardX nor PyTorch with tensorboard is installed.
     """
+
+    rank_0_only = True
+    needs_evaluations = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = expanded(folder)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlskills.arrays.backend import Array
+from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.layers import Layer
 from dlskills.networks.sequential import Sequential
@@ -23,6 +24,9 @@ from dlskills.training.history import History
 from dlskills.training.interrupts import HeldInterrupts
 from dlskills.training.memory import memory_explained
 from dlskills.training.state_file import copied_to_host
+
+if TYPE_CHECKING:
+    from dlskills.distributed.communicator import Communicator
 
 _STATELESS = Layer.get_state
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -42,9 +46,9 @@ class Loop:
     network : Sequential
     optimizer : str or Optimizer
         A name, or any object with ``update(params, grads)``.
-    batches : iterable of (x, t), or BatchSource, default ()
-        Inputs and targets on the network's device. Each pass over a list is an epoch. Left
-        out if every batch is given to :meth:`train_on`.
+    batches : iterable of (x, t) or (x, t, weights), or BatchSource, default ()
+        Inputs and targets, and perhaps a weight for each sample, on the network's device. Each pass
+        over a list is an epoch. Left out if every batch is given to :meth:`train_on`.
     callbacks : iterable of Callback or callable, default ()
         See :class:`~dlskills.training.Callback`.
     accumulate : int, default 1
@@ -64,6 +68,8 @@ class Loop:
         Whether a callback ended the training. Set it to False to go on.
     run_id : str or None
         The name of this run in its checkpoints, if there are any.
+    communicator : Communicator or None
+        The ranks that train together, if several do: see :class:`~dlskills.Trainer`.
 
     Examples
     --------
@@ -77,6 +83,10 @@ class Loop:
     (10, 5, 10)
     """
 
+    communicator: Communicator | None = None
+    evaluates = False
+    """Whether evaluations add rows to the history, after which callbacks may act."""
+
     def __init__(
         self,
         network: Sequential,
@@ -89,6 +99,13 @@ class Loop:
         self.network, self.optimizer = network, chosen_optimizer(optimizer, None)
         self.batches = as_source(batches)
         self._callbacks = CallbackList(callbacks)
+        if not self.evaluates:
+            for callback in self._callbacks.all:
+                if callback.needs_evaluations:
+                    raise ValueError(
+                        f"{callback!r} acts after evaluations, and a Loop makes none; give it to a "
+                        "Trainer, or write a callback with after_step or after_epoch"
+                    )
         self._passes: Any = network if accumulate == 1 else Accumulated(network, accumulate)
         self.step = 0
         self.loss: Array | None = None
@@ -102,6 +119,14 @@ class Loop:
         # called again after an error
         self._due: deque[tuple[Callable[..., Any], tuple[Any, ...], bool]] = deque()
         self._completing: deque[Callback] = deque()
+
+    @property
+    def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
+        """Which elements of each flattened parameter this rank keeps optimizer state for.
+
+        None if it keeps that of all.
+        """
+        return None
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:
@@ -167,16 +192,18 @@ class Loop:
                     for callback in reversed(self.callbacks):
                         closing.callback(callback.close, self)
 
-    def train_on(self, x: Array, t: Array) -> None:
+    def train_on(self, x: Array, t: Array, weights: Array | None = None) -> None:
         """Take one step on a batch of your own, which leaves the position among `batches` alone.
 
         Parameters
         ----------
         x, t : array
             On the network's device.
+        weights : array, shape (N,), optional
+            The weight of each sample.
         """
         with self._held():
-            self._step((x, t))
+            self._step((x, t) if weights is None else (x, t, weights))
 
     def _held(self) -> AbstractContextManager[Any]:
         """Hold back Ctrl-C, unless :meth:`run` does already."""
@@ -205,10 +232,10 @@ class Loop:
         layers = [layer for layer in self.network.layers if type(layer).get_state is not _STATELESS]
         states = [layer.get_state() for layer in layers]
         try:
-            loss, grads = self._passes.loss_and_gradient(*current)
+            loss, grads = self._gradient(current, whole=batch is not None)
             self._before_update(loss, current)
             self._updating = True
-            self.optimizer.update(self.network.params, grads)
+            self._update_parameters(grads)
         except BaseException as error:
             if isinstance(error, Exception) or not self._updating:
                 self._updating = False  # an update that fails has changed nothing: it is one pass
@@ -224,6 +251,15 @@ class Loop:
         self._updating = False
         self._schedule(current)
         return True
+
+    def _gradient(self, batch: Batch, whole: bool) -> tuple[Array, Parameters]:
+        """Return loss and gradient; a batch of the source may be a rank's part of a whole one."""
+        passes: Any = self._passes
+        found: tuple[Array, Parameters] = passes.loss_and_gradient(*batch)
+        return found
+
+    def _update_parameters(self, grads: Parameters) -> None:
+        self.optimizer.update(self.network.params, grads)
 
     def _before_update(self, loss: Array, batch: Batch) -> None:
         """Look at a loss before the update that follows from it."""
@@ -298,6 +334,12 @@ class Loop:
                 f"the state has {len(state['callbacks'])} callbacks, this training "
                 f"{len(self.callbacks)}; give the same ones in the same order"
             )
+        there, here = state.get("kinds of callbacks"), self._kinds(state["callbacks"])
+        if there is not None and there != here:
+            raise ValueError(
+                f"the state is of the callbacks {there!r:.200}, this training has {here!r}; give "
+                "the same ones in the same order"
+            )
         with self._held():
             before = self._state()
             try:
@@ -309,7 +351,14 @@ class Loop:
             self._due.clear()
             self._completing.clear()
 
+    def _kinds(self, states: Sequence[Any]) -> list[str]:
+        """Return the kinds of the callbacks; empty for those without a state."""
+        pairs = zip(self.callbacks, states, strict=True)
+        return [callback.kind() if state else "" for callback, state in pairs]
+
     def _state(self) -> dict[str, Any]:
+        # copies: a thread may write them while training changes the arrays in place
+        callbacks = [copied_to_host(callback.state_dict()) for callback in self.callbacks]
         return {
             "step": self.step,
             "stopped": self.stopped,
@@ -318,8 +367,8 @@ class Loop:
             "batches": self.batches.state_dict(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            # copies: a thread may write them while training changes the arrays in place
-            "callbacks": [copied_to_host(callback.state_dict()) for callback in self.callbacks],
+            "callbacks": callbacks,
+            "kinds of callbacks": self._kinds(callbacks),
         }
 
     def _load(self, state: Mapping[str, Any]) -> None:

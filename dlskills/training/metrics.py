@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
+from dlskills.arrays.share import share_of
 from dlskills.checks import check_choice
 from dlskills.layers import BinaryCrossEntropy
 from dlskills.networks.sequential import Sequential
 from dlskills.training.samples import Samples
+
+if TYPE_CHECKING:
+    from dlskills.distributed import Communicator
 
 _ROWS = 1000  # samples whose loss is computed at a time, at most
 
@@ -60,7 +64,11 @@ def _name(metric: Any) -> str:
 
 
 def measure(
-    metric: str | Function, network: Sequential, samples: Samples, rows: Rows | None = None
+    metric: str | Function,
+    network: Sequential,
+    samples: Samples,
+    rows: Rows | None = None,
+    communicator: Communicator | None = None,
 ) -> float:
     """Return a metric of a network on samples, in inference mode.
 
@@ -71,15 +79,18 @@ def measure(
     samples : Samples
     rows : int or numpy.ndarray, optional
         The number of samples to take, from the first, or their indices; all by default.
+    communicator : Communicator, optional
+        Ranks that share the samples of accuracies and losses, and all get the result. A function
+        of your own may need all outputs at once, so every rank computes it.
 
     Returns
     -------
     float
     """
     if metric == "accuracy":
-        return accuracy(network, samples, rows)
+        return accuracy(network, samples, rows, communicator)
     if metric == "loss":
-        return mean_loss(network, samples, rows)
+        return mean_loss(network, samples, rows, communicator)
     return _of_all(metric, network, samples, rows)
 
 
@@ -100,7 +111,12 @@ def _of_all(metric: Any, network: Sequential, samples: Samples, rows: Rows | Non
     return float(to_host(number)) if hasattr(number, "shape") else float(number)
 
 
-def accuracy(network: Sequential, samples: Samples, rows: Rows | None = None) -> float:
+def accuracy(
+    network: Sequential,
+    samples: Samples,
+    rows: Rows | None = None,
+    communicator: Communicator | None = None,
+) -> float:
     """Return the accuracy on samples, as many of them at a time as the samples ask for.
 
     Returns
@@ -113,18 +129,28 @@ def accuracy(network: Sequential, samples: Samples, rows: Rows | None = None) ->
     # whole numbers add up to the same whatever the parts
     right: int = sum(
         round(network.accuracy(*part) * count)
-        for part, count in _parts(samples, rows, samples.rows_at_a_time)
+        for part, count in _parts(samples, rows, samples.rows_at_a_time, communicator)
     )
-    return right / _count(samples, rows)
+    return _sum_of_all(right, communicator) / _count(samples, rows)
 
 
-def mean_loss(network: Sequential, samples: Samples, rows: Rows | None = None) -> float:
+def mean_loss(
+    network: Sequential,
+    samples: Samples,
+    rows: Rows | None = None,
+    communicator: Communicator | None = None,
+) -> float:
     """Return the mean loss on samples in inference mode, weight decay included."""
     total: float = sum(
         float(network.loss(*part)) * count
-        for part, count in _parts(samples, rows, min(samples.rows_at_a_time, _ROWS))
+        for part, count in _parts(samples, rows, min(samples.rows_at_a_time, _ROWS), communicator)
     )
-    return total / _count(samples, rows)
+    return _sum_of_all(total, communicator) / _count(samples, rows)
+
+
+def _sum_of_all(number: float, communicator: Communicator | None) -> float:
+    """Return the sum of a number over the ranks, the same to the bit on all of them."""
+    return number if communicator is None else sum(communicator.allgather_object(number))
 
 
 def _count(samples: Samples, rows: Rows | None) -> int:
@@ -134,11 +160,13 @@ def _count(samples: Samples, rows: Rows | None) -> int:
 
 
 def _parts(
-    samples: Samples, rows: Rows | None, step: int
+    samples: Samples, rows: Rows | None, step: int, communicator: Communicator | None = None
 ) -> Iterator[tuple[tuple[Array, Array], int]]:
-    """Yield inputs and targets of at most `step` samples, and their number."""
-    size = _count(samples, rows)
-    for start in range(0, size, step):
-        part = slice(start, min(start + step, size))
+    """Yield inputs and targets of at most `step` samples of this rank's share, and their number."""
+    first, size = 0, _count(samples, rows)
+    if communicator is not None:
+        first, size = share_of(size, communicator.rank, communicator.size)
+    for start in range(first, first + size, step):
+        part = slice(start, min(start + step, first + size))
         chosen = rows[part] if isinstance(rows, np.ndarray) else part
         yield samples.part(chosen), part.stop - start

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array
+from dlskills.arrays.parameters import Parameters
 from dlskills.arrays.random import resolve_seed, stream
 from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.data.batches import Batches
@@ -30,7 +31,11 @@ from dlskills.training.loop import Loop
 from dlskills.training.memory import memory_explained
 from dlskills.training.metrics import Metrics
 from dlskills.training.progress import Progress
+from dlskills.training.ranks import Ranks, check_options, is_first, on_this_rank
 from dlskills.training.samples import Samples, place_samples
+
+if TYPE_CHECKING:
+    from dlskills.distributed import Communicator
 
 
 class Trainer(Loop):
@@ -77,6 +82,11 @@ class Trainer(Loop):
         The number of parts in which the gradient of each batch is computed, to save memory. (In
         Keras, ``gradient_accumulation_steps=n`` with batches of b is ``mini_batch_size=n * b,
         accumulate=n`` here.)
+    sample_weights : array, shape (N,), optional
+        The weight of each training sample, at least 0. The loss of a batch is then the mean of
+        weight times loss over its samples, not divided by the sum of the weights: weights with
+        mean 1 keep the size of the steps. Metrics are not weighted. For weights per class, see
+        `class_weights` of :class:`~dlskills.SoftmaxWithLoss`.
     sampling : {"replacement", "epoch"}, default "replacement"
         The tutorial draws each batch from all samples, and so leaves out 37 % of them per epoch.
         ``"epoch"`` shuffles, and takes every sample once.
@@ -106,6 +116,16 @@ class Trainer(Loop):
     monitor : dlskills.diagnostics.Monitor, optional
         Of `network`: looks into it while it learns. Any object with ``observe(x, t)`` will do; it
         is called after each update with its batch.
+    communicator : Communicator, optional
+        The ranks that share each batch, in a script that ``mpiexec -n N`` starts: ``mpi()`` or
+        ``nccl()`` of :mod:`dlskills.distributed`. All ranks make the same trainer. N ranks follow
+        one process with the same `mini_batch_size` to rounding; rank 0 alone prints and saves.
+    sharded : bool, default False
+        Whether each rank keeps only its part of the optimizer's state: see
+        :class:`~dlskills.distributed.Sharded`.
+    sync : bool, default True
+        Whether Batch Normalization takes the statistics of the batch on all ranks, or else of the
+        rank's rows.
 
     Attributes
     ----------
@@ -144,6 +164,8 @@ class Trainer(Loop):
         The data do not fit.
     """
 
+    evaluates = True
+
     @known_keywords(FOREIGN_KEYWORDS)
     def __init__(
         self,
@@ -164,6 +186,7 @@ class Trainer(Loop):
         metrics: Metrics | None = None,
         callbacks: Iterable[Callback | Callable[..., Any]] = (),
         accumulate: int = 1,
+        sample_weights: Array | None = None,
         sampling: str = "replacement",
         remainder: str = "keep",
         record_loss: str = "after",
@@ -173,8 +196,13 @@ class Trainer(Loop):
         data_on_device: bool | None = None,
         capture: bool = False,
         monitor: Observer | None = None,
+        communicator: Communicator | None = None,
+        sharded: bool = False,
+        sync: bool = True,
     ) -> None:
-        self.verbose = verbose
+        check_options(communicator, sharded, accumulate, capture, sample_weights is not None)
+        self.communicator = communicator
+        self.verbose = verbose and is_first(communicator)
         self.epochs = epochs
         self.batch_size = check_count("mini_batch_size", mini_batch_size)
         self.sampling = check_choice("sampling", sampling, ("replacement", "epoch"))
@@ -196,26 +224,33 @@ class Trainer(Loop):
         optimizer = chosen_optimizer(optimizer, optimizer_param)
         self._parts = self._placed(
             network,
-            checked_parts(network, x_train, t_train, x_test, t_test, validation, self.seed),
+            checked_parts(
+                network, x_train, t_train, x_test, t_test, validation, self.seed, sample_weights
+            ),
             remainder,
             data_on_device,
         )
         self._evaluation = Evaluation(
             network, self._parts, metrics, evaluate_sample_num_per_epoch, evaluate_samples,
-            self.seed,
+            self.seed, communicator,
         )  # fmt: skip
-        if isinstance(optimizer, Optimizer):  # so that memory that is short for it shows now
+        if (
+            isinstance(optimizer, Optimizer) and not sharded
+        ):  # so that memory that is short for it shows now
             with memory_explained(
                 network.backend,
                 f"the state of {type(optimizer).__name__}",
                 "Free some, or make the network smaller",
             ):
                 optimizer.prepare(network.params)
+        self._source = SampleBatches(self._parts["train"], self._batches, *self._rank_of_ranks())
         super().__init__(
             network,
             optimizer,
-            SampleBatches(self._parts["train"], self._batches),
-            [*monitoring(network, monitor), *checked_callbacks(callbacks)],
+            self._source,
+            on_this_rank(
+                [*monitoring(network, monitor), *checked_callbacks(callbacks)], communicator
+            ),
             accumulate=accumulate,
         )
         if capture:
@@ -238,11 +273,19 @@ class Trainer(Loop):
         self._reads_freely = network.backend.name != "cupy" and device_kind == "cpu"
         self.test_acc: float | None = None
         self.test_loss: float | None = None
+        self._ranks: Ranks | None = None
+        if communicator is not None:
+            self._ranks = Ranks(self, communicator, sharded, sync)
+
+    def _rank_of_ranks(self) -> tuple[int, int]:
+        """Return the number of this process, and of how many."""
+        communicator = self.communicator
+        return (0, 1) if communicator is None else (communicator.rank, communicator.size)
 
     def _placed(
         self,
         network: Sequential,
-        parts: Mapping[str, tuple[Array, Array]],
+        parts: Mapping[str, tuple[Array, ...]],
         remainder: str,
         data_on_device: bool | None,
     ) -> dict[str, Samples]:
@@ -254,8 +297,9 @@ class Trainer(Loop):
             remainder=remainder,
             seed=stream(self.seed, "batches"),
         )
+        largest = -(-self._batches.largest // self._rank_of_ranks()[1])
         placed = place_samples(
-            network.backend, parts, network.compute_dtype, self._batches.largest, data_on_device
+            network.backend, parts, network.compute_dtype, largest, data_on_device
         )
         return dict(zip(parts, placed, strict=True))
 
@@ -328,6 +372,28 @@ class Trainer(Loop):
             ):
                 raise error
 
+    def _gradient(self, batch: Batch, whole: bool) -> tuple[Array, Parameters]:
+        if self._ranks is None:
+            return super()._gradient(batch, whole)
+        return self._ranks.gradient(batch, None if whole else self._source.total)
+
+    def _update_parameters(self, grads: Parameters) -> None:
+        if self._ranks is None:
+            super()._update_parameters(grads)
+        else:
+            self._ranks.update(grads)
+
+    def _step(self, batch: Batch | None = None) -> bool:
+        done = super()._step(batch)
+        if self._ranks is not None and self.callbacks:  # which may stop one rank alone
+            self.stopped = self._ranks.any(self.stopped)
+        return done
+
+    def _run(self, stop: int | None, on_step: Callable[[], None] = lambda: None) -> None:
+        super()._run(stop, on_step)
+        if self.communicator is not None:
+            self.communicator.reached(None)
+
     def _before_update(self, loss: Array, batch: Batch) -> None:
         if self._reads_freely and not math.isfinite(loss):
             self._check_losses(batch)
@@ -342,9 +408,11 @@ class Trainer(Loop):
             self._due.append((self._end_epoch, (batch, evaluated), True))
         super()._schedule(batch, evaluated=evaluated)
 
-    def _record_loss_after(self, x: Array, t: Array) -> None:
+    def _record_loss_after(self, x: Array, t: Array, weights: Array | None = None) -> None:
         with self._explained(f"the loss after step {self.step}"):
-            self._after_losses.append(self.network.loss(x, t))
+            loss = self.network.loss if self._ranks is None else self._ranks.loss
+            weighted = {} if weights is None else {"weights": weights}
+            self._after_losses.append(loss(x, t, **weighted))
 
     def _end_epoch(self, batch: Batch, evaluated: bool) -> None:
         with self._explained(f"the losses until step {self.step}"):
@@ -355,6 +423,8 @@ class Trainer(Loop):
         self.current_epoch += 1
 
     def _record_evaluation(self) -> None:
+        if self._ranks is not None:
+            self._ranks.average_statistics()
         losses = self._recorded.read(self._mean_from)
         row = {
             "step": float(self.step),
@@ -398,6 +468,8 @@ class Trainer(Loop):
             with self._explained(f"the accuracy after step {self.step}"):
                 self._check_losses(None)
                 self._divergence.parameters(self.step)
+                if self._ranks is not None:
+                    self._ranks.average_statistics()
                 final = self._evaluation.on_test_data()
             self.test_acc, self.test_loss = final.get("accuracy"), final.get("loss")
             if shown := measured({f"test_{name}": number for name, number in final.items()}):
@@ -457,14 +529,37 @@ class Trainer(Loop):
     def _check_losses(self, batch: Batch | None) -> None:
         self._divergence.losses(self._recorded, batch)
 
+    @property
+    def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
+        if self._ranks is None or self._ranks.sharded is None:
+            return None
+        return self._ranks.sharded.pieces
+
     def _state(self) -> dict[str, Any]:
-        return super()._state() | {
-            "current_epoch": self.current_epoch,
-            "mean_from": self._mean_from,
-            "losses_after": self._after_losses.on_host(),
-        }
+        if self._ranks is not None:
+            self._ranks.average_statistics()
+        pieces = self.optimizer_pieces
+        return (
+            super()._state()
+            | ({} if pieces is None else {"pieces": pieces})
+            | {
+                "current_epoch": self.current_epoch,
+                "mean_from": self._mean_from,
+                "losses_after": self._after_losses.on_host(),
+            }
+        )
 
     def _load(self, state: Mapping[str, Any]) -> None:
+        pieces = self.optimizer_pieces
+        if "pieces" in state:
+            given = {name: tuple(piece) for name, piece in state["pieces"].items()}
+            if given != pieces:
+                raise ValueError(
+                    "the state has a part of the optimizer's state, of another rank or number of "
+                    "ranks; checkpoints fit any number"
+                )
+        elif self._ranks is not None:
+            state = {**state, "optimizer": self._ranks.piece_of(state["optimizer"])}
         super()._load(state)
         self.current_epoch, self._mean_from = state["current_epoch"], state["mean_from"]
         self._after_losses = DeviceNumbers(map(float, state["losses_after"]))
@@ -477,9 +572,11 @@ class Trainer(Loop):
             "evaluate_sample_num_per_epoch",
         )  # fmt: skip
         drawn = {"seed": self.seed} if self._seed_chooses_samples else {}
+        weights = self._parts["train"].digest_of_weights()
         return (
             super().about()
             | drawn
+            | ({} if weights is None else {"sample weights": weights})
             | {
                 "mini_batch_size": self.batch_size,
                 **{name: getattr(self, name) for name in settings},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,12 +99,14 @@ def plot(runs: list[Numbers]) -> dict[str, Figure]:
     )  # fmt: skip
     for i, name in enumerate(runs[0]["loss"]):
         curves = [
-            [math.nan if loss is None else loss for loss in curve]
+            list(itertools.takewhile(lambda loss: loss is not None, curve))
             for curve in over_seeds(runs, "loss", name)
         ]
         draw_curve(losses, rates, curves, i, name)
         draw_curve(accuracies, rates, over_seeds(runs, "test", name), i, name)
-    losses.set(xscale="log", yscale="log", title=str(TEXTS("loss-last", count=100)))
+    losses.set(
+        xscale="log", yscale="log", ylim=(0.02, 10), title=str(TEXTS("loss-last", count=100))
+    )
     accuracies.set(xscale="log", ylim=(0.5, 1), title=str(TEXTS("test-accuracy")))
     accuracies.yaxis.set_major_formatter("{x:.0%}")
     for panel in (losses, accuracies):
