@@ -43,7 +43,9 @@ def draw_heat_map(
     """
     from matplotlib.patches import Rectangle
 
-    image = panel.imshow(cells, **{"origin": "lower", "aspect": "auto", "cmap": "viridis"} | look)
+    image: Any = panel.imshow(
+        cells, **{"origin": "lower", "aspect": "auto", "cmap": "viridis"} | look
+    )
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(upwards)), upwards)
     panel.grid(visible=False)

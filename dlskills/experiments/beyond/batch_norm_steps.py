@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlskills.checks import check_count
 from dlskills.experiments.choices import parse_rate
@@ -107,7 +107,7 @@ def table(numbers: Numbers) -> Table:
     """Return each network's accuracy after the first steps and at the best."""
     first = EARLY if EARLY in numbers["steps"] else numbers["steps"][0]
     at = numbers["steps"].index(first)
-    rows = [
+    rows: list[list[Any]] = [
         [TEXTS.name(name), Number(curve[at], ".1%"), Number(max(curve), ".1%")]
         for name, curve in numbers["accuracy"].items()
     ]

@@ -102,7 +102,8 @@ def run(settings: Settings, *, condition: float = 10_000.0, steps: int = 100_000
     made = rules(condition)
     with Progress(len(made), "conditioning", show=settings.verbose) as progress:
         for name, optimizer in made.items():
-            params, path, distances = {"x": np.ones(EIGENVALUES)}, [], [1.0]
+            params, distances = {"x": np.ones(EIGENVALUES)}, [1.0]
+            path: list[Any] = []
             while distances[-1] > TARGET and len(distances) <= most:
                 if len(path) <= FITTED:
                     path.append(params["x"].copy())

@@ -152,7 +152,7 @@ def _of(runs: Sequence[Numbers]) -> str:
 
 def table(numbers: Numbers) -> Table:
     """Return how the best decay goes with the learning rate, and the test accuracy at the best."""
-    rows = [
+    rows: list[list[Any]] = [
         [TEXTS(f"form-{form.lower()}"), Number(slope(numbers, form), "+.2f"),
          Number(_test_at_best(numbers, form), ".1%")]
         for form in numbers["loss"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlskills.checks import check_count
 from dlskills.experiments.choices import parse_rate
@@ -96,7 +96,7 @@ def plot(runs: list[Numbers]) -> dict[str, Figure]:
 
 def table(numbers: Numbers) -> Table:
     """Return the test errors at the end."""
-    rows = [
+    rows: list[list[Any]] = [
         [TEXTS.name(name), Number(error[-1], ".2%")] for name, error in numbers["error"].items()
     ]
     return Table([TEXTS("network"), TEXTS("test-error")], rows)
