@@ -14,7 +14,7 @@ from dlskills.arrays.cuda import DeviceError
 from dlskills.cli import compare, info, repeat, report, run, tune
 from dlskills.cli.options import WrongUseError
 from dlskills.cli.tables import show_table
-from dlskills.experiments import EXPERIMENTS
+from dlskills.experiments import BEYOND, EXPERIMENTS
 from dlskills.formulas.engines import EngineMissingError
 from dlskills.processes import WorkerLostError
 from dlskills.training import DivergedError
@@ -57,8 +57,9 @@ app.command("tune")(tune.tune)
 def list_experiments() -> None:
     """List the experiments."""
     console = terminal.console()
-    rows = [(name, str(experiment.title)) for name, experiment in EXPERIMENTS.items()]
-    show_table(console, ["experiment", "subject"], rows, prose=[1])
+    for heading, known in (("experiment", EXPERIMENTS), ("beyond the tutorial", BEYOND)):
+        rows = [(name, str(experiment.title)) for name, experiment in known.items()]
+        show_table(console, [heading, "subject"], rows, prose=[1])
     console.print("Run one with: dlskills run NAME (--help shows its options)")
 
 

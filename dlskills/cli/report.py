@@ -12,7 +12,7 @@ from dlskills import terminal
 from dlskills.cli.options import Device, Fresh, Jobs, Out, Quick, Seed, Subset, wrong_use
 from dlskills.cli.run import compute
 from dlskills.cli.verdicts import show_indication
-from dlskills.experiments import EXPERIMENTS, Settings, load_experiments
+from dlskills.experiments import BEYOND, EXPERIMENTS, Settings, load_experiments
 from dlskills.experiments.claims import ENOUGH
 from dlskills.processes import cores
 from dlskills.report import LANGUAGES, write_report
@@ -52,13 +52,23 @@ def report(
         Language, typer.Option(help="English, Chinese, or both with a switch.")
     ] = Language.BOTH,
     fresh: Fresh = False,
+    beyond: Annotated[
+        bool, typer.Option("--beyond", help="Add the experiments on claims of papers.")
+    ] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="With --beyond, include what takes many minutes.")
+    ] = False,
 ) -> None:
     """Run every experiment and write OUT/report.html with figures, numbers and verdicts."""
     with wrong_use():
         settings = Settings(seed, device, subset)
+        if long and not beyond:
+            raise ValueError("--long must be combined with --beyond")
         experiments = list(EXPERIMENTS.values())
         if files:
             experiments = [own for file in files for own in load_experiments(file)]
+        if beyond:
+            experiments += [one for one in BEYOND.values() if long or not one.long]
     if seeds is None:
         seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
     records = compute(experiments, out, settings, seeds, quick, jobs, fresh)

@@ -41,6 +41,7 @@ from dlskills.cli.run_options import (
 from dlskills.cli.tables import show_table
 from dlskills.cli.verdicts import show_verdicts
 from dlskills.experiments import (
+    BEYOND,
     EXPERIMENTS,
     Experiment,
     Option,
@@ -79,7 +80,8 @@ app = typer.Typer(
     cls=Experiments,
     no_args_is_help=True,
     help="Run one experiment of the tutorial (options after its name), your own "
-    "(my_experiment.py), or --all of the tutorial's.",
+    "(my_experiment.py), or --all of the tutorial's. Those beyond the tutorial judge the claims of "
+    "papers.",
     subcommand_metavar="NAME [OPTIONS]",
 )
 
@@ -208,7 +210,7 @@ def _all(context: typer.Context, *, every: bool, **options: Any) -> None:
 
 _EVERY = inspect.Parameter(
     "every", inspect.Parameter.KEYWORD_ONLY, default=False,
-    annotation=Annotated[bool, typer.Option("--all", help="Run every experiment.")],
+    annotation=Annotated[bool, typer.Option("--all", help="Run every experiment of the tutorial.")],
 )  # fmt: skip
 _all.__signature__ = inspect.Signature([_CONTEXT, _EVERY, *_COMMON])  # type: ignore[attr-defined]
 app.callback(invoke_without_command=True)(_all)
@@ -281,3 +283,5 @@ def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
 
 for _experiment in EXPERIMENTS.values():
     app.command(_experiment.name)(_command(_experiment))
+for _experiment in BEYOND.values():
+    app.command(_experiment.name, rich_help_panel="Beyond the tutorial")(_command(_experiment))

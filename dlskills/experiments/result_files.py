@@ -12,7 +12,7 @@ from typing import Any
 
 from dlskills.experiments.choices import named_files
 from dlskills.experiments.environment import environment
-from dlskills.experiments.experiment import EXPERIMENTS, Experiment
+from dlskills.experiments.experiment import Experiment, registered
 from dlskills.experiments.outcome import Record
 from dlskills.experiments.settings import Settings
 from dlskills.files import FileFormatError, expanded
@@ -67,7 +67,7 @@ class Results:
 def origin(records: Sequence[Record], experiment: Experiment) -> dict[str, Any]:
     """Return what a result file says about how its runs came about."""
     own = None
-    if EXPERIMENTS.get(experiment.name) is not experiment:
+    if registered(experiment.name) is not experiment:
         own = None if experiment.file is None else str(experiment.file)
     files = [*named_files(records[0].options), *([] if own is None else [own])]
     return {
@@ -76,7 +76,7 @@ def origin(records: Sequence[Record], experiment: Experiment) -> dict[str, Any]:
         "environment": environment(),
         "forced_engine": forced_engine(),
         "experiment_file": own,
-        "own_experiment": EXPERIMENTS.get(experiment.name) is not experiment,
+        "own_experiment": registered(experiment.name) is not experiment,
         "files": {file: digest(file) for file in dict.fromkeys(files)},
     }
 

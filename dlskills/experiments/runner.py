@@ -20,7 +20,7 @@ from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
 from dlskills.experiments.choices import files_of, is_plain, plain
 from dlskills.experiments.environment import releases, source_code
-from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
+from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.loading import load_experiments
 from dlskills.experiments.outcome import Outcome, Record
 from dlskills.experiments.settings import Numbers, Settings
@@ -56,7 +56,7 @@ class _Job:
             return self.experiment
         name = self.record.experiment
         if self.file is None:
-            return EXPERIMENTS[name]
+            return find(name)
         return next(own for own in load_experiments(self.file) if own.name == name)
 
     @property
@@ -146,7 +146,7 @@ def run(
 
 
 def _job(record: Record, options: dict[str, Any], experiment: Experiment) -> _Job:
-    known = EXPERIMENTS.get(experiment.name) is experiment
+    known = registered(experiment.name) is experiment
     stays = not known and experiment.file is None
     return _Job(record, options, None if known else experiment.file, experiment if stays else None)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import dlskills
 from dlskills.experiments.claims import ENOUGH, Measured, Verdict
-from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
+from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.outcome import Record, changed_options, judged
 from dlskills.experiments.results import QUICK
 from dlskills.experiments.text import Text, as_text, in_each_language, language
@@ -116,7 +116,7 @@ def _drawn(
     jobs: int,
 ) -> Iterator[tuple[Experiment, list[Picture]]]:
     """Yield each experiment with its pictures, drawn by several processes where they know it."""
-    shared = [one.name for one in experiments if EXPERIMENTS.get(one.name) is one]
+    shared = [one.name for one in experiments if registered(one.name) is one]
     if jobs == 1 or len(shared) < 2:
         for experiment in experiments:
             yield experiment, _pictures(experiment, records[experiment.name], languages)

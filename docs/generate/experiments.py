@@ -10,9 +10,9 @@ import math
 import os
 from pathlib import Path
 
-from dlskills.experiments import EXPERIMENTS, Settings, run
+from dlskills.experiments import BEYOND, EXPERIMENTS, Settings, run
 from dlskills.experiments.claims import ENOUGH
-from dlskills.experiments.runner import judged
+from dlskills.experiments.outcome import judged
 from dlskills.experiments.text import Text
 from dlskills.experiments.text import language as speaking
 from dlskills.plotting import Look, looking
@@ -22,10 +22,7 @@ from dlskills.report.words import WORDS, score_by_source, source_words
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = os.environ.get("DLSKILLS_DOCS") == "whole"
-TUTORIAL = (
-    "optimizer-paths", "optimizer-mnist", "symmetry", "activation-histograms", "weight-init-mnist",
-    "batch-norm", "overfitting", "weight-decay", "dropout", "hyperparameters",
-)  # fmt: skip
+KNOWN = EXPERIMENTS | BEYOND
 MARKS = {"confirmed": ("yes", "✓"), "not confirmed": ("no", "✗"), "not judged": ("unjudged", "–")}
 HEADINGS = {
     "claim": WORDS("claim"), "verdict": WORDS("verdict"), "quantity": WORDS("quantity"),
@@ -33,18 +30,18 @@ HEADINGS = {
 }  # fmt: skip
 
 
+def _is_run(name):
+    """Return whether the build runs an experiment: whole runs of the long ones take hours."""
+    return not (WHOLE and KNOWN[name].long)
+
+
 @functools.cache
 def records():
     """Return the runs of all experiments by name."""
     return run(
-        list(EXPERIMENTS), Settings(verbose=False), seeds=ENOUGH if WHOLE else 1, quick=not WHOLE,
+        list(filter(_is_run, KNOWN)), Settings(verbose=False), seeds=ENOUGH if WHOLE else 1, quick=not WHOLE,
         jobs=cores(), cache=ROOT / "results" / "cache",
     )  # fmt: skip
-
-
-def beyond_the_tutorial():
-    """Return the names of the experiments that the tutorial does not have."""
-    return [name for name in EXPERIMENTS if name not in TUTORIAL]
 
 
 def _say(text, language):
@@ -54,7 +51,7 @@ def _say(text, language):
 @functools.cache
 def _drawn(name, language, narrow):
     with looking(Look(narrow=narrow)), speaking(language):
-        return EXPERIMENTS[name].figures([record.numbers for record in records()[name]])
+        return KNOWN[name].figures([record.numbers for record in records()[name]])
 
 
 @functools.cache
@@ -92,7 +89,7 @@ def figure(name, *files, language):
     wide, narrow = (_figures(name, language, slim) for slim in (False, True))
     parts = []
     for file in files or wide:
-        alt = EXPERIMENTS[name].words_for(file)
+        alt = KNOWN[name].words_for(file)
         if records()[name][0].quick:
             alt = WORDS("of a full run", alternative=alt)
         parts.append(
@@ -106,12 +103,12 @@ def numbers(name, *, language):
     """Return the table of an experiment."""
     runs = records()[name]
     with speaking(language):
-        table = EXPERIMENTS[name].tabulated([record.numbers for record in runs])
+        table = KNOWN[name].tabulated([record.numbers for record in runs])
         if table is None:
             return ""
         columns, rows = table.shown()
     which = ""
-    if EXPERIMENTS[name].random:
+    if KNOWN[name].random:
         which = WORDS("of-one-seed", seed=runs[0].settings.seed)
         if len(runs) > 1 and table.merges:
             which = WORDS("mean-and-spread", count=len(runs))
@@ -132,13 +129,13 @@ def _rows(columns, rows):
 def claims(name, *, language):
     """Return an experiment's claims: whose they are, what was measured, and the verdicts."""
     runs = records()[name]
-    verdicts = judged(EXPERIMENTS[name], runs)
+    verdicts = judged(KNOWN[name], runs)
     if not verdicts:
         return ""
     note = ""
     if runs[0].quick:
         note = _say(WORDS("quick"), language)
-    elif EXPERIMENTS[name].random and len(runs) < ENOUGH:
+    elif KNOWN[name].random and len(runs) < ENOUGH:
         note = _say(WORDS("few", enough=ENOUGH), language)
     note = note and f'<div class="admonition warning"><p>{note}</p></div>'
     head = "".join(f"<th>{_say(text, language)}</th>" for text in HEADINGS.values())
@@ -179,10 +176,10 @@ def _claim(verdict, language):
 def summary(which, *, language):
     """Return how many claims of each source are confirmed, for the tutorial's experiments."""
     verdicts = [
-        verdict for name in TUTORIAL for verdict in judged(EXPERIMENTS[name], records()[name])
+        verdict for name in EXPERIMENTS for verdict in judged(EXPERIMENTS[name], records()[name])
     ]
     items = "".join(f"<li>{_say(score, language)}</li>" for score in score_by_source(verdicts))
-    note = _say(WORDS("quick"), language) if records()[TUTORIAL[1]][0].quick else ""
+    note = _say(WORDS("quick"), language) if records()["optimizer-mnist"][0].quick else ""
     note = note and f'<div class="admonition warning"><p>{note}</p></div>'
     return f"{note}<ul>{items}</ul>"
 
@@ -190,17 +187,13 @@ def summary(which, *, language):
 def beyond(language):
     """Return, as Markdown, a section per experiment that the tutorial does not have."""
     parts = []
-    for name in beyond_the_tutorial():
-        experiment = EXPERIMENTS[name]
+    for name in filter(_is_run, BEYOND):
+        experiment = BEYOND[name]
         with speaking(language):
             parts += [f"## {experiment.title}", "", f"{experiment.about}", ""]
         parts += [f"    dlskills run {name}", ""]
         parts += [f"<!-- {what}: {name} -->\n" for what in ("figure", "numbers", "claims")]
-    none = Text(
-        "This version of dlskills has no experiments beyond the tutorial's.",
-        "这个版本的 dlskills 没有教程之外的实验。",
-    )
-    return "\n".join(parts) or getattr(none, language)
+    return "\n".join(parts)
 
 
 def colours():

@@ -9,9 +9,11 @@ import pytest
 
 from dlskills import plotting
 from dlskills.experiments import (
+    BEYOND,
     EXPERIMENTS,
     Record,
     Settings,
+    find,
     optimizer_paths,
     results,
     run,
@@ -95,12 +97,12 @@ def test_figures_of_a_quick_run_say_so(tmp_path, quick):
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("narrow", [False, True])
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", EXPERIMENTS | BEYOND)
 def test_no_words_leave_their_figure(name, narrow, lang):
     (ran,) = run([name], Settings(verbose=False), quick=True)[name]
     look = plotting.Look(narrow=narrow, fonts=plotting.chinese_fonts())
     with plotting.looking(look), language(lang):
-        figures = EXPERIMENTS[name].figures([ran.numbers])
+        figures = find(name).figures([ran.numbers])
         for figure in figures.values():
             _check_words(figure)
 

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlskills import cli
-from dlskills.experiments import EXPERIMENTS
+from dlskills.experiments import BEYOND, EXPERIMENTS
 
 
 @pytest.fixture
@@ -77,3 +77,19 @@ def test_experiments_of_a_file_replace_the_tutorials(report, tmp_path):
     )
     asked, _, _ = report(path)
     assert [one.name for one in asked["names"]] == ["mine"]
+
+
+def test_experiments_on_papers_are_added_on_request_and_long_ones_apart(report):
+    asked, _, _ = report("--beyond")
+    names = [one.name for one in asked["names"]]
+    assert names == [*EXPERIMENTS, *(name for name, one in BEYOND.items() if not one.long)]
+    assert "dropout-mnist" not in names
+    asked, _, _ = report("--beyond", "--long")
+    assert [one.name for one in asked["names"]] == [*EXPERIMENTS, *BEYOND]
+
+
+def test_long_experiments_are_refused_without_beyond(report):
+    _, result, page = report("--long")
+    assert result.exit_code != 0
+    assert "--long must be combined with --beyond" in str(result.exception or result.output)
+    assert page is None
