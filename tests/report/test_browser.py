@@ -1,22 +1,12 @@
 """The page in a browser, over every experiment: slow, and skipped without chromium."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
-
 import pytest
+from browser import needs_chromium, told
 
 from dlskills.experiments import EXPERIMENTS, Settings, run
 from dlskills.report import write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 # Written into the page: what it looks like to a reader, told to the page around it.
 PROBE = """<script>
@@ -47,16 +37,6 @@ addEventListener("load", () => setTimeout(() => {
 }, 100));
 </script>"""
 
-# The least width of chromium's own window is more than a phone's.
-AROUND = """<!DOCTYPE html><title>around</title><pre></pre>
-<iframe src="%s" style="width: %dpx; height: 700px; border: 0"></iframe>
-<script>
-addEventListener("message", (event) => {
-  document.querySelector("pre").textContent = JSON.stringify(event.data);
-});
-</script>"""
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with the page, on which the probe looks at itself."""
@@ -74,19 +54,8 @@ def visit(folder, tmp_path):
     """Opens the page at a width, and gives what the probe saw and what the console got."""
 
     def visit(width, hash="", reader="one"):
-        path = tmp_path / "around.html"
         source = (folder / "probed.html").as_uri() + hash
-        path.write_text(AROUND % (source, width), encoding="utf-8")
-        done = subprocess.run(
-            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--lang=en-US",
-             f"--user-data-dir={tmp_path / reader}", "--enable-logging=stderr",
-             "--window-size=1300,900", "--virtual-time-budget=10000", "--dump-dom", path.as_uri()],
-            capture_output=True, text=True, encoding="utf-8", timeout=120,
-        )  # fmt: skip
-        found = re.search(r"<pre>(.+?)</pre>", done.stdout, re.DOTALL)
-        assert found, done.stderr
-        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        return json.loads(html.unescape(found[1])), console
+        return told(source, tmp_path, width=width, reader=reader)
 
     return visit
 
