@@ -37,6 +37,7 @@ addEventListener("load", () => setTimeout(() => {
 }, 100));
 </script>"""
 
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with the page, on which the probe looks at itself."""

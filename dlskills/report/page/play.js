@@ -14,16 +14,6 @@
     return String(Number(value.toPrecision(digits)));
   };
 
-  // Work that follows from an input is done once per frame.
-  const later = (work) => {
-    let waits = false;
-    return () => {
-      if (waits) return;
-      waits = true;
-      requestAnimationFrame(() => { waits = false; work(); });
-    };
-  };
-
   // Sliders. A scale turns positions from 0 to 1 into values, and back.
   const SCALES = {
     linear: ({ low, high }) => ({
@@ -237,19 +227,18 @@
   };
   const dash = (i) => ["6 3", "2 3", "10 3 2 3", "1 4", "12 4"][i % 5];
 
-  const drawAll = later(() => {
+  const drawAll = () => {
     layOut();
     const clip = svg("clipPath", { id: "window" });
     const { width, height } = frame;
     clip.append(svg("rect", { x: MARGIN.left, y: MARGIN.top, width, height }));
     const paths = svg("g", { id: "drawn" });
     find("plot").replaceChildren(clip, ground(), paths);
-    showPaths();
-  });
+    drawPath();
+  };
 
-  const showPaths = () => {
+  const drawPath = () => {
     const drawn = find("drawn");
-    if (!drawn) return;
     const path = follow(rule(), state.values, surface(), state.start, state.count);
     const [x, y] = [frame.x(state.start[0]) - 5, frame.y(state.start[1]) - 5];
     drawn.replaceChildren(
@@ -271,7 +260,6 @@
     find("diverged").hidden = !grows;
     find("outside").hidden = grows || !isOutside;
   };
-  const drawPath = later(showPaths);
 
   const words = () => {
     const told = rule().numbers
@@ -413,7 +401,7 @@
     panel.querySelector(".saturated").hidden = !bounded;
   };
 
-  const drawLayers = later(() => {
+  const drawLayers = () => {
     drawNetwork();
     const activation = ACTIVATIONS[network.activation];
     const draws = network.draws.slice(0, network.depth);
@@ -424,7 +412,7 @@
     });
     find("bounded-note").hidden = activation.ends === null;
     find("positive-note").hidden = activation.ends !== null;
-  });
+  };
 
   options(find("activation"), Object.values(ACTIVATIONS).map((one) => one.label));
   const names = Object.keys(ACTIVATIONS);
