@@ -279,10 +279,8 @@ def _called(
 
     def run() -> tuple[Any, ...]:
         given: Any = twin.coefficients(step)
-        given = given if isinstance(given, tuple) else (given,)
-        if decays:
-            return *given, twin.lr * twin.weight_decay
-        return given
+        own: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
+        return (*own, twin.lr * twin.weight_decay) if decays else own
 
     with _symbolic_functions(type(twin), trace):
         followed: tuple[Value, ...] = trace.follow(run)

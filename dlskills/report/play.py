@@ -150,19 +150,20 @@ def _scale(
         return {"scale": "share"}
     if name == "lr":
         values = [value, *rates]
-        return {"scale": "log", "low": _power(min(values) / 100), "high": _power(max(values) * 10)}
-    if value < 0:
+        low, high = _power(min(values) / 100), _power(max(values) * 10)
+        return {"scale": "log", "low": low, "high": high}
+    if value < 0:  # so that its sign can change
         return {"scale": "linear", "low": 10 * value, "high": -10 * value}
     if value == 0:
         return {"scale": "log", "low": 1e-4, "high": 1.0, "zero": True}
     zero = bounds.get("at_least", 0) <= 0 and "above" not in bounds
-    low, high = _power(value / 1000), _power(value * 1000)
+    low, high = _power(value / 1000), _power(value * 100)
     return {"scale": "log", "low": low, "high": high, "zero": zero}
 
 
 def _power(value: float) -> float:
-    """Return the nearest power of ten."""
-    return float(f"1e{round(math.log10(value))}") if value > 0 else 1e-4
+    """Return the least power of ten that is not less than a number."""
+    return float(f"1e{math.ceil(math.log10(value) - 1e-9)}") if value > 0 else 1e-4
 
 
 # Surfaces and activation functions

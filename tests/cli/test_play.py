@@ -48,7 +48,7 @@ def test_without_a_browser_the_command_says_so(play, monkeypatch):
 
 def test_rules_with_settings(play):
     _, page, _ = play("Adam:lr=0.7", "SGD", "--no-open")
-    first, second = page.split('"name": ')[1:3]
+    first, second = page.split('\n"name": ')[1:3]
     assert first.startswith('"Adam"')
     assert '"value": 0.7' in first
     assert second.startswith('"SGD"')

@@ -152,7 +152,7 @@
     const [left, right, low, high] = surface().window;
     const room = Math.max(find("plot-box").clientWidth, 200);
     const inner = room - MARGIN.left - MARGIN.right;
-    const scale = Math.min(inner / (right - left), 480 / (high - low));
+    const scale = Math.min(inner / (right - left), (room < 480 ? 240 : 480) / (high - low));
     const width = scale * (right - left);
     const height = scale * (high - low);
     frame = {
@@ -225,7 +225,7 @@
     if (!dashed) points.forEach(([cx, cy]) => group.append(svg("circle", { cx, cy, r: 3 })));
     return group;
   };
-  const dash = (i) => ["6 3", "2 3", "10 3 2 3", "1 4", "12 4"][i % 5];
+  const dash = (i) => ["7 3", "2 3", "10 3 2 3", "14 4", "6 2 1 2 1 2"][i % 5];
 
   const drawAll = () => {
     layOut();
@@ -374,20 +374,21 @@
     const ends = range(values, activation.ends);
     const bars = histogram(bounded ? values : values.map((value) => (value === 0 ? NaN : value)), ends);
     const most = Math.max(...bars, 1e-9);
-    const [width, height] = [170, 110];
+    const [width, height] = [Math.max(panel.clientWidth, 100), 90];
+    const step = (width - 2) / BINS;
     const picture = panel.querySelector("svg");
     picture.setAttribute("viewBox", `0 0 ${width} ${height + 20}`);
     picture.style.setProperty("--width", `${width}px`);
     const d = bars.map((share, i) => {
       const high = share / most * (height - 18);
-      return `M${(5 + i * 160 / BINS).toFixed(2)} ${height}v${(-high).toFixed(2)}h${(160 / BINS - 0.6).toFixed(2)}V${height}z`;
+      return `M${(1 + i * step).toFixed(2)} ${height}v${(-high).toFixed(2)}h${(step - 0.6).toFixed(2)}V${height}z`;
     }).join("");
     picture.replaceChildren(
       svg("path", { d, fill: colour(0) }),
-      svg("path", { d: `M5 ${height}h160`, class: "frame" }),
-      svg("text", { x: 5, y: 11 }, `${short(100 * most, 2)}%`),
-      svg("text", { x: 5, y: height + 16 }, short(ends[0], 2)),
-      svg("text", { x: 165, y: height + 16, class: "end" }, short(ends[1], 2)),
+      svg("path", { d: `M1 ${height}h${width - 2}`, class: "frame" }),
+      svg("text", { x: 1, y: 11 }, `${short(100 * most, 2)}%`),
+      svg("text", { x: 1, y: height + 16 }, short(ends[0], 2)),
+      svg("text", { x: width - 1, y: height + 16, class: "end" }, short(ends[1], 2)),
     );
     const found = describe(values);
     const tenth = bounded ? (ends[1] - ends[0]) / 10 : 0;
@@ -440,5 +441,5 @@
 
   chooseSurface();
   drawLayers();
-  addEventListener("resize", drawAll);
+  addEventListener("resize", () => { drawAll(); drawLayers(); });
 }
