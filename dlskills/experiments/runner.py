@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import inspect
 import json
 import platform
@@ -17,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dlskills
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
 from dlskills.experiments.choices import files_of, is_plain, plain
 from dlskills.experiments.claims import Verdict, judge
+from dlskills.experiments.environment import releases, source_code
 from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
 from dlskills.experiments.loading import load_experiments
 from dlskills.experiments.settings import Numbers, Settings
@@ -367,36 +366,17 @@ def _cache_path(folder: Path, job: _Job) -> Path:
     for result in ("seconds", "numbers"):
         del told[result]
     del told["settings"]["verbose"]
-    made_with = [_source_code(), *_versions(), *files_of(job.options)]
+    made_with = [
+        source_code(), platform.python_version(), platform.machine(),
+        *(f"{name} {release}" for name, release in releases().items()),
+        *files_of(job.options),
+    ]  # fmt: skip
     if job.file is not None:
         made_with.append(hashlib.sha256(job.file.read_bytes()).hexdigest())
     if job.experiment is not None:
         made_with.append(inspect.getsource(job.experiment.run))
     key = hashlib.sha256(json.dumps([told, made_with], sort_keys=True).encode()).hexdigest()
     return folder / f"{record.experiment}-{record.settings.seed}-{key[:16]}.json"
-
-
-@functools.cache
-def _source_code() -> str:
-    """Return a fingerprint of the package: a run of other code is another run."""
-    digest = hashlib.sha256(dlskills.__version__.encode())
-    for path in sorted(Path(dlskills.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _versions() -> list[str]:
-    """Return the releases of what computes: another may round or draw differently."""
-    distributions = importlib.metadata.packages_distributions()
-    libraries = [
-        name for package in ("numpy", "numba", "cupy") for name in distributions.get(package, [])
-    ]
-    return [
-        platform.python_version(),
-        platform.machine(),
-        *(f"{name} {importlib.metadata.version(name)}" for name in libraries),
-    ]
 
 
 def _read(folder: Path | None, job: _Job) -> Record | None:

@@ -139,7 +139,7 @@ def test_progress_does_not_matter_to_the_cache(fake, tmp_path):
 
 def test_other_source_code_is_another_run(fake, tmp_path, monkeypatch):
     experiments.run(["fake"], QUIET, cache=tmp_path)
-    monkeypatch.setattr(runner, "_source_code", lambda: "other")
+    monkeypatch.setattr(runner, "source_code", lambda: "other")
     experiments.run(["fake"], QUIET, cache=tmp_path)
     assert len(fake.calls) == 2
 
