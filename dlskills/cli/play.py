@@ -24,6 +24,13 @@ def play(
             show_default=False,
         ),
     ] = None,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FILE.py:NAME, a function f(x, y) of your own; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = Path("results"),
     lang: Annotated[
         Language, typer.Option(help="English, Chinese, or both with a switch.")
@@ -46,7 +53,7 @@ def play(
     path = out / "play.html"
     with wrong_use():
         chosen = parse_optimizers(",".join(rules)) if rules else []
-        write_play(path, rules=chosen, languages=languages)
+        write_play(path, rules=chosen, functions=function or (), languages=languages)
     terminal.console().print(f"wrote {path}", soft_wrap=True)
     if opens and not webbrowser.open(path.resolve().as_uri()):
         terminal.console().print("No browser was found. Open the file yourself.")

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from dlskills.experiments.choices import ACTIVATION_LABELS, optimizers
-from dlskills.experiments.surfaces import SURFACES, Surface
+from dlskills.experiments.surfaces import SURFACES, Surface, surface_of
 from dlskills.experiments.text import Texts
 from dlskills.files import expanded, write_file
 from dlskills.formulas import UnsuitedFormulaError
 from dlskills.formulas.javascript import RUNTIME, function_source
-from dlskills.formulas.trace import Trace
+from dlskills.formulas.symbolic import symbolic_functions
+from dlskills.formulas.trace import Trace, Value
 from dlskills.layers import ACTIVATIONS
 from dlskills.optimizers import OPTIMIZERS, Optimizer
 from dlskills.optimizers.traced import Hyperparameter, trace_optimizer
@@ -45,6 +46,7 @@ def write_play(
     path: Path,
     *,
     rules: Sequence[Any] = (),
+    functions: Sequence[str] = (),
     languages: Sequence[str] = tuple(LANGUAGES),
 ) -> None:
     """Write one HTML page that needs no network and no other file.
@@ -55,16 +57,19 @@ def write_play(
     rules : sequence of str or optimizer, optional
         Update rules that come first, see :func:`~dlskills.experiments.choices.parse_optimizers`.
         All rules of dlskills follow.
+    functions : sequence of str, optional
+        Surfaces that come first, see :func:`~dlskills.experiments.surfaces.surface_of`. All
+        surfaces of dlskills follow.
     languages : sequence of str, default ("en", "zh")
         Of the page; the first is shown to a reader who has chosen none.
 
     Raises
     ------
     UnsuitedFormulaError
-        A rule can't be translated into JavaScript; the message gives the reason.
+        A rule or a function can't be translated into JavaScript; the message gives the reason.
     """
     page = environment(languages, WORDS).get_template("play.html").render(
-        program=program(rules),
+        program=program(rules, functions),
         steps=STEPS,
         deepest=DEEPEST,
         colours=colour_variables(["var(--grey-66)", "var(--grey-99)"]),
@@ -72,14 +77,15 @@ def write_play(
     write_file(expanded(path), page)
 
 
-def program(rules: Sequence[Any] = ()) -> str:
+def program(rules: Sequence[Any] = (), functions: Sequence[str] = ()) -> str:
     """Return the generated part of the page's script: rules, surfaces, activation functions."""
     chosen = optimizers(rules)
     kinds = {type(rule) for rule in chosen.values()}
     chosen |= {kind.__name__: kind() for kind in OPTIMIZERS.values() if kind not in kinds}
+    surfaces = {name: surface_of(name) for name in (*functions, *SURFACES)}
     parts = {
-        "RULES": _array(_rule(name, optimizer) for name, optimizer in chosen.items()),
-        "SURFACES": _object({name: _surface(one) for name, one in SURFACES.items()}),
+        "RULES": _array(_rule(name, optimizer, surfaces) for name, optimizer in chosen.items()),
+        "SURFACES": _object({name: _surface(one) for name, one in surfaces.items()}),
         "ACTIVATIONS": _object({name: _activation(name) for name in ACTIVATIONS}),
         "SPREADS": _json(
             # what weight_initializer("xavier") and ("he") multiply by, for UNITS inputs
@@ -106,9 +112,9 @@ def _object(items: Mapping[str, str]) -> str:
 # Rules
 
 
-def _rule(name: str, optimizer: Optimizer) -> str:
+def _rule(name: str, optimizer: Optimizer, surfaces: Mapping[str, Surface]) -> str:
     traced = trace_optimizer(optimizer, STEPS)
-    rates = _rates(name, optimizer)
+    rates = _rates(optimizer, surfaces)
     numbers = [_number(one, list(rates.values())) for one in traced.hyperparameters]
     return _object(
         {
@@ -123,7 +129,7 @@ def _rule(name: str, optimizer: Optimizer) -> str:
     )
 
 
-def _rates(name: str, optimizer: Optimizer) -> dict[str, float]:
+def _rates(optimizer: Optimizer, surfaces: Mapping[str, Surface]) -> dict[str, float]:
     """Return learning rates that suit the surfaces, unless the rule was given one of its own."""
     kind = type(optimizer)
     default = inspect.signature(kind).parameters.get("lr")
@@ -132,7 +138,7 @@ def _rates(name: str, optimizer: Optimizer) -> dict[str, float]:
     if default is None or optimizer._given("lr") != default.default:
         return {}
     like = _LIKE.get(kind.__name__, kind.__name__)
-    return {key: one.rates[like] for key, one in SURFACES.items() if like in one.rates}
+    return {key: one.rates[like] for key, one in surfaces.items() if like in one.rates}
 
 
 def _number(one: Hyperparameter, rates: Sequence[float]) -> dict[str, Any]:
@@ -170,9 +176,9 @@ def _power(value: float) -> float:
 
 
 def _traced(what: str, function: Callable[..., Any], operands: int) -> str:
-    """Return the JavaScript of a function of numbers."""
+    """Return the JavaScript of a formula of numbers, or raise an error that names it."""
     try:
-        return function_source(Trace(lambda xp: function(xp), ("",) * operands, dims=""))
+        return function_source(Trace(function, ("",) * operands, dims=""))
     except UnsuitedFormulaError as error:
         raise UnsuitedFormulaError(f"{what} can't be translated: {error}") from error
 
@@ -182,13 +188,24 @@ def _surface(surface: Surface) -> str:
         name: _json(getattr(surface, name))
         for name in ("formula", "start", "minimum", "window", "levels")
     }
-    return _object(
-        {
-            **plain,
-            "value": _traced(surface.formula, lambda xp: surface.value, 2),
-            "gradient": _traced(surface.formula, lambda xp: surface.gradient, 2),
-        }
-    )
+    functions = {
+        name: _traced(surface.formula, _formula(getattr(surface, name)), 2)
+        for name in ("value", "gradient")
+    }
+    return _object(plain | functions)
+
+
+def _formula(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of numbers, which may use `math` or NumPy, as a formula."""
+
+    def formula(xp: Any) -> Callable[..., Any]:
+        def called(x: Value, y: Value) -> Any:
+            with symbolic_functions({function.__module__}, x.trace):
+                return function(x, y)
+
+        return called
+
+    return formula
 
 
 def _activation(name: str) -> str:

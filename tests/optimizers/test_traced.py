@@ -7,8 +7,9 @@ import pytest
 
 from dlskills import Optimizer, schedules
 from dlskills.formulas import UnsuitedFormulaError
+from dlskills.formulas.symbolic import evaluate
 from dlskills.optimizers import OPTIMIZERS, SGD, Adam, Momentum, RMSprop
-from dlskills.optimizers.traced import evaluate, trace_optimizer
+from dlskills.optimizers.traced import trace_optimizer
 
 STEPS = 20
 GRADS = np.random.default_rng(0).standard_normal(STEPS)

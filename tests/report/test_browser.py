@@ -4,7 +4,7 @@ import pytest
 from browser import needs_chromium, told
 
 from dlskills.experiments import EXPERIMENTS, Settings, run
-from dlskills.report import write_report
+from dlskills.report import write_play, write_report
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -33,7 +33,21 @@ addEventListener("load", () => setTimeout(() => {
   const chinese = look();
   document.querySelector("[data-dark]").click();
   const dark = look();
-  parent.postMessage({ errors, figures, scrollWidth, clientWidth, before, chinese, dark }, "*");
+  const links = [...document.querySelectorAll("a[href]")].map((a) => a.getAttribute("href"));
+  const lost = links.filter((href) => href.startsWith("#")
+    && !document.getElementById(decodeURIComponent(href.slice(1))));
+  const controls = [...document.querySelectorAll("a[href], button, .scroll.over")];
+  const unreachable = controls.filter((one) => {
+    one.focus();
+    return one.checkVisibility() && (document.activeElement !== one || one.tabIndex < 0);
+  }).map((one) => one.outerHTML.slice(0, 80));
+  document.querySelector(".skip").click();
+  const skipped = location.hash;
+  document.querySelector("[data-dark]").click();
+  const light = look();
+  document.querySelector("[data-dark]").click(); // the choice that is kept
+  parent.postMessage({ errors, figures, scrollWidth, clientWidth, before, chinese, dark, links,
+    lost, controls: controls.length, unreachable, skipped, light }, "*");
 }, 100));
 </script>"""
 
@@ -43,7 +57,8 @@ def folder(tmp_path_factory):
     """A folder with the page, on which the probe looks at itself."""
     folder = tmp_path_factory.mktemp("report")
     records = run(list(EXPERIMENTS), Settings(verbose=False), quick=True)
-    write_report(records, folder / "report.html", jobs=2)
+    write_report(records, folder / "report.html", jobs=2, play="play.html")
+    write_play(folder / "play.html")
     page = (folder / "report.html").read_text(encoding="utf-8")
     probed = page.replace("</title>", "</title>" + PROBE, 1)
     (folder / "probed.html").write_text(probed, encoding="utf-8")
@@ -109,3 +124,25 @@ def test_dark_colours_hold_for_the_figures_too(visit):
     light, dark = seen["before"], seen["dark"]
     assert (light["paper"], light["ink"]) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
     assert (dark["paper"], dark["ink"]) == ("rgb(23, 23, 23)", "rgb(230, 230, 230)")
+
+
+def test_every_link_leads_somewhere(visit, folder):
+    seen, _ = visit(1200)
+    assert len(seen["links"]) > 2 * len(EXPERIMENTS)
+    assert seen["lost"] == []
+    files = {link for link in seen["links"] if not link.startswith("#")}
+    assert files == {"play.html"}
+    assert all((folder / file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_keyboard_reaches_every_control(visit, width):
+    seen, _ = visit(width)
+    assert seen["controls"] > 2 * len(EXPERIMENTS)
+    assert seen["unreachable"] == []
+    assert seen["skipped"] == "#content"
+
+
+def test_the_switch_of_colours_switches_back(visit):
+    seen, _ = visit(1200)
+    assert seen["light"]["paper"] == seen["before"]["paper"]

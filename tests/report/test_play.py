@@ -49,6 +49,15 @@ class Norm(Own):
 '''
 
 
+WAVES = """
+import numpy as np
+
+
+def waves(x, y):
+    return np.sin(x) + y**2 / 10
+"""
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "own_rule_to_play.py"
@@ -156,6 +165,24 @@ def test_a_schedule_is_followed(tmp_path):
     path = result_of(script, tmp_path, (tmp_path / "play.html").read_text(encoding="utf-8"))
     numbers = run(Settings(verbose=False), points=60, optimizers=[made()])
     np.testing.assert_allclose(path, numbers["paths"]["Momentum"], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_function_of_a_file_is_followed(tmp_path):
+    path = tmp_path / "waves_to_play.py"
+    path.write_text(WAVES, encoding="utf-8")
+    function = f"{path}:waves"
+    write_play(tmp_path / "play.html", functions=[function])
+    script = """(() => {
+      const adam = RULES.findIndex((one) => one.name === "Adam");
+      const values = RULES[adam].numbers.map(({ name, value }) => (name === "lr" ? 0.2 : value));
+      return follow(RULES[adam], values, Object.values(SURFACES)[0], [-4, 3], 60);
+    })()"""
+    found = result_of(script, tmp_path, (tmp_path / "play.html").read_text(encoding="utf-8"))
+    numbers = run(Settings(verbose=False), points=60, function=function, optimizers=["Adam:lr=0.2"])
+    # central differences multiply the last bits in which two sine functions differ
+    np.testing.assert_allclose(found, numbers["paths"]["Adam"], rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@
 
   // Paths
 
-  const state = { rule: 0, surface: "bowl", start: [], count: 30, values: [], kept: [] };
+  const state = { rule: 0, surface: Object.keys(SURFACES)[0], start: [], count: 30, values: [], kept: [] };
   const surface = () => SURFACES[state.surface];
   const rule = () => RULES[state.rule];
   const remembered = new Map(); // values by rule and surface
