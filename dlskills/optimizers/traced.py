@@ -82,10 +82,10 @@ def trace_optimizer(optimizer: Optimizer, steps: int) -> TracedOptimizer:
         The rule or its coefficients can't be traced; the message gives the reason.
     """
     name = type(optimizer).__name__
-    if not isinstance(optimizer, Optimizer):
+    if not isinstance(optimizer, Optimizer) or type(optimizer).update is not Optimizer.update:
         raise UnsuitedFormulaError(
-            f"{name} must be derived from dlskills.Optimizer: only a rule(xp) can be translated, "
-            "not the code of an update(params, grads)"
+            f"{name} must be derived from dlskills.Optimizer, without an update(params, grads) of "
+            "its own: only a rule(xp) can be translated"
         )
     _check_modifiers(optimizer)
     complete = _with_all_terms(optimizer)

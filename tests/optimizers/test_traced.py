@@ -201,6 +201,12 @@ class Plain:
         pass
 
 
+class Twice(SGD):
+    def update(self, params, grads):
+        super().update(params, grads)
+        super().update(params, grads)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
@@ -210,6 +216,7 @@ class Plain:
         (Varies(), "coefficients of Varies can't be translated: it returns 1 or 2 numbers"),
         (Norm(), "rule of Norm can't be translated: .* xp.linalg"),
         (Plain(), "Plain must be derived from dlskills.Optimizer"),
+        (Twice(), "Twice must be derived from dlskills.Optimizer, without an update"),
         (SGD(clip_norm=1.0), "SGD with clip_norm can't be translated"),
         (SGD(rates={"x": 2.0}), "SGD with rates can't be translated"),
         (SGD(clip_value=schedules.Linear(1, 2, steps=3)), "a schedule of clip_value"),
