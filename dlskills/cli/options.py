@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,14 @@ from dlskills.files import expanded
 
 class WrongUseError(ValueError):
     """The command line has an invalid value; the exit status is 2."""
+
+
+class Language(StrEnum):
+    """Languages of a page."""
+
+    EN = "en"
+    ZH = "zh"
+    BOTH = "both"
 
 
 @contextlib.contextmanager

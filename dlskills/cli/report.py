@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dlskills import terminal
-from dlskills.cli.options import Device, Fresh, Jobs, Out, Quick, Seed, Subset, wrong_use
+from dlskills.cli.options import Device, Fresh, Jobs, Language, Out, Quick, Seed, Subset, wrong_use
 from dlskills.cli.run import compute
 from dlskills.cli.verdicts import show_indication
 from dlskills.experiments import BEYOND, EXPERIMENTS, Settings, load_experiments
 from dlskills.experiments.claims import ENOUGH
 from dlskills.processes import cores
-from dlskills.report import LANGUAGES, write_report
+from dlskills.report import LANGUAGES, write_play, write_report
 from dlskills.report.words import score_by_source
-
-
-class Language(StrEnum):
-    """Languages of the report."""
-
-    EN = "en"
-    ZH = "zh"
-    BOTH = "both"
 
 
 def report(
@@ -59,7 +50,10 @@ def report(
         bool, typer.Option("--long", help="With --beyond, include what takes many minutes.")
     ] = False,
 ) -> None:
-    """Run every experiment and write OUT/report.html with figures, numbers and verdicts."""
+    """Run every experiment and write OUT/report.html with figures, numbers and verdicts.
+
+    The report links to OUT/play.html, the page of dlskills play.
+    """
     with wrong_use():
         settings = Settings(seed, device, subset)
         if long and not beyond:
@@ -73,10 +67,11 @@ def report(
         seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
     records = compute(experiments, out, settings, seeds, quick, jobs, fresh)
     languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
-    path = out / "report.html"
+    path, beside = out / "report.html", out / "play.html"
+    write_play(beside, languages=languages)
     verdicts = write_report(
         records, path, experiments=experiments, languages=languages, jobs=jobs or cores(),
-        verbose=True,
+        verbose=True, play=beside.name,
     )  # fmt: skip
     console = terminal.console()
     for score in score_by_source(verdicts):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dlskills
 from dlskills.experiments.claims import ENOUGH, Measured, Verdict
 from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.outcome import Record, changed_options, judged
@@ -21,11 +19,9 @@ from dlskills.files import expanded, write_file
 from dlskills.plotting import Look, chinese_fonts, looking, mark
 from dlskills.processes import processes
 from dlskills.report.figures import colour_variables, inline_svg, lines_in_both, say_texts
+from dlskills.report.templates import LANGUAGES, environment, say
 from dlskills.report.words import WORDS, score_by_source, source_words
 from dlskills.training.progress import Progress
-
-LANGUAGES = {"en": ("en", "English"), "zh": ("zh-Hans", "中文")}
-"""For each field of a Text, the language's tag and its own name."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,7 @@ def write_report(
     languages: Sequence[str] = tuple(LANGUAGES),
     jobs: int = 1,
     verbose: bool = False,
+    play: str | None = None,
 ) -> list[Verdict]:
     """Write one HTML page that needs no network and no other file.
 
@@ -80,6 +77,8 @@ def write_report(
         Number of processes that draw; experiments of no file are drawn in this one.
     verbose : bool, default False
         Whether to show progress.
+    play : str, optional
+        Address of the page of :func:`~dlskills.report.write_play`, to link to.
 
     Returns
     -------
@@ -96,14 +95,18 @@ def write_report(
             progress.advance()
     verdicts = [verdict for section in sections for verdict in section.verdicts]
     svgs = [svg for section in sections for picture in section.pictures for svg in picture.svgs]
-    page = _environment(languages).get_template("report.html").render(
-        languages=[LANGUAGES[language] for language in languages],
+    page = environment(languages, WORDS).get_template("report.html").render(
         sections=sections,
         quick=any(record.quick for runs in records.values() for record in runs),
         scores=score_by_source(verdicts),
         few=WORDS("few", enough=ENOUGH),
         colours=colour_variables(svgs),
-        versions=_versions(),
+        play=play,
+        value=_value,
+        spread=_spread,
+        how=_how,
+        source=source_words,
+        Text=Text,
     )  # fmt: skip
     write_file(expanded(path), page)
     return verdicts
@@ -183,7 +186,7 @@ def _pictures(
             }  # fmt: skip
             svg = inline_svg(figure, own, attributes)
             svg = say_texts(svg, lambda words, said=said: str(  # type: ignore[misc]
-                _say(said.get(words, as_text(words)), languages, "tspan")
+                say(said.get(words, as_text(words)), languages, "tspan")
             ))  # fmt: skip
             svgs.setdefault(file, []).append(svg)
     pictures = []
@@ -256,43 +259,6 @@ def _flat(value: Any) -> list[Any]:
     return [item for part in value for item in _flat(part)] if isinstance(value, list) else [value]
 
 
-def _say(text: Text, languages: Sequence[str], element: str = "span") -> str:
-    """Return a text in each of the page's languages; the style shows one of them."""
-    from markupsafe import Markup, escape
-
-    said = [
-        (LANGUAGES[language][0], getattr(text, language).replace(" %", "\N{NO-BREAK SPACE}%"))
-        for language in languages
-    ]
-    # text that is the same in all languages, such as a number, is marked with none
-    if len({words for _, words in said}) == 1:
-        return escape(said[0][1])
-    # only the name of the element goes in as it is, which our own templates give
-    span = Markup(f'<{element} class="t" lang="{{}}">{{}}</{element}>')  # noqa: S704
-    return Markup("").join(span.format(tag, words) for tag, words in said)
-
-
-def _environment(languages: Sequence[str]) -> Any:
-    import jinja2
-
-    def say(text: Text | str) -> str:
-        return _say(WORDS(text) if isinstance(text, str) else text, languages)
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dlskills.report", "page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"say": say, "first_words": lambda text: getattr(text, languages[0])}
-    environment.globals |= {
-        "WORDS": WORDS, "value": _value, "spread": _spread, "how": _how, "source": source_words,
-        "Text": Text,
-    }  # fmt: skip
-    return environment
-
-
 def _value(measured: Measured) -> Text:
     if math.isnan(measured.value):
         return WORDS("no number")
@@ -313,12 +279,3 @@ def _how(measured: Measured) -> Text | None:
     if len(measured.values) == 1 or name == "median":
         return None
     return WORDS(name) if name in WORDS else as_text(name)
-
-
-def _versions() -> str:
-    import numpy as np
-
-    return (
-        f"dlskills {dlskills.__version__}, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}"
-    )

@@ -39,8 +39,8 @@ def _is_run(name):
 def records():
     """Return the runs of all experiments by name."""
     return run(
-        list(filter(_is_run, KNOWN)), Settings(verbose=False), seeds=ENOUGH if WHOLE else 1, quick=not WHOLE,
-        jobs=cores(), cache=ROOT / "results" / "cache",
+        list(filter(_is_run, KNOWN)), Settings(verbose=False), seeds=ENOUGH if WHOLE else 1,
+        quick=not WHOLE, jobs=cores(), cache=ROOT / "results" / "cache",
     )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ def test_all_experiments_with_five_seeds_and_both_languages(report, tmp_path):
     assert f"wrote {tmp_path / 'report.html'}" in result.stdout
     assert "Summary" in page
     assert "总览" in page
+    assert 'href="play.html"' in page
+    assert "<html" in (tmp_path / "play.html").read_text(encoding="utf-8")
 
 
 def test_options_are_passed_on(report):
