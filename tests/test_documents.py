@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import dlskills
+from dlskills.networks import description
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh.md")
@@ -66,6 +67,7 @@ EXECUTED = [
 @pytest.mark.parametrize("page", EXECUTED)
 def test_the_examples_of_a_page_run_one_after_the_other(page, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(description, "_CLASSES", dict(description._CLASSES))  # what it registers
     names = {"__name__": "__main__"}
     for block in blocks(page):
         for library, use in {"optuna": "import optuna", "torch": "import torch",
