@@ -17,7 +17,6 @@ from dlskills.experiments.text import Texts
 from dlskills.networks import MultiLayerNetExtend
 from dlskills.optimizers import SGD
 from dlskills.plotting import new_figure, styled
-from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,14 +66,9 @@ def run(
         batch_size=BATCH_SIZE, steps=count, seed=settings.seed,
     )  # fmt: skip
     steps = [*range(EVERY, count, EVERY), count]
-    accuracy: dict[str, list[float]] = {name: [] for name in networks}
-    with Progress(count, "batch-norm-steps", show=settings.verbose) as progress:
-        for step in range(1, count + 1):
-            training.step(step - 1)
-            progress.advance()
-            if step in steps:
-                for name, network in networks.items():
-                    accuracy[name].append(network.accuracy(x_test, t_test))
+    accuracy = training.accuracies(
+        steps, x_test, t_test, what="batch-norm-steps", show=settings.verbose
+    )
     return {"steps": steps, "accuracy": accuracy}
 
 

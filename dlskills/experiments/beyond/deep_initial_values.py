@@ -25,7 +25,6 @@ from dlskills.layers import Affine, Layer, Tanh
 from dlskills.networks import MultiLayerNet, Sequential
 from dlskills.optimizers import Momentum
 from dlskills.plotting import current_look, styled
-from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,15 +77,11 @@ def run(
         networks, {name: Momentum(lr) for name in networks}, x, t,
         batch_size=BATCH_SIZE, steps=count, seed=settings.seed,
     )  # fmt: skip
-    error: dict[str, list[float]] = {name: [] for name in networks}
     steps = [*range(EVERY, count, EVERY), count]
-    with Progress(count, "deep-initial-values", show=settings.verbose) as progress:
-        for step in range(1, count + 1):
-            training.step(step - 1)
-            progress.advance()
-            if step in steps:
-                for name, network in networks.items():
-                    error[name].append(1 - network.accuracy(x_test, t_test))
+    accuracy = training.accuracies(
+        steps, x_test, t_test, what="deep-initial-values", show=settings.verbose
+    )
+    error = {name: [1 - right for right in found] for name, found in accuracy.items()}
     stds = {name: _gradient_stds(settings, name, x, t) for name in LIMITS}
     ratio = {name: (std[0] / std[-1]) ** (1 / (len(std) - 1)) for name, std in stds.items()}
     return {"steps": steps, "error": error, "gradient_std": stds, "ratio": ratio}

@@ -18,7 +18,6 @@ from dlskills.networks import MultiLayerNetExtend
 from dlskills.optimizers import Momentum
 from dlskills.optimizers.schedules import Linear
 from dlskills.plotting import new_figure, styled
-from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,14 +67,11 @@ def run(settings: Settings, *, epochs: int = 20, units: int = 1024, lr: float = 
     training = SideBySide(
         networks, rules, x, t, batch_size=BATCH_SIZE, steps=count * per_epoch, seed=settings.seed
     )
-    error: dict[str, list[float]] = {name: [] for name in networks}
-    with Progress(count * per_epoch, "dropout-mnist", show=settings.verbose) as progress:
-        for step in range(1, count * per_epoch + 1):
-            training.step(step - 1)
-            progress.advance()
-            if step % per_epoch == 0:
-                for name, network in networks.items():
-                    error[name].append(1 - network.accuracy(x_test, t_test))
+    ends = range(per_epoch, count * per_epoch + 1, per_epoch)
+    accuracy = training.accuracies(
+        ends, x_test, t_test, what="dropout-mnist", show=settings.verbose
+    )
+    error = {name: [1 - right for right in found] for name, found in accuracy.items()}
     return {"error": error, "digits": int(x.shape[0])}
 
 
