@@ -6,7 +6,7 @@ import contextlib
 import html
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlskills.checks import check_choice
 from dlskills.experiments.choices import plain
@@ -17,7 +17,10 @@ from dlskills.experiments.text import LANGUAGES, Texts, language
 from dlskills.html_table import html_table
 from dlskills.plotting import Figures, Look, chinese_fonts, looking, mark, unwarned
 
-LABELS = Texts("labels")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUICK = Texts("labels")("quick")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,15 @@ def judged(experiment: Experiment, records: Sequence[Record]) -> list[Verdict]:
     return judge(experiment.claims, [record.numbers for record in records])
 
 
+def drawn(experiment: Experiment, records: Sequence[Record]) -> dict[str, Figure]:
+    """Return the figures of runs, in the current look and language; of quick runs, they say so."""
+    figures = experiment.figures([record.numbers for record in records])
+    if records[0].quick:
+        for figure in figures.values():
+            mark(figure, str(QUICK))
+    return figures
+
+
 class Outcome(list[Record]):
     """The records of one experiment, one per seed.
 
@@ -108,11 +120,7 @@ class Outcome(list[Record]):
         """Return the figures by name, which a notebook shows one below the other."""
         check_choice("lang", lang, LANGUAGES)
         with _as_in(lang):
-            figures = Figures(self.experiment.figures([record.numbers for record in self]))
-            if self[0].quick:
-                for figure in figures.values():
-                    mark(figure, str(LABELS("quick")))
-        return figures
+            return Figures(drawn(self.experiment, self))
 
     def _repr_html_(self) -> str:
         return self.show()._repr_html_()

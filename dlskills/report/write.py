@@ -12,11 +12,10 @@ from typing import Any
 
 from dlskills.experiments.claims import ENOUGH, Measured, Verdict
 from dlskills.experiments.experiment import Experiment, find, registered
-from dlskills.experiments.outcome import Record, changed_options, judged
-from dlskills.experiments.results import QUICK
+from dlskills.experiments.outcome import Record, changed_options, drawn, judged
 from dlskills.experiments.text import Text, as_text, in_each_language, language
 from dlskills.files import expanded, write_file
-from dlskills.plotting import Look, chinese_fonts, looking, mark
+from dlskills.plotting import Look, chinese_fonts, looking
 from dlskills.processes import processes
 from dlskills.report.figures import colour_variables, inline_svg, lines_in_both, say_texts
 from dlskills.report.templates import LANGUAGES, environment, say
@@ -164,21 +163,19 @@ def _pictures(
     experiment: Experiment, runs: Sequence[Record], languages: Sequence[str]
 ) -> list[Picture]:
     """Return the figures, each wide and narrow, in each language of the page."""
-    numbers = [record.numbers for record in runs]
     svgs: dict[str, list[str]] = {}
     fonts = chinese_fonts() if languages[0] == "zh" else ()
     for narrow in (False, True):
         with looking(Look(narrow=narrow, fonts=fonts)):
-            drawn = {}
+            figures = {}
             for name in languages:
                 with language(name):
-                    drawn[name] = experiment.figures(numbers)
-                    if runs[0].quick:
-                        for figure in drawn[name].values():
-                            mark(figure, str(QUICK))
-        for number, (file, figure) in enumerate(drawn[languages[0]].items(), 1):
+                    figures[name] = drawn(experiment, runs)
+        for number, (file, figure) in enumerate(figures[languages[0]].items(), 1):
             label = f"{experiment.name}-figure-{number}"
-            said = lines_in_both(drawn["en"][file], drawn["zh"][file]) if len(drawn) > 1 else {}
+            said = (
+                lines_in_both(figures["en"][file], figures["zh"][file]) if len(figures) > 1 else {}
+            )
             own = f"{label}-narrow" if narrow else label
             attributes = {
                 "role": "img", "aria-labelledby": f"{label}-text", "id": own,
