@@ -18,7 +18,7 @@ from typing import Any
 
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
-from dlskills.experiments.choices import files_of, is_plain, plain
+from dlskills.experiments.choices import file_digest, files_of, is_plain, plain
 from dlskills.experiments.environment import releases, source_code
 from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.loading import load_experiments
@@ -330,7 +330,7 @@ def _cache_path(folder: Path, job: _Job) -> Path:
         *files_of(job.options),
     ]  # fmt: skip
     if job.file is not None:
-        made_with.append(hashlib.sha256(job.file.read_bytes()).hexdigest())
+        made_with.append(file_digest(job.file))
     if job.experiment is not None:
         made_with.append(inspect.getsource(job.experiment.run))
     key = hashlib.sha256(json.dumps([told, made_with], sort_keys=True).encode()).hexdigest()
