@@ -11,7 +11,7 @@ import typer
 from dlskills import terminal
 from dlskills.cli.options import Language, Out, wrong_use
 from dlskills.experiments.choices import parse_optimizers
-from dlskills.report import LANGUAGES, write_play
+from dlskills.report import write_play
 
 
 def play(
@@ -49,11 +49,10 @@ def play(
 
     Examples: dlskills play, dlskills play Momentum:momentum=0.5, dlskills play my.py:SignMomentum
     """
-    languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
     path = out / "play.html"
     with wrong_use():
         chosen = parse_optimizers(",".join(rules)) if rules else []
-        write_play(path, rules=chosen, functions=function or (), languages=languages)
+        write_play(path, rules=chosen, functions=function or (), languages=lang.fields)
     terminal.console().print(f"wrote {path}", soft_wrap=True)
     if opens and not webbrowser.open(path.resolve().as_uri()):
         terminal.console().print("No browser was found. Open the file yourself.")

@@ -14,7 +14,7 @@ from dlskills.cli.verdicts import show_indication
 from dlskills.experiments import BEYOND, EXPERIMENTS, Settings, load_experiments
 from dlskills.experiments.claims import ENOUGH
 from dlskills.processes import cores
-from dlskills.report import LANGUAGES, write_play, write_report
+from dlskills.report import write_play, write_report
 from dlskills.report.words import score_by_source
 
 
@@ -66,11 +66,10 @@ def report(
     if seeds is None:
         seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
     records = compute(experiments, out, settings, seeds, quick, jobs, fresh)
-    languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
     path, beside = out / "report.html", out / "play.html"
-    write_play(beside, languages=languages)
+    write_play(beside, languages=lang.fields)
     verdicts = write_report(
-        records, path, experiments=experiments, languages=languages, jobs=jobs or cores(),
+        records, path, experiments=experiments, languages=lang.fields, jobs=jobs or cores(),
         verbose=True, play=beside.name,
     )  # fmt: skip
     console = terminal.console()

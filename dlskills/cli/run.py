@@ -23,6 +23,7 @@ from dlskills.cli.options import (
     Seeds,
     Subset,
     given_options,
+    jobs_on,
     wrong_use,
 )
 from dlskills.cli.resume import resumable
@@ -53,7 +54,6 @@ from dlskills.experiments import run as run_experiments
 from dlskills.experiments.outcome import Outcome, Record
 from dlskills.files import check_folder
 from dlskills.plotting import Look
-from dlskills.processes import cores
 
 
 class Experiments(TyperGroup):
@@ -131,8 +131,7 @@ def compute(
     if cache.exists():
         check_folder(cache)
     before = set(cache.glob("*.json"))
-    if jobs is None:  # several processes would share the GPU's memory and gain little
-        jobs = 1 if settings.device.startswith("cuda") else cores()
+    jobs = jobs_on(settings.device, jobs)
     with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
         return run_experiments(
             experiments, settings, seeds=seeds, quick=quick, options=options, jobs=jobs,
