@@ -47,7 +47,7 @@ const formulas = {
     return down % 2 === 0 ? down : down + 1;
   },
   copysign: (x, sign) => Math.abs(x) * (sign < 0 || Object.is(sign, -0) ? -1 : 1),
-  // C and Python know two powers of which JavaScript says NaN
+  // 1 ** NaN and (-1) ** Infinity are NaN in JavaScript, and 1 in C and Python
   pow: (x, y) => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y),
   logaddexp: (x, y) => (x === y ? x + Math.LN2
     : Math.max(x, y) + Math.log1p(Math.exp(-Math.abs(x - y)))),
