@@ -31,13 +31,6 @@ def pinned(*tools: str) -> list[str]:
     return [requirements[tool] for tool in tools]
 
 
-# Tests in which no device plays a part, so that they need not run on CuPy as well.
-NO_DEVICE = [
-    f"--ignore=tests/{name}"
-    for name in ("data", "report", "tutorial", "test_documents.py", "test_plotting.py")
-]
-
-
 def cuda_devices() -> int:
     """Return the number of GPUs that the CUDA driver finds; 0 without a driver."""
     try:
@@ -81,7 +74,7 @@ def tests_cupy(session: nox.Session) -> None:
         session.log("no GPU: CuPy runs on the CPU")
         session.install(".[test]", cupy_stand_in.CUPY)
         environment |= cupy_stand_in.environment()
-    session.run("pytest", *NO_DEVICE, *session.posargs, env=environment)
+    session.run("pytest", *session.posargs, env=environment)
 
 
 @nox.session

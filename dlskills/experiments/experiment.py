@@ -159,6 +159,12 @@ class Experiment:
                     f"{value!r}"
                 ) from None
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # By name, as Python pickles functions: claims hold lambdas, which can't be pickled.
+        if registered(self.name) is self:
+            return find, (self.name,)
+        return super().__reduce_ex__(protocol)
+
     @property
     def defaults(self) -> dict[str, Any]:
         """The keyword arguments of `run`, whose defaults are the tutorial's settings."""

@@ -1,4 +1,5 @@
 import base64
+import pickle
 import re
 
 import pytest
@@ -40,3 +41,10 @@ def test_other_settings_than_the_tutorials_show_no_verdicts():
 def test_an_unknown_language_is_refused(paths):
     with pytest.raises(ValueError, match="lang 'fr' is not known"):
         paths.show("fr")
+
+
+def test_it_travels_to_another_process_with_its_experiment(paths):
+    copy = pickle.loads(pickle.dumps(paths))
+    assert copy == paths
+    assert copy.experiment is paths.experiment
+    assert copy.verdicts == paths.verdicts
