@@ -53,6 +53,10 @@ class Callback:
     needs_evaluations = False
     """Whether it acts after evaluations only; a loop that makes none refuses it."""
 
+    follows: str | None = None
+    """The column of the history that it follows, if it does; a loop that never measures that part
+    of the data refuses it."""
+
     rank_0_only = False
     """Whether only rank 0 calls it, where several ranks train together: it prints, plots or saves.
 
@@ -106,6 +110,8 @@ class OnRank0(Callback):
 
     def __init__(self, callback: Callback) -> None:
         self.callback = callback
+        # so that all ranks refuse it, or none
+        self.needs_evaluations, self.follows = callback.needs_evaluations, callback.follows
 
     def kind(self) -> str:
         return self.callback.kind()

@@ -85,6 +85,7 @@ class Checkpoint(Callback):
         self.background = background
         self._best = None if best_by is None else Best(best_by, mode)
         self.needs_evaluations = best_by is not None
+        self.follows = best_by
         self._best_step: int | None = None
         self._best_written = self._best_of_now()  # what of it is on the disk
         self._training = False

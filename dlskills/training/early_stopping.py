@@ -61,6 +61,7 @@ class EarlyStopping(Callback):
         min_delta: float = 0,
     ) -> None:
         self._plateau = Plateau(metric, mode, min_delta)
+        self.follows = metric
         self.patience = check_count("patience", patience)
         self.restore_best = restore_best
         self.best_step = 0
@@ -149,6 +150,7 @@ class ReduceOnPlateau(Callback):
         min_delta: float = 0,
     ) -> None:
         self._plateau = Plateau(metric, mode, min_delta)
+        self.follows = metric
         self.factor = check_number("factor", factor, above=0, below=1)
         self.patience = check_count("patience", patience)
         self.min_lr = check_number("min_lr", min_lr, at_least=0)

@@ -7,20 +7,27 @@ from collections.abc import Mapping, Sequence
 
 
 def epoch_line(
-    epoch: int, epochs: int, losses: Sequence[float], latest: Mapping[str, float], step: int
+    number: int,
+    last: int,
+    losses: Sequence[float],
+    latest: Mapping[str, float],
+    step: int,
+    unit: str = "epoch",
 ) -> str:
-    """Return the line of a finished epoch.
+    """Return the line of a finished epoch, or of the steps of one.
 
     Parameters
     ----------
-    epoch, epochs : int
-        The number of the epoch, from 1, and of the last one.
+    number, last : int
+        The number of the epoch, from 1, and of the last one; or of the step.
     losses : sequence of float
-        Of its steps.
+        Of the epoch's steps.
     latest : mapping of str to float
         The newest row of the history, left out if it belongs to an earlier epoch.
     step : int
         The number of steps so far.
+    unit : {"epoch", "step"}, default "epoch"
+        Of `number` and `last`.
 
     Examples
     --------
@@ -28,7 +35,7 @@ def epoch_line(
     >>> epoch_line(1, 20, [2.25, 1.75], row, 2)
     'epoch 1/20, mean loss 2.0000; at step 1: train accuracy 0.1250, test 0.0625'
     """
-    line = f"epoch {epoch}/{epochs}, mean loss {math.fsum(losses) / len(losses):.4f}"
+    line = f"{unit} {number}/{last}, mean loss {math.fsum(losses) / len(losses):.4f}"
     if not latest or latest["step"] <= step - len(losses):
         return line
     found = measured({name: number for name, number in latest.items() if name.startswith(_PARTS)})

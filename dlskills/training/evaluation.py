@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
 from dlskills.arrays.random import stream
+from dlskills.checks import check_choice
 from dlskills.layers import RegressionLoss
 from dlskills.networks.sequential import Sequential
 from dlskills.training.metrics import Function, Metrics, Rows, measure, named_metrics
@@ -17,6 +18,16 @@ from dlskills.training.samples import Samples
 
 if TYPE_CHECKING:
     from dlskills.distributed import Communicator
+
+
+PARTS = ("train", "validation", "test")
+"""The names of the parts of the data."""
+
+_GIVEN_BY = {
+    "train": "x_train and t_train",
+    "validation": "validation=0.2, or validation=(x, t)",
+    "test": "x_test and t_test",
+}
 
 
 def choose_rows(size: int, count: int | None, which: str, rng: np.random.Generator) -> Rows:
@@ -54,6 +65,13 @@ class Evaluation:
         Of random choices.
     communicator : Communicator, optional
         The ranks that share each evaluation; all get its results.
+    on : str or sequence of str, optional
+        The parts that :meth:`measure` measures; all by default.
+
+    Raises
+    ------
+    ValueError
+        `on` names a part twice, or one that is unknown or not given.
     """
 
     def __init__(
@@ -65,8 +83,11 @@ class Evaluation:
         which: str,
         seed: int,
         communicator: Communicator | None = None,
+        on: str | Sequence[str] | None = None,
     ) -> None:
         self._network, self._parts, self._communicator = network, parts, communicator
+        self.on = _chosen_parts(on, parts)
+        self.on_all = len(self.on) == len(parts)
         self._rows = {
             part: choose_rows(
                 samples.x.shape[0], count, which, stream(seed, "evaluation", part)
@@ -78,13 +99,14 @@ class Evaluation:
         if metrics is None:
             self._metrics = _default_metrics(regression or network.output_size == 1)
         else:
-            self._metrics = dict.fromkeys(("train", "validation", "test"), named_metrics(metrics))
+            self._metrics = dict.fromkeys(PARTS, named_metrics(metrics))
 
     def measure(self) -> dict[str, float]:
         """Return each metric on the chosen samples, by names such as ``"test_accuracy"``."""
         return {
             f"{part}_{name}": self._measured(metric, samples, self._rows[part])
             for part, samples in self._parts.items()
+            if part in self.on
             for name, metric in self._metrics[part].items()
         }
 
@@ -101,6 +123,26 @@ class Evaluation:
         if metric == "accuracy" and not self._has_classes:
             return math.nan
         return measure(metric, self._network, samples, rows, self._communicator)
+
+
+def _chosen_parts(given: str | Sequence[str] | None, parts: Mapping[str, Samples]) -> list[str]:
+    """Return the names of the parts to evaluate, in the order of the data."""
+    if given is None:
+        return list(parts)
+    names = [given] if isinstance(given, str) else list(given)
+    for name in names:
+        check_choice("evaluate_on", name, PARTS)
+        if name not in parts:
+            raise ValueError(
+                f"evaluate_on={name!r} needs {name} data, got none; give the trainer "
+                f"{_GIVEN_BY[name]}"
+            )
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"evaluate_on must name one or more parts of {', '.join(PARTS)}, each once, got "
+            f"{names}; evaluate='never' turns evaluations off"
+        )
+    return [part for part in parts if part in names]
 
 
 def _default_metrics(by_loss: bool) -> dict[str, dict[str, str | Function]]:

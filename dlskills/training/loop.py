@@ -84,8 +84,6 @@ class Loop:
     """
 
     communicator: Communicator | None = None
-    evaluates = False
-    """Whether evaluations add rows to the history, after which callbacks may act."""
 
     def __init__(
         self,
@@ -99,13 +97,8 @@ class Loop:
         self.network, self.optimizer = network, chosen_optimizer(optimizer, None)
         self.batches = as_source(batches)
         self._callbacks = CallbackList(callbacks)
-        if not self.evaluates:
-            for callback in self._callbacks.all:
-                if callback.needs_evaluations:
-                    raise ValueError(
-                        f"{callback!r} acts after evaluations, and a Loop makes none; give it to a "
-                        "Trainer, or write a callback with after_step or after_epoch"
-                    )
+        for callback in self._callbacks.all:
+            self._check_callback(callback)
         self._passes: Any = network if accumulate == 1 else Accumulated(network, accumulate)
         self.step = 0
         self.loss: Array | None = None
@@ -119,6 +112,14 @@ class Loop:
         # called again after an error
         self._due: deque[tuple[Callable[..., Any], tuple[Any, ...], bool]] = deque()
         self._completing: deque[Callback] = deque()
+
+    def _check_callback(self, callback: Callback) -> None:
+        """Refuse a callback that acts after evaluations, which are never made."""
+        if callback.needs_evaluations:
+            raise ValueError(
+                f"{callback!r} acts after evaluations, and a Loop makes none; give it to a "
+                "Trainer, or write a callback with after_step or after_epoch"
+            )
 
     @property
     def optimizer_pieces(self) -> Mapping[str, tuple[int, int]] | None:
@@ -422,7 +423,7 @@ class Loop:
     def about(self) -> dict[str, Any]:
         """Return what identifies the training: a checkpoint of another one is refused.
 
-        Its device and number of epochs are no part of it, nor the hyperparameters of the
+        Its device and number of epochs or steps are no part of it, nor the hyperparameters of the
         optimizer. Its seed is only where it chooses samples to evaluate or to validate by.
         """
         network = self.network

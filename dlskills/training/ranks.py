@@ -153,6 +153,7 @@ def _facts(trainer: Trainer, sharded: bool, sync: bool) -> dict[str, Any]:
         "the parameters": network.params.shapes,
         **{f"the setting {name!r}": value for name, value in trainer.about().items()},
         "epochs": trainer.epochs,
+        "steps": trainer.steps,
         "the number of callbacks": len(trainer.callbacks),
         "sharded": sharded,
         "sync": sync,

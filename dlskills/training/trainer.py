@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlskills.arrays.backend import Array
@@ -20,6 +20,7 @@ from dlskills.training.arguments import (
     monitoring,
 )
 from dlskills.training.batch_source import SampleBatches
+from dlskills.training.budget import Budget
 from dlskills.training.callbacks import Batch, Callback, checked_callbacks
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.data_checks import checked_parts
@@ -51,8 +52,9 @@ class Trainer(Loop):
         the network's device once, if they are elsewhere.
     x_test, t_test : array, optional
         The same for testing. Without them nothing is measured on test data.
-    epochs : int, default 20
-        May be set later: :meth:`train` then goes on up to the new number.
+    epochs : int, optional
+        20 by default, unless `steps` is given. May be set later: :meth:`train` then goes on up to
+        the new number.
     mini_batch_size : int, default 100
     optimizer : str or Optimizer, default "SGD"
         A name in any case, or an optimizer; any object with ``update(params, grads)`` will do.
@@ -65,6 +67,9 @@ class Trainer(Loop):
     verbose : bool, default True
         Whether to show progress: a bar in a terminal, and a line at the end of each epoch with
         the mean of its losses, its accuracies, and the step they were measured at.
+    steps : int, optional
+        The number of steps to train for, in place of `epochs`. An epoch remains one pass over the
+        training data, for evaluations, callbacks and the history. May be set later, too.
     seed : int, optional
         Of the batches; the network's by default, so that one seed repeats a run.
     validation : float or (x, t), optional
@@ -97,9 +102,15 @@ class Trainer(Loop):
         The tutorial computes the loss of a batch once more after the update, in inference mode.
         ``"before"`` records the loss whose gradient was taken, in training mode, and saves that
         pass. With ``"both"`` the first is in `eval_loss_list`, the second in `train_loss_list`.
-    evaluate : {"first", "last"}, default "first"
+    evaluate : {"first", "last", "never"}, default "first"
         The tutorial measures accuracies after the first step of each epoch, so those of the
-        first epoch are of a network that has hardly learned; ``"last"`` measures after the last.
+        first epoch are of a network that has hardly learned; ``"last"`` measures after the last,
+        and so not in an epoch that `steps` leaves incomplete. With ``"never"`` the history stays
+        empty; `test_acc` and `test_loss` are still measured at the end.
+    evaluate_on : str or sequence of str, optional
+        The parts of the data that evaluations measure: of ``"train"``, ``"validation"`` and
+        ``"test"``; by default all that there are. The history lacks the columns of the others, and
+        their lists stay empty.
     evaluate_samples : {"first", "random"}, default "first"
         Which samples, if not all: the tutorial takes the first ones. ``"random"`` draws them once,
         by the seed, so that sorted data do no harm.
@@ -138,7 +149,8 @@ class Trainer(Loop):
     eval_loss_list : list of float
         With ``record_loss="both"``, the loss of each batch after its update, in inference mode.
     train_acc_list, test_acc_list : list of float
-        Accuracies in inference mode, one per evaluation. NaN where there are no classes: for
+        Accuracies in inference mode, one per evaluation; empty where `evaluate_on` leaves out the
+        part. NaN where there are no classes: for
         :class:`~dlskills.MeanSquaredError` with targets that are not one-hot, and for a network
         with a single output, unless its loss is :class:`~dlskills.BinaryCrossEntropy`.
         `test_acc_list` is empty without test data.
@@ -164,8 +176,6 @@ class Trainer(Loop):
         The data do not fit.
     """
 
-    evaluates = True
-
     @known_keywords(FOREIGN_KEYWORDS)
     def __init__(
         self,
@@ -174,13 +184,14 @@ class Trainer(Loop):
         t_train: Array,
         x_test: Array | None = None,
         t_test: Array | None = None,
-        epochs: int = 20,
+        epochs: int | None = None,
         mini_batch_size: int = 100,
         optimizer: str | Optimizer = "SGD",
         optimizer_param: Mapping[str, Any] | None = None,
         evaluate_sample_num_per_epoch: int | None = None,
         verbose: bool = True,
         *,
+        steps: int | None = None,
         seed: int | None = None,
         validation: float | tuple[Array, Array] | None = None,
         metrics: Metrics | None = None,
@@ -191,6 +202,7 @@ class Trainer(Loop):
         remainder: str = "keep",
         record_loss: str = "after",
         evaluate: str = "first",
+        evaluate_on: str | Sequence[str] | None = None,
         evaluate_samples: str = "first",
         evaluate_every: int = 1,
         data_on_device: bool | None = None,
@@ -203,11 +215,11 @@ class Trainer(Loop):
         check_options(communicator, sharded, accumulate, capture, sample_weights is not None)
         self.communicator = communicator
         self.verbose = verbose and is_first(communicator)
-        self.epochs = epochs
+        self._budget = Budget(epochs, steps)
         self.batch_size = check_count("mini_batch_size", mini_batch_size)
         self.sampling = check_choice("sampling", sampling, ("replacement", "epoch"))
         self.record_loss = check_choice("record_loss", record_loss, ("after", "before", "both"))
-        self.evaluate = check_choice("evaluate", evaluate, ("first", "last"))
+        self.evaluate = check_choice("evaluate", evaluate, ("first", "last", "never"))
         self.evaluate_every = check_count("evaluate_every", evaluate_every)
         if evaluate_sample_num_per_epoch is not None:
             evaluate_sample_num_per_epoch = check_count(
@@ -232,7 +244,7 @@ class Trainer(Loop):
         )
         self._evaluation = Evaluation(
             network, self._parts, metrics, evaluate_sample_num_per_epoch, evaluate_samples,
-            self.seed, communicator,
+            self.seed, communicator, evaluate_on,
         )  # fmt: skip
         if (
             isinstance(optimizer, Optimizer) and not sharded
@@ -276,6 +288,20 @@ class Trainer(Loop):
         self._ranks: Ranks | None = None
         if communicator is not None:
             self._ranks = Ranks(self, communicator, sharded, sync)
+
+    def _check_callback(self, callback: Callback) -> None:
+        """Refuse a callback that acts after evaluations that are never made."""
+        if callback.needs_evaluations and self.evaluate == "never":
+            raise ValueError(
+                f"{callback!r} acts after evaluations, and evaluate='never' makes none; give "
+                "evaluate='first' or 'last', or leave out the callback"
+            )
+        part = (callback.follows or "").partition("_")[0]
+        if part in self._parts and part not in self._evaluation.on:
+            raise ValueError(
+                f"{callback!r} follows {callback.follows!r}, and evaluations leave out the {part} "
+                f"data, got evaluate_on={self._evaluation.on}; add {part!r} to it"
+            )
 
     def _rank_of_ranks(self) -> tuple[int, int]:
         """Return the number of this process, and of how many."""
@@ -325,17 +351,29 @@ class Trainer(Loop):
 
     @property
     def epochs(self) -> int:
-        """The number of epochs that :meth:`train` goes up to; it may be set."""
-        return self._epochs
+        """The number of epochs that :meth:`train` goes up to; it may be set.
+
+        Where a number of steps was given, an epoch that they leave incomplete counts.
+        """
+        return self._budget.in_epochs(self.iter_per_epoch)
 
     @epochs.setter
     def epochs(self, epochs: int) -> None:
-        self._epochs = check_count("epochs", epochs)
+        self._budget = Budget(epochs=check_count("epochs", epochs))
+
+    @property
+    def steps(self) -> int:
+        """The number of steps that :meth:`train` goes up to; it may be set."""
+        return self._budget.in_steps(self.iter_per_epoch)
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._budget = Budget(steps=check_count("steps", steps))
 
     @property
     def max_iter(self) -> int:
-        """The number of steps in all epochs."""
-        return self.epochs * self.iter_per_epoch
+        """The number of steps in all epochs, or that of `steps`."""
+        return self.steps
 
     @property
     def current_iter(self) -> int:
@@ -404,7 +442,7 @@ class Trainer(Loop):
             self._due.append((self._record_loss_after, batch, True))
         if self.step % self.iter_per_epoch == self._evaluated_at:
             ended = self.current_epoch + (self.evaluate == "last")
-            evaluated = ended % self.evaluate_every == 0
+            evaluated = self.evaluate != "never" and ended % self.evaluate_every == 0
             self._due.append((self._end_epoch, (batch, evaluated), True))
         super()._schedule(batch, evaluated=evaluated)
 
@@ -437,31 +475,31 @@ class Trainer(Loop):
         self.history.add(row)
         self._mean_from = self.step
 
-    def train(self, epochs: int | None = None) -> None:
-        """Train for all epochs that are left, or for a number of further ones.
+    def train(self, epochs: int | None = None, *, steps: int | None = None) -> None:
+        """Train up to `self.epochs` or `self.steps`, or for a number of further ones.
 
         Parameters
         ----------
         epochs : int, optional
             Train for this many more epochs, from here or to the end of the one that has begun;
             `self.epochs` grows if it is passed, and a training that a callback stopped goes on.
+        steps : int, optional
+            The same in steps, in place of `epochs`.
 
         Raises
         ------
+        ValueError
+            Both are given.
         DivergedError
             The loss, or a parameter at the end, is not finite. What was recorded stays.
         """
-        if epochs is not None:
-            last = self.epoch + check_count("epochs", epochs)
-            self.epochs, self.stopped = max(self.epochs, last), False
-        else:
-            last = self.epochs
-        stop = last * self.iter_per_epoch
+        stop = self.steps if epochs is steps is None else self._further(Budget(epochs, steps))
         with Progress(stop, "training", done=self.step, show=self.verbose) as progress:
 
             def on_step() -> None:
                 progress.advance()
-                if self.verbose and self.step % self.iter_per_epoch == 0:
+                ended = self.step % self.iter_per_epoch == 0
+                if self.verbose and (ended or self.step == stop):
                     progress.note(self._line())
 
             self._run(stop, on_step)
@@ -475,13 +513,29 @@ class Trainer(Loop):
             if shown := measured({f"test_{name}": number for name, number in final.items()}):
                 progress.note(f"final {shown}")
 
+    def _further(self, budget: Budget) -> int:
+        """Return the step after a number of further epochs or steps, up to which to train."""
+        if budget.steps is None:
+            last = self.epoch + budget.epochs
+            stop = last * self.iter_per_epoch
+            if stop > self.steps:
+                self.epochs = last
+        else:
+            stop = self.step + budget.steps
+            if stop > self.steps:
+                self.steps = stop
+        self.stopped = False
+        return stop
+
     def _line(self) -> str:
-        """Return what there is to say at the end of an epoch."""
+        """Return what there is to say at the end of an epoch, or of the steps."""
         with self._explained(f"the losses until step {self.step}"):
             self._check_losses(None)
+        by_steps = self._budget.steps is not None
         return epoch_line(
-            self.epoch, self.epochs, self._recorded.read(-self.iter_per_epoch),
-            self.history.latest, self.step,
+            self.step if by_steps else self.epoch, self.steps if by_steps else self.epochs,
+            self._recorded.read(-(self.step % self.iter_per_epoch or self.iter_per_epoch)),
+            self.history.latest, self.step, "step" if by_steps else "epoch",
         )  # fmt: skip
 
     @property
@@ -577,6 +631,7 @@ class Trainer(Loop):
             super().about()
             | drawn
             | ({} if weights is None else {"sample weights": weights})
+            | ({} if self._evaluation.on_all else {"evaluate_on": list(self._evaluation.on)})
             | {
                 "mini_batch_size": self.batch_size,
                 **{name: getattr(self, name) for name in settings},
