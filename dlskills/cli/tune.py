@@ -21,6 +21,7 @@ from dlskills.files import check_folder
 from dlskills.plotting import save_figure
 from dlskills.tuning import PRUNERS, SAMPLERS, TutorialTask, load_objective, plot_study, search
 from dlskills.tuning.figures import completed
+from dlskills.tuning.grid import parse_grid, size
 from dlskills.tuning.indices import counts, errors
 from dlskills.tuning.search import check_optuna
 
@@ -45,8 +46,22 @@ def tune(
         ),
     ] = None,
     trials: Annotated[
-        int, typer.Option(help="Total number, including trials of earlier calls.", min=1)
-    ] = 100,
+        int | None,
+        typer.Option(
+            help="Total number, including trials of earlier calls.",
+            min=1,
+            show_default="100, or all points of the grid",
+        ),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values of a hyperparameter, such as lr=0.1,0.01: once for each. The trials are "
+            "all combinations, in place of a sampler.",
+            metavar="NAME=VALUE,...",
+            show_default=False,
+        ),
+    ] = None,
     sampler: Annotated[
         str,
         typer.Option(help="random (fixed by seed and trial index), or tpe (learns from trials)."),
@@ -92,6 +107,10 @@ def tune(
 
         dlskills tune my.py:score --study mine --trials 30 --jobs 2
 
+    All combinations of some values, with a heat map of the scores:
+
+        dlskills tune --grid lr=0.001,0.01 --grid weight_decay=1e-8,1e-6,1e-4
+
     From the 11th trial and the 11th step, a trial is pruned if its score is
     below the median of the others. A score of NaN or an ArithmeticError marks
     the trial as failed; any other error ends the search.
@@ -102,21 +121,30 @@ def tune(
             f"{' and '.join(given)} can't be combined with {objective}: only the tutorial's task "
             "uses this option"
         )
+    if grid and (given := given_options(context, ["sampler"])):
+        raise typer.BadParameter(f"{given[0]} can't be combined with --grid, which replaces it")
     if not study.strip():
         raise typer.BadParameter(f"--study must be a non-empty name, got {study!r}")
     with wrong_use():
         check_choice("sampler", sampler, SAMPLERS)
         check_choice("pruner", pruner, PRUNERS)
+        points = parse_grid(grid) if grid else None
         task = objective or TutorialTask(Settings(seed, device, subset), epochs)
         if isinstance(task, str):
             load_objective(task)
         else:
             get_backend(device)
+        if points and trials and trials > size(points):
+            raise ValueError(
+                f"trials must be at most {size(points)}, the number of points of the grid, got "
+                f"{trials}"
+            )
     check_folder(out)
     with resumable(lambda: "finished trials are kept in the study"):
         found = search(
             task,
             trials=trials,
+            grid=points,
             sampler=sampler,
             pruner=pruner,
             storage=out / "tuning.db" if storage is None else storage,

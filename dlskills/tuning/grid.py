@@ -41,6 +41,51 @@ def check_grid(given: Any) -> Grid:
     return grid
 
 
+def parse_grid(texts: Iterable[str]) -> Grid:
+    """Return the grid that texts such as ``"lr=0.1,0.01"`` describe, one per hyperparameter.
+
+    Values are separated by commas: whole numbers, numbers, ``true`` and ``false``; all others are
+    text.
+
+    Raises
+    ------
+    ValueError
+        A text is not of this form, a hyperparameter is named twice, has no values, or has one of
+        them twice.
+
+    Examples
+    --------
+    >>> from dlskills.tuning.grid import parse_grid
+    >>> parse_grid(["lr=0.1,1e-2", "units=50,100", "rule=sgd,adam"])
+    {'lr': [0.1, 0.01], 'units': [50, 100], 'rule': ['sgd', 'adam']}
+    """
+    grid: Grid = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip()
+        words = [word.strip() for word in values.split(",")]
+        if not (name and equals and all(words)):
+            raise ValueError(
+                f"grid must be NAME=VALUE,VALUE,..., such as lr=0.1,0.01, got {text!r}"
+            )
+        if name in grid:
+            raise ValueError(f"grid must name each hyperparameter once, got {name!r} twice")
+        grid[name] = [_parsed(word) for word in words]
+    return check_grid(grid)
+
+
+def _parsed(word: str) -> Any:
+    """Return the number, bool or text that a word stands for."""
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
 def size(grid: Grid) -> int:
     """Return the number of points of a grid."""
     return math.prod(map(len, grid.values()))

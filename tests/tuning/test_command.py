@@ -26,7 +26,8 @@ def invoke(*args):
 
 def test_help_shows_the_options_and_an_example():
     out = invoke("--help")
-    for expected in ("module:function or file.py:function", "--trials", "--sampler", "tpe",
+    for expected in ("module:function or file.py:function", "--trials", "--grid", "--sampler",
+                     "tpe",
                      "--pruner", "--storage", "OUT/tuning.db", "--study", "--jobs", "--seed",
                      "--device", "dlskills tune my.py:score"):  # fmt: skip
         assert expected in out
@@ -62,6 +63,45 @@ def test_a_users_objective_is_searched_shown_and_resumed(own_file, tmp_path):
     assert "already has 4 trials; increase trials" in invoke(
         f"{own_file}:score", "--trials", 4, "--study", "mine", "--out", out
     )
+
+
+def test_a_grid_is_searched_completely_and_drawn_as_a_heat_map(tmp_path):
+    pytest.importorskip("optuna")
+    (tmp_path / "two.py").write_text(
+        "def score(trial):\n    lr = trial.suggest_float('lr', 1e-4, 1, log=True)\n"
+        "    return trial.suggest_int('units', 1, 99) - lr\n",
+        encoding="utf-8",
+    )
+    args = [f"{tmp_path / 'two.py'}:score", "--out", tmp_path, "--study", "g",
+            "--grid", "lr=0.1,0.01", "--grid", "units=5,7,9"]  # fmt: skip
+    text = invoke(*args, "--trials", 4)
+    assert "4 trials: 4 complete" in text
+    text = invoke(*args)  # all points
+    assert "6 trials: 6 complete" in text
+    assert re.search(r"\n1 +5 +0\.01 +9 +8\.99 *\n", text)
+    assert (tmp_path / "tuning-g-heat-map.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--grid", "lr"], "grid must be NAME=VALUE,VALUE,..."),
+        (["--grid", "lr=0.1,0.01", "--trials", "3"], "trials must be at most 2"),
+        (["--grid", "lr=0.1", "--sampler", "tpe"], "--sampler tpe can't be combined with --grid"),
+    ],
+)
+def test_wrong_grids_are_refused_before_a_study_is_created(
+    own_file, tmp_path, monkeypatch, capsys, given, message
+):
+    pytest.importorskip("optuna")
+    out = tmp_path / "new"
+    argv = ["dlskills", "tune", f"{own_file}:score", "--out", str(out), *given]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert message in ESCAPES.sub("", capsys.readouterr().err)
+    assert not out.exists()
 
 
 def test_errors_of_trials_are_shown_and_if_all_failed_the_exit_status_is_1(tmp_path):

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 
 from dlskills.plotting import save_figure
 from dlskills.tuning import StudyError, plot_heat_map, plot_study, search
+from dlskills.tuning.grid import parse_grid
 
 optuna = pytest.importorskip("optuna")
 
@@ -77,6 +79,29 @@ def test_values_may_be_those_of_an_array_and_integers():
 def test_wrong_grids_are_refused(grid, options, error, message):
     with pytest.raises(error, match=message):
         grid_search(grid=grid, **options)
+
+
+def test_a_grid_is_read_from_text():
+    texts = ["lr=1e-3, 0.5", "units=50,100", "nesterov=true,False", "rule=sgd,adam"]
+    assert parse_grid(texts) == {
+        "lr": [0.001, 0.5], "units": [50, 100], "nesterov": [True, False], "rule": ["sgd", "adam"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["lr"], "grid must be NAME=VALUE,VALUE,..., such as lr=0.1,0.01, got 'lr'"),
+        (["lr="], "got 'lr='"),
+        (["=0.1"], "got '=0.1'"),
+        (["lr=0.1,,0.2"], "got 'lr=0.1,,0.2'"),
+        (["lr=0.1", "lr=0.2"], "each hyperparameter once, got 'lr' twice"),
+        (["lr=0.1,1e-1"], "must have different values"),
+    ],
+)
+def test_text_that_is_no_grid_is_refused(texts, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_grid(texts)
 
 
 # Heat maps
