@@ -10,6 +10,7 @@ import typer
 
 from dlskills import terminal
 from dlskills.cli.options import Language, Out, wrong_use
+from dlskills.cli.run_options import PageTheme
 from dlskills.experiments.choices import parse_optimizers
 from dlskills.report import write_play
 
@@ -35,6 +36,7 @@ def play(
     lang: Annotated[
         Language, typer.Option(help="English, Chinese, or both with a switch.")
     ] = Language.BOTH,
+    theme: PageTheme = None,
     opens: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
@@ -52,7 +54,7 @@ def play(
     path = out / "play.html"
     with wrong_use():
         chosen = parse_optimizers(",".join(rules)) if rules else []
-        write_play(path, rules=chosen, functions=function or (), languages=lang.fields)
+        write_play(path, rules=chosen, functions=function or (), languages=lang.fields, theme=theme)
     terminal.console().print(f"wrote {path}", soft_wrap=True)
     if opens and not webbrowser.open(path.resolve().as_uri()):
         terminal.console().print("No browser was found. Open the file yourself.")

@@ -48,6 +48,7 @@ def write_play(
     rules: Sequence[Any] = (),
     functions: Sequence[str] = (),
     languages: Sequence[str] = tuple(LANGUAGES),
+    theme: str | None = None,
 ) -> None:
     """Write one HTML page that needs no network and no other file.
 
@@ -62,13 +63,16 @@ def write_play(
         surfaces of dlskills follow.
     languages : sequence of str, default ("en", "zh")
         Of the page; the first is shown to a reader who has chosen none.
+    theme : str, optional
+        ``"light"`` or ``"dark"``: the page's colours until the reader chooses. By default those
+        of the reader's system.
 
     Raises
     ------
     UnsuitedFormulaError
         A rule or a function can't be translated into JavaScript; the message gives the reason.
     """
-    page = environment(languages, WORDS).get_template("play.html").render(
+    page = environment(languages, WORDS, theme).get_template("play.html").render(
         program=program(rules, functions),
         steps=STEPS,
         deepest=DEEPEST,

@@ -46,6 +46,11 @@ def test_without_a_browser_the_command_says_so(play, monkeypatch):
     assert "Open the file yourself" in play()[0].stdout
 
 
+def test_theme(play):
+    assert '<html lang="en" data-theme="dark">' in play("--theme", "dark")[1]
+    assert "data-theme=" not in play()[1].partition("<head>")[0]
+
+
 def test_rules_with_settings(play):
     _, page, _ = play("Adam:lr=0.7", "SGD", "--no-open")
     first, second = page.split('\n"name": ')[1:3]
