@@ -1,6 +1,7 @@
 """The page to play with: what is written, and in a browser the numbers and the controls."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from dlskills.formulas import UnsuitedFormulaError
 from dlskills.layers import ACTIVATIONS
 from dlskills.optimizers import OPTIMIZERS
 from dlskills.report import play, write_play
+from dlskills.report.translate import as_json
 
 OWN = '''
 import math
@@ -57,6 +59,57 @@ def waves(x, y):
     return np.sin(x) + y**2 / 10
 """
 
+ACTIVATIONS_OF_A_USER = '''
+import numpy as np
+
+from dlskills import Activation, along, elementwise
+
+
+class Bent(Activation):
+    """Bent identity."""
+
+    keeps = "input"
+
+    def __init__(self, bend=0.5):
+        self.bend = bend
+
+    def numbers(self):
+        return (self.bend,)
+
+    @staticmethod
+    def function(xp):
+        return lambda x, bend: (xp.sqrt(x * x + 1) - 1) * bend + x
+
+    @staticmethod
+    def derivative(xp):
+        return lambda dout, x, bend: dout * (x / xp.sqrt(x * x + 1) * bend + 1)
+
+
+@elementwise
+def swish_of_mine(xp):
+    return lambda x: x / (1 + xp.exp(-1.5 * x))
+
+
+def bump(x):
+    return np.where(x > 2, 1.0, x * np.exp(-(x**2)))
+
+
+@along
+def centred(xp):
+    return lambda x, axis: x - xp.mean(x, axis=axis, keepdims=True)
+
+
+def tanh(x):
+    return np.tanh(x)
+
+
+def integral(x):
+    return np.trapezoid(x)
+
+
+number = 3
+'''
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
@@ -93,7 +146,7 @@ def test_a_page_of_one_language_has_no_switch(tmp_path):
 
 
 def test_a_name_cannot_end_the_script():
-    assert "<" not in play._json("</script>")
+    assert "<" not in as_json("</script>")
 
 
 def test_a_rule_that_is_not_elementwise_is_refused(own, tmp_path):
@@ -106,6 +159,42 @@ def test_a_rate_that_was_given_holds_on_every_surface():
     assert '"rates": {}' in play.program(["SGD:lr=0.5"]).split("Momentum")[0]
     first = play.program(["Adam"]).split('"numbers"')[0]
     assert '"rates": {"bowl": 0.3, "rosenbrock": 0.1, "beale": 0.2, "saddle": 0.2}' in first
+
+
+@pytest.fixture(scope="module")
+def own_activations(tmp_path_factory):
+    path = tmp_path_factory.mktemp("activations") / "activations_to_play.py"
+    path.write_text(ACTIVATIONS_OF_A_USER, encoding="utf-8")
+    return path
+
+
+def test_given_activations_come_first_and_the_first_is_shown(own_activations):
+    script = play.program(activations=[f"{own_activations}:Bent", "tanh"])
+    labels = re.findall(r'^"label": "([\w ]+)"', script, re.MULTILINE)
+    assert labels[:4] == ["Bent", "tanh", "ReLU", "Leaky ReLU"]
+    assert len(labels) == len(ACTIVATIONS) + 1
+    assert 'const FIRST = "Bent"' in script
+    assert 'const FIRST = "sigmoid"' in play.program()
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("number", TypeError, "number must be a class derived from Activation.*got 3"),
+        ("centred", TypeError, "made by elementwise"),
+        ("tanh", ValueError, "there is an activation 'tanh' already; give yours another name"),
+        ("bumb", ValueError, "has no 'bumb'; did you mean 'bump'"),
+        ("integral", UnsuitedFormulaError, "activation integral can't be translated: trapezoid"),
+    ],
+)
+def test_an_activation_that_does_not_fit_is_refused(own_activations, name, error, message):
+    with pytest.raises(error, match=message):
+        play.program(activations=[f"{own_activations}:{name}"])
+
+
+def test_an_activation_given_twice_is_refused():
+    with pytest.raises(ValueError, match="activation 'tanh' is given twice"):
+        play.program(activations=["tanh", "tanh"])
 
 
 # In the browser
@@ -207,6 +296,26 @@ def test_activations_are_those_of_python(page, tmp_path):
     assert abs(found["described"]["mean"]) < 0.02
     assert abs(found["described"]["std"] - 1) < 0.02
     assert abs(found["quarter"] / 100000 - 0.25) < 0.01
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_users_activations_are_those_of_numpy(own_activations, tmp_path):
+    names = ("Bent", "swish_of_mine", "bump")
+    path = tmp_path / "play.html"
+    write_play(path, activations=[f"{own_activations}:{name}" for name in names])
+    inputs = np.linspace(-6, 6, 101)
+    script = f"""Object.fromEntries({list(names)}.map((name) => [name,
+      {inputs.tolist()}.map((x) => ACTIVATIONS[name].apply(x)[0])]))"""
+    found = result_of(script, tmp_path, path.read_text(encoding="utf-8"))
+    module = sys.modules[own_activations.stem]
+    expected = {
+        "Bent": module.Bent().forward(inputs),
+        "swish_of_mine": inputs / (1 + np.exp(-1.5 * inputs)),
+        "bump": module.bump(inputs),
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 # What a reader does, and what the page looks like then.
