@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from browser import needs_chromium, result_of, told
+from browser import needs_chromium, opened, result_of, told
 
 from dlskills.experiments import Settings
 from dlskills.experiments.optimizer_paths import run
@@ -316,6 +316,51 @@ def test_a_users_activations_are_those_of_numpy(own_activations, tmp_path):
     }
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+STATE = """({
+  path: document.querySelector("#drawn polyline:not([stroke-dasharray])").getAttribute("points"),
+  rate: document.getElementById("number-lr-number").value,
+  start: ["x", "y"].map((axis) => Number(document.getElementById(`start-${axis}-number`).value)),
+  layers: document.querySelectorAll(".layer:not([hidden])").length,
+  focus: document.activeElement.id,
+})"""
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("width", [1200, 390])
+def test_arrow_keys_move_sliders_and_the_start_point(page, tmp_path, width):
+    path = tmp_path / "play.html"
+    path.write_text(page, encoding="utf-8")
+    with opened(tmp_path) as shown:
+        shown.open(path.as_uri(), width=width)
+
+        def after(id, key, times):
+            shown.value(f"document.getElementById('{id}').focus()")
+            shown.press(key, times)
+            return shown.value(STATE)
+
+        before = shown.value(STATE)
+        rate = after("number-lr-range", "ArrowRight", 40)
+        right = after("start-x-range", "ArrowRight", 20)
+        left = after("start-x-range", "ArrowLeft", 20)
+        down = after("start-y-range", "ArrowDown", 30)
+        deeper = after("depth-range", "ArrowUp", 2)
+        shown.press("Tab")
+        tabbed = shown.value(STATE)
+        assert shown.console == []
+    assert float(rate["rate"]) > 1.5 * float(before["rate"])
+    assert rate["focus"] == "number-lr-range"  # it keeps the focus while it moves
+    assert right["start"][0] > rate["start"][0] + 0.5
+    assert left["start"][0] == pytest.approx(rate["start"][0], abs=0.06)
+    assert down["start"][1] < left["start"][1] - 0.3
+    assert down["start"][0] == left["start"][0]
+    assert len({state["path"] for state in (before, rate, right, down)}) == 4
+    firsts = [state["path"].split()[0] for state in (rate, right, down)]
+    assert len(set(firsts)) == 3  # the path begins at the start point
+    assert deeper["layers"] == before["layers"] + 2
+    assert tabbed["focus"] == "depth-number"
 
 
 # What a reader does, and what the page looks like then.
