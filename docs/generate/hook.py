@@ -15,10 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from generate import api, command_line, errors, experiments, repository  # noqa: E402
+from generate import api, command_line, errors, experiments, play, repository  # noqa: E402
 from generate.formulas import from_docstrings, mathml  # noqa: E402
 
-DIRECTIVE = re.compile(r"<!-- (figure|numbers|claims|summary): ([\w ./-]+?) -->")
+DIRECTIVE = re.compile(r"<!-- (figure|numbers|claims|summary|play): ([\w ./-]+?) -->")
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(~?[\w.]+)</code>")
 API = "reference/api/"
 english_api = {}
@@ -50,6 +50,7 @@ def sources():
     for path, picture in repository.pictures().items():
         shutil.copy(picture, folder / path)
     (folder / "assets" / "figures.css").write_text(experiments.colours(), encoding="utf-8")
+    play.write(folder)
     return folder
 
 
@@ -109,6 +110,8 @@ def on_page_content(html, page, config, files):
 
     def fill(found):
         what, names = found[1], found[2].split()
+        if what == "play":
+            return play.frame(*names, page.file.src_uri, language=language)
         return getattr(experiments, what)(*names, language=language)
 
     return mathml(DIRECTIVE.sub(fill, html))
