@@ -202,6 +202,7 @@ def test_only_whole_folder_names_are_replaced(tmp_path):
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_uncommitted_changes_are_marked(day, tmp_path, monkeypatch):
+    monkeypatch.delenv("BENCHMARKS_COMMIT", raising=False)
     folder = tmp_path / "repository"
     (folder / "results").mkdir(parents=True)
     monkeypatch.setattr(benchmarks.__main__, "RESULTS", folder / "results")
