@@ -103,7 +103,7 @@ def test_a_chinese_page_has_the_examples_commands_and_results_of_the_english_one
 
 
 def test_quickstart_tutorial_and_how_to_exist_in_both_languages():
-    both = ("docs/index", "docs/quickstart", "docs/tutorial/", "docs/how-to/")
+    both = ("docs/index", "docs/quickstart", "docs/tutorial/", "docs/how-to/", "docs/distributed")
     english = [page for page in PAGES if page.startswith(both) and not page.endswith(".zh.md")]
     assert len(english) >= 20
     assert sorted(CHINESE) == sorted(page.replace(".md", ".zh.md") for page in english)

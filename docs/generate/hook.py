@@ -20,6 +20,9 @@ from generate.formulas import from_docstrings, mathml  # noqa: E402
 
 DIRECTIVE = re.compile(r"<!-- (figure|numbers|claims|summary|play): ([\w ./-]+?) -->")
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(~?[\w.]+)</code>")
+_CHINESE = r"[\u2014\u201c\u201d\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+BREAK = re.compile(rf"(?<={_CHINESE})\n(?={_CHINESE})")
+ALTERNATE = re.compile(r'<link rel="alternate"[^>]* hreflang=[^>]*>\s*')
 API = "reference/api/"
 english_api = {}
 MARKED = re.compile(r"<!-- (errors|api-index|beyond|command-line) -->")
@@ -83,6 +86,8 @@ def _order(page):
 def on_page_markdown(markdown, page, config, files):
     if _is_copied(page, config):
         return f"# {page.title}"
+    if not page.file.src_uri.startswith(("reference/", "benchmarks/")):
+        page.meta.setdefault("search", {"boost": 3})  # a search finds what to do before the API
 
     def fill(found):
         match found[1]:
@@ -97,6 +102,12 @@ def on_page_markdown(markdown, page, config, files):
 
     markdown = MARKED.sub(fill, markdown)
     return repository.links_within_the_site(markdown, page.file.src_uri)
+
+
+def on_post_page(output, page, config):
+    # For each such link Material asks for a sitemap that the site does not have; the switch of
+    # languages leads to the same page without it.
+    return ALTERNATE.sub("", output)
 
 
 def on_page_content(html, page, config, files):
@@ -114,7 +125,14 @@ def on_page_content(html, page, config, files):
             return play.frame(*names, page.file.src_uri, language=language)
         return getattr(experiments, what)(*names, language=language)
 
-    return mathml(DIRECTIVE.sub(fill, html))
+    html = mathml(DIRECTIVE.sub(fill, html))
+    return joined(html) if language == "zh" else html
+
+
+def joined(html):
+    """Return Chinese text without the spaces that browsers put for line breaks."""
+    parts = re.split(r"(<pre.*?</pre>)", html, flags=re.DOTALL)
+    return "".join(part if part.startswith("<pre") else BREAK.sub("", part) for part in parts)
 
 
 def _reference(role):
