@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -361,6 +362,45 @@ def test_arrow_keys_move_sliders_and_the_start_point(page, tmp_path, width):
     assert len(set(firsts)) == 3  # the path begins at the start point
     assert deeper["layers"] == before["layers"] + 2
     assert tabbed["focus"] == "depth-number"
+
+
+# A page around a part of it, as on the documentation's site.
+AROUND_PART = """<!DOCTYPE html><iframe src="play.html?part=%s" style="width: 600px"></iframe>
+<script>
+addEventListener("message", ({ source, data }) => {
+  window.heard = data;
+  source.postMessage({ theme: "dark" }, "*");
+});
+</script>"""
+
+INSIDE = """({
+  shown: [...document.querySelectorAll("h1, h2, header, footer, #paths, #activations")]
+    .filter((one) => one.checkVisibility()).map((one) => one.id),
+  height: document.body.scrollHeight,
+  theme: document.documentElement.dataset.theme,
+  paper: getComputedStyle(document.documentElement).backgroundColor,
+})"""
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("part", ["paths", "activations"])
+def test_a_frame_shows_one_part_in_the_colours_of_the_page_around_it(page, tmp_path, part):
+    tells = f"setTimeout(() => parent.postMessage({INSIDE}, '*'), 500)"
+    probe = f"<script>addEventListener('load', () => {tells});</script></body>"
+    (tmp_path / "play.html").write_text(page.replace("</body>", probe), encoding="utf-8")
+    (tmp_path / "around.html").write_text(AROUND_PART % part, encoding="utf-8")
+    with opened(tmp_path) as shown:
+        shown.open((tmp_path / "around.html").as_uri())
+        for _ in range(100):
+            heard = shown.value("window.heard")
+            if heard and "shown" in heard:
+                break
+            time.sleep(0.05)
+        assert shown.console == []
+    assert heard["shown"] == [part]
+    assert heard["height"] > 300
+    assert (heard["theme"], heard["paper"]) == ("dark", "rgb(23, 23, 23)")
 
 
 # What a reader does, and what the page looks like then.
