@@ -184,7 +184,7 @@ def test_given_activations_come_first_and_the_first_is_shown(own_activations):
         ("number", TypeError, "number must be a class derived from Activation.*got 3"),
         ("centred", TypeError, "made by elementwise"),
         ("tanh", ValueError, "there is an activation 'tanh' already; give yours another name"),
-        ("bumb", ValueError, "has no 'bumb'; did you mean 'bump'"),
+        ("bumps", ValueError, "has no 'bumps'; did you mean 'bump'"),
         ("integral", UnsuitedFormulaError, "activation integral can't be translated: trapezoid"),
     ],
 )
