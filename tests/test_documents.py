@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -282,3 +283,22 @@ def test_pre_commit_pins_the_tools_that_nox_pins():
     )
     assert len(pinned) >= 3
     assert set(pinned) <= set(extras["dev"])
+
+
+def test_each_language_has_an_index_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from generate import search
+
+    locations = ["tutorial/", "zh/tutorial/", "zh/tutorial/#dropout", "zhongshan/"]
+    index = {"config": {"lang": ["en", "zh"]}, "docs": [{"location": one} for one in locations]}
+    path = tmp_path / search.INDEX
+    path.parent.mkdir()
+    path.write_text(json.dumps(index), encoding="utf-8")
+    for _ in range(2):  # what is split is left as it is
+        search.split(tmp_path)
+        for folder, expected in {
+            "": ["tutorial/", "zhongshan/"], "zh": ["tutorial/", "tutorial/#dropout"],
+        }.items():  # fmt: skip
+            found = json.loads((tmp_path / folder / search.INDEX).read_text(encoding="utf-8"))
+            assert [entry["location"] for entry in found["docs"]] == expected
+            assert found["config"] == index["config"]

@@ -12,10 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mkdocs.plugins import event_priority
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from generate import api, command_line, errors, experiments, play, repository  # noqa: E402
+from generate import api, command_line, errors, experiments, play, repository, search  # noqa: E402
 from generate.formulas import from_docstrings, mathml  # noqa: E402
 
 DIRECTIVE = re.compile(r"<!-- (figure|numbers|claims|summary|play): ([\w ./-]+?) -->")
@@ -23,6 +25,7 @@ ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(~?[\w.]+)</cod
 _CHINESE = r"[\u2014\u201c\u201d\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 BREAK = re.compile(rf"(?<={_CHINESE})\n(?={_CHINESE})")
 ALTERNATE = re.compile(r'<link rel="alternate"[^>]* hreflang=[^>]*>\s*')
+BASE = re.compile(r'"base": ?"\.\./?([^"]*)"')
 API = "reference/api/"
 english_api = {}
 MARKED = re.compile(r"<!-- (errors|api-index|beyond|command-line) -->")
@@ -107,7 +110,21 @@ def on_page_markdown(markdown, page, config, files):
 def on_post_page(output, page, config):
     # For each such link Material asks for a sitemap that the site does not have; the switch of
     # languages leads to the same page without it.
-    return ALTERNATE.sub("", output)
+    output = ALTERNATE.sub("", output)
+    if language_of(config) == "en":
+        return output
+    # where search.split() puts the index of the language
+    return BASE.sub(_below, output)
+
+
+def _below(base):
+    """Return Material's setting `base`, the root of the site, one folder further down."""
+    return f'"base":"{base[1] or "."}"'
+
+
+@event_priority(-100)
+def on_post_build(config):
+    search.split(Path(config.site_dir))
 
 
 def on_page_content(html, page, config, files):
