@@ -58,14 +58,20 @@ def tests(session: nox.Session) -> None:
 def tests_torch(session: nox.Session) -> None:
     """Test with PyTorch, Numba and Optuna, on NumPy and PyTorch."""
     session.install(".[test,jit,tune]", TORCH)
-    backends = {"DLSKILLS_TEST_BACKENDS": "numpy,torch"}
-    session.run("pytest", *session.posargs, env=backends)
+    environment = {
+        "DLSKILLS_TEST_BACKENDS": "numpy,torch",
+        "DLSKILLS_TEST_NAMING": "backend torch numba optuna engine",
+    }
+    session.run("pytest", *session.posargs, env=environment)
 
 
 @nox.session
 def tests_cupy(session: nox.Session) -> None:
     """Test on CuPy: on a GPU, or on the CPU with a stand-in for ROCm's libraries."""
-    environment = {"DLSKILLS_TEST_BACKENDS": "cupy"}
+    environment = {
+        "DLSKILLS_TEST_BACKENDS": "cupy",
+        "DLSKILLS_TEST_NAMING": "backend cupy cuda",
+    }
     if cuda_devices():
         session.install(".[gpu,test]")
     elif problem := cupy_stand_in.obstacle():
