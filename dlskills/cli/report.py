@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from dlskills import terminal
-from dlskills.cli.options import Device, Fresh, Jobs, Out, Quick, Seed, Subset, wrong_use
-from dlskills.cli.run import compute
+from dlskills.cli.options import Device, Executor, Fresh, Jobs, Out, Quick, Seed, Subset, wrong_use
+from dlskills.cli.run import compute, workers
 from dlskills.cli.verdicts import show_indication
 from dlskills.experiments import EXPERIMENTS, Settings, load_experiments
 from dlskills.experiments.claims import ENOUGH
@@ -48,6 +48,7 @@ def report(
     subset: Subset = "sample",
     quick: Quick = False,
     jobs: Jobs = None,
+    executor: Executor = None,
     lang: Annotated[
         Language, typer.Option(help="English, Chinese, or both with a switch.")
     ] = Language.BOTH,
@@ -61,13 +62,14 @@ def report(
             experiments = [own for file in files for own in load_experiments(file)]
     if seeds is None:
         seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
-    records = compute(experiments, out, settings, seeds, quick, jobs, fresh)
     languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
     path = out / "report.html"
-    verdicts = write_report(
-        records, path, experiments=experiments, languages=languages, jobs=jobs or cores(),
-        verbose=True,
-    )  # fmt: skip
+    with workers(executor, jobs) as used:
+        records = compute(experiments, out, settings, seeds, quick, jobs, fresh, used)
+        verdicts = write_report(
+            records, path, experiments=experiments, languages=languages, jobs=jobs or cores(),
+            verbose=True, executor=used,
+        )  # fmt: skip
     console = terminal.console()
     for score in score_by_source(verdicts):
         console.print(str(score))

@@ -26,6 +26,7 @@ from dlskills.experiments import (
 )
 
 # isort: on
+from dlskills.experiments.executors import open_executor
 from dlskills.experiments.results import write_results
 from dlskills.experiments.runner import Record, run
 
@@ -51,6 +52,7 @@ __all__ = [
     "hyperparameters",
     "judge",
     "load_experiments",
+    "open_executor",
     "optimizer_mnist",
     "optimizer_paths",
     "overfitting",

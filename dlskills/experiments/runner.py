@@ -7,27 +7,26 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import inspect
 import json
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dlskills
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
+from dlskills.experiments import workers
 from dlskills.experiments.choices import files_of, is_plain, plain
 from dlskills.experiments.claims import Verdict, judge
 from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
 from dlskills.experiments.loading import load_experiments
+from dlskills.experiments.releases import source_code, versions
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.files import FileFormatError, write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine
-from dlskills.processes import one_thread, processes
+from dlskills.processes import one_thread
 from dlskills.strict_json import read_json
 from dlskills.training.progress import Progress
 
@@ -121,6 +120,7 @@ def run(
     jobs: int = 1,
     cache: Path | None = None,
     fresh: bool = False,
+    executor: concurrent.futures.Executor | None = None,
 ) -> dict[str, list[Record]]:
     """Run experiments with each of several seeds.
 
@@ -146,6 +146,11 @@ def run(
         of the user's rules and layers) and the releases of the libraries are the same.
     fresh : bool, default False
         Whether to compute cached runs again, and replace them.
+    executor : concurrent.futures.Executor, optional
+        Takes the place of the processes, for example an ``mpi4py.futures.MPIPoolExecutor`` or the
+        ``get_executor(pure=False)`` of a Dask client, with workers on other machines. They need
+        this release of dlskills and of the libraries it computes with, and files of experiments
+        of your own under the same path. The numbers are the same on CPUs of one model.
 
     Returns
     -------
@@ -156,10 +161,14 @@ def run(
     ------
     ValueError, TypeError
         A name, a setting or an option is wrong; raised before any work.
+    WorkerLostError
+        A worker was killed; what had finished is in the `cache`.
     """
     settings = settings or Settings()
     check_count("seeds", seeds)
     check_count("jobs", jobs)
+    if executor is not None and not isinstance(executor, concurrent.futures.Executor):
+        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     get_backend(settings.device)  # a missing device is reported before the work
     records: dict[tuple[str, int], Record] = {}
     wanted: list[_Job] = []
@@ -178,7 +187,8 @@ def run(
                 wanted.append(job)
             else:
                 records[experiment.name, seed] = found
-    for job, record in _work(wanted, jobs, settings.verbose, None if fresh else cache, cache):
+    earlier = None if fresh else cache
+    for job, record in _work(wanted, jobs, settings.verbose, earlier, cache, executor):
         records[record.experiment, record.settings.seed] = record
         _write(cache, job, record)
         _forget_parts(cache, job)
@@ -235,13 +245,18 @@ def _where(device: str) -> tuple[str, str]:
 
 
 def _work(
-    wanted: Sequence[_Job], jobs: int, verbose: bool, earlier: Path | None, cache: Path | None
+    wanted: Sequence[_Job],
+    jobs: int,
+    verbose: bool,
+    earlier: Path | None,
+    cache: Path | None,
+    executor: concurrent.futures.Executor | None = None,
 ) -> Iterator[tuple[_Job, Record]]:
     """Yield each record with its numbers when it is done; parts are kept until the whole is."""
     here = [job for job in wanted if job.stays]
     sent = [job for job in wanted if not job.stays]
     parts = [_split(job) for job in sent]
-    if jobs == 1 or sum(map(len, parts)) <= 1:
+    if executor is None and (jobs == 1 or sum(map(len, parts)) <= 1):
         here, sent = list(wanted), []
     for job in here:
         yield job, _finish(job, _run_one(job))
@@ -251,16 +266,16 @@ def _work(
     found = [[_read(earlier, part) if len(own) > 1 else None for part in own] for own in parts]
     left = [(i, j) for i, own in enumerate(found) for j, part in enumerate(own) if part is None]
     progress = Progress(len(left), "experiments", show=verbose)
-    with progress, processes(min(jobs, max(len(left), 1))) as pool:
+    with progress, workers.pool(executor, min(jobs, max(len(left), 1))) as pool:
         futures = {pool.submit(_run_one, _silent(parts[i][j]), forced): (i, j) for i, j in left}
-        done = concurrent.futures.as_completed(futures)
+        done = pool.completed(futures)
         for i, own in enumerate(found):
             if None not in own:  # all parts had been kept, but not the whole
                 yield sent[i], _whole(sent[i], own, progress)
         try:
             for future in done:
                 i, j = futures[future]
-                found[i][j] = part = future.result()
+                found[i][j] = part = pool.result(future)
                 progress.advance()
                 if None in found[i]:
                     _write(cache, parts[i][j], part)
@@ -268,6 +283,7 @@ def _work(
                     yield sent[i], _whole(sent[i], found[i], progress)
         except BaseException:
             for future, (i, j) in futures.items():
+                future.cancel()
                 if found[i][j] is None and len(found[i]) > 1:
                     _keep(cache, parts[i][j], future)
             raise
@@ -367,36 +383,13 @@ def _cache_path(folder: Path, job: _Job) -> Path:
     for result in ("seconds", "numbers"):
         del told[result]
     del told["settings"]["verbose"]
-    made_with = [_source_code(), *_versions(), *files_of(job.options)]
+    made_with = [source_code(), *versions(), *files_of(job.options)]
     if job.file is not None:
         made_with.append(hashlib.sha256(job.file.read_bytes()).hexdigest())
     if job.experiment is not None:
         made_with.append(inspect.getsource(job.experiment.run))
     key = hashlib.sha256(json.dumps([told, made_with], sort_keys=True).encode()).hexdigest()
     return folder / f"{record.experiment}-{record.settings.seed}-{key[:16]}.json"
-
-
-@functools.cache
-def _source_code() -> str:
-    """Return a fingerprint of the package: a run of other code is another run."""
-    digest = hashlib.sha256(dlskills.__version__.encode())
-    for path in sorted(Path(dlskills.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _versions() -> list[str]:
-    """Return the releases of what computes: another may round or draw differently."""
-    distributions = importlib.metadata.packages_distributions()
-    libraries = [
-        name for package in ("numpy", "numba", "cupy") for name in distributions.get(package, [])
-    ]
-    return [
-        platform.python_version(),
-        platform.machine(),
-        *(f"{name} {importlib.metadata.version(name)}" for name in libraries),
-    ]
 
 
 def _read(folder: Path | None, job: _Job) -> Record | None:
