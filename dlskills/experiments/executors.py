@@ -31,15 +31,20 @@ def check_executor(name: str) -> None:
     ExecutorError, ImportError
     """
     if name == "mpi":
-        _check_installed("mpi4py", "mpi", name)
+        _check_installed("mpi4py", "futures", "mpi", name)
     elif name.startswith(_DASK) and name != _DASK:
-        _check_installed("distributed", "dask", name)
+        _check_installed("distributed", "client", "dask", name)
     else:
         raise ExecutorError(f"executor must be mpi or dask://HOST:PORT, got {name!r}")
 
 
-def _check_installed(package: str, extra: str, name: str) -> None:
-    if importlib.util.find_spec(package) is None:
+def _check_installed(package: str, inside: str, extra: str, name: str) -> None:
+    try:
+        # a module inside: a folder of that name in the path is a package, too
+        found = importlib.util.find_spec(f"{package}.{inside}") is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
         raise ImportError(
             f"the executor {name} needs {package}, which is not installed; install it with: "
             f"{install_command(extra)}"
@@ -53,8 +58,8 @@ def open_executor(name: str, timeout: float = TIMEOUT) -> Iterator[concurrent.fu
     Parameters
     ----------
     name : str
-        ``"mpi"``, for the ranks of ``mpiexec -n N python -m mpi4py.futures ...``, of which rank 0
-        runs the program and all others are workers; or ``"dask://HOST:PORT"``, for the workers of
+        ``"mpi"``, for the ranks of ``mpiexec -n N python -m mpi4py.futures ...``: rank 0 runs the
+        program, all others are workers; or ``"dask://HOST:PORT"``, for the workers of
         a Dask scheduler.
     timeout : float, default 10
         Seconds that a scheduler has to answer, and then to have a worker.

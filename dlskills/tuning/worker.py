@@ -120,6 +120,10 @@ class Worker:
             self.study.optimize(self._run_objective, n_trials=1, catch=(ArithmeticError,))
         except TakenError:
             return False
+        except Exception as error:
+            if not _overtaken(error):
+                raise
+            return False
         return True
 
     def _run_objective(self, trial: Any) -> float:
@@ -158,6 +162,15 @@ class Worker:
         except ValueError:  # no trial is complete
             return f"{done} done, none complete"
         return f"{done} done, best: {best.value:.4g} in trial {best.number}"
+
+
+def _overtaken(error: Exception) -> bool:
+    """Return whether the trial of this process, silent for too long, was given to another."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    return isinstance(error, UpdateFinishedTrialError) or (
+        type(error) is ValueError and str(error) == "Cannot tell a FAIL trial."
+    )
 
 
 def _where(error: Exception) -> str:

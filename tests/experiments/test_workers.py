@@ -165,8 +165,8 @@ def test_a_missing_library_comes_with_the_command_that_installs_it(
 @pytest.fixture
 def scheduler():
     """Start a scheduler and workers of Dask as processes; yield its address and the workers."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
+    deploy = pytest.importorskip("distributed.deploy")  # not the folder of tests of that name
+    with deploy.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
         silence_logs=50,
     ) as cluster:  # fmt: skip
@@ -236,7 +236,7 @@ def test_without_dask_workers_the_work_ends(work, scheduler, monkeypatch):
 
 @dask
 def test_a_dask_scheduler_that_does_not_answer_is_named():
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed.client")
     with (
         pytest.raises(ExecutorError, match="no Dask scheduler answers at 127.0.0.1:9 within 0.5 s"),
         open_executor("dask://127.0.0.1:9", timeout=0.5),
