@@ -86,6 +86,15 @@ def tests_mpi(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_storage(session: nox.Session) -> None:
+    """Search in PostgreSQL and MariaDB, whose servers must be installed, with killed workers."""
+    session.install(".[storage,test]")
+    tests = "tests/tuning/test_databases.py"
+    environment = {"DLSKILLS_TEST_STORAGE": "1"}
+    session.run("pytest", "-m", "", tests, *session.posargs, env=environment)
+
+
+@nox.session
 def tests_ptx(session: nox.Session) -> None:
     """Compile the kernels with NVIDIA's compiler, without a GPU, and inspect their code."""
     # Installs the whole toolkit as users do: 3 GB, two minutes.

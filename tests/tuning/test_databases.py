@@ -62,7 +62,9 @@ def test_a_search_in_a_database_equals_one_in_memory(server):
 
 
 def test_the_command_takes_the_url_from_the_environment(server, tmp_path):
-    (tmp_path / "my.py").write_text("def score(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    (tmp_path / "my.py").write_text(
+        "def score(trial):\n    return trial.suggest_float('x', 0, 1)\n"
+    )
     with SERVERS[server][0]() as url:
         done = subprocess.run(
             [sys.executable, "-m", "dlskills", "tune", "my.py:score", "--trials", "2"],
@@ -83,7 +85,9 @@ def test_a_process_that_dies_before_its_first_heartbeat_frees_its_trial(tmp_path
         "worker.indices.note_call = lambda *_: os._exit(9)\n"
         "search('my.py:score', trials=2, storage='a.db', verbose=False)\n"
     )
-    (tmp_path / "my.py").write_text("def score(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    (tmp_path / "my.py").write_text(
+        "def score(trial):\n    return trial.suggest_float('x', 0, 1)\n"
+    )
     monkeypatch.chdir(tmp_path)
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     assert done.returncode == 9
@@ -112,9 +116,9 @@ def test_a_worker_whose_trial_was_given_to_another_goes_on(tmp_path):
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://me:s3cret/x@host/name", "postgresql://me:s3cret@host:port/name",
-        "mysql://me:s3cret{x}@host/name", "postgresql+nodriver://me:s3cret@host/name",
-        "postgresql://host/name?user=me&password=s3cret",
+        "postgresql://me:s3cret/x@127.0.0.1:1/name", "postgresql://me:s3cret@host:port/name",
+        "mysql://me:s3cret{x}@127.0.0.1:1/name", "postgresql+nodriver://me:s3cret@127.0.0.1:1/name",
+        "postgresql://127.0.0.1:1/name?user=me&password=s3cret",
     ],
 )  # fmt: skip
 def test_no_error_shows_a_password(url):
