@@ -48,7 +48,7 @@ def _server(folder, command, ready, options):
 @contextlib.contextmanager
 def _folder(options):
     """A short name, as that of a socket has 107 characters at most; owned by the server's user."""
-    with tempfile.TemporaryDirectory(prefix="db", dir="/tmp") as name:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="db", dir="/tmp") as name:
         if options:
             os.chown(name, options["user"], options["group"])
         yield Path(name)

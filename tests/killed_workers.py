@@ -57,7 +57,7 @@ def run(server, trials, workers, kills, seconds=0.3):
                 env=os.environ | {"DLSKILLS_STORAGE": url}, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
 
-        running, killed, draw = [start() for _ in range(workers)], 0, random.Random(0)
+        running, killed, draw = [start() for _ in range(workers)], 0, random.Random(0)  # noqa: S311
         every = max(trials // (kills + 2), 1)
         while any(one.poll() is None for one in running):
             ended = log.read_text().count("ends")

@@ -108,7 +108,7 @@ def enqueue(study: optuna.Study, index: int) -> None:
     storage = study._storage
     if getattr(storage, "get_heartbeat_interval", lambda: None)() is not None:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+            storage.record_heartbeat(trial._trial_id)
 
 
 def _runs(trial: Any) -> bool:
