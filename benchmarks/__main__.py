@@ -30,7 +30,7 @@ MEASURED_WITH = (
 )  # fmt: skip
 VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
 QUICK = 85  # seconds after which a quick run starts no further task, to end within two minutes
-INSTEAD = ("report", "parallel", "profile")  # accepted in place of tasks
+INSTEAD = ("report", "parallel", "profile", "saving")  # accepted in place of tasks
 
 
 def main() -> None:
@@ -51,6 +51,11 @@ def main() -> None:
         from benchmarks import step_profile
 
         step_profile.main(*map(int, options.tasks[1:]))
+    elif options.tasks[:1] == ["saving"]:
+        from benchmarks import saving
+
+        rounds = 1 if options.quick else options.rounds or saving.ROUNDS
+        saving.main(rounds, *map(Path, options.tasks[1:2]))
     elif problem := _obstacle(options.device):
         print(f"skipped: {problem}")
     elif failures := _measure(options):
@@ -64,7 +69,7 @@ def _options() -> argparse.Namespace:
         description=__doc__,
         epilog="Instead of tasks: `report [file.json ...]` writes results as Markdown and figure; "
         "`parallel` finds the size at which several threads become faster; `profile [width]` "
-        "times the parts of a training step.",
+        "times the parts of a training step; `saving [folder]` writes and reads checkpoints.",
     )
     parser.add_argument("tasks", nargs="*", help="parts of names, such as adam, 'width 100', relu")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, help="default: all")

@@ -11,7 +11,7 @@ from rich.text import Text
 import dlskills
 from dlskills import terminal
 from dlskills.arrays.cuda import DeviceError
-from dlskills.cli import compare, info, report, run, tune
+from dlskills.cli import compare, info, repeat, report, run, tune
 from dlskills.cli.options import WrongUseError
 from dlskills.cli.tables import show_table
 from dlskills.experiments import EXPERIMENTS
@@ -50,6 +50,7 @@ def _options(
 app.add_typer(run.app, name="run")
 app.command("info")(info.info)
 app.command("compare")(compare.compare_command)
+app.command("repeat")(repeat.repeat)
 app.command("report")(report.report)
 app.command("tune")(tune.tune)
 

@@ -98,7 +98,7 @@ class Monitor(Callback):
 
     def after_step(self, trainer: Loop, batch: Batch) -> None:
         """Observe an update of a training loop."""
-        self.observe(*batch)
+        self.observe(*batch[:2])
 
     def observe(self, x: Array, t: Array) -> None:
         """Count an update, and observe the network if an observation is due.

@@ -275,12 +275,17 @@ def _source(kind: type) -> bytes:
 
 def files_of(value: Any) -> list[str]:
     """Return digests of the Python files that options name: other source code, another run."""
+    return [_digest(expanded(Path(file)).read_bytes()) for file in named_files(value)]
+
+
+def named_files(value: Any) -> list[str]:
+    """Return the paths of the Python files that options name."""
     if isinstance(value, dict):
-        return [digest for item in value.values() for digest in files_of(item)]
+        return [file for item in value.values() for file in named_files(item)]
     if isinstance(value, list | tuple):
-        return [digest for item in value for digest in files_of(item)]
+        return [file for item in value for file in named_files(item)]
     found = _FILE.match(value) if isinstance(value, str) else None
-    return [_digest(expanded(Path(found[1])).read_bytes())] if found else []
+    return [found[1]] if found else []
 
 
 def _digest(data: bytes) -> str:

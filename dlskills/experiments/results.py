@@ -11,6 +11,7 @@ from typing import Any
 
 from dlskills.experiments.claims import Verdict
 from dlskills.experiments.experiment import Experiment, find
+from dlskills.experiments.result_files import origin
 from dlskills.experiments.runner import Record, judged
 from dlskills.experiments.text import Texts, language
 from dlskills.files import expanded, write_file
@@ -60,7 +61,7 @@ def write_results(
             if first.quick:
                 mark(figure, str(QUICK))
             paths += save_figure(figure, folder, name)
-    document = {
+    document = origin(records, experiment) | {
         "experiment": first.experiment,
         "title": str(experiment.title),
         "quick": first.quick,
@@ -68,7 +69,7 @@ def write_results(
         "runs": [_plain(record) for record in records],
     }
     path = folder / f"{first.experiment}.json"
-    text = json.dumps(_finite(document), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(finite(document), indent=1, allow_nan=False, ensure_ascii=False)
     write_file(path, f"{text}\n")
     return verdicts, [*paths, path]
 
@@ -101,10 +102,10 @@ def _plain(record: Record) -> dict[str, Any]:
     return {name: fields[name] for name in fields if name not in ("experiment", "quick")}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return a value as strict JSON has it: null for a number that is not finite."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,9 +20,10 @@ from dlskills.checks import check_count, suggestion
 from dlskills.experiments import workers
 from dlskills.experiments.choices import files_of, is_plain, plain
 from dlskills.experiments.claims import Verdict, judge
+from dlskills.experiments.environment import source_code
 from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
 from dlskills.experiments.loading import load_experiments
-from dlskills.experiments.releases import source_code, versions
+from dlskills.experiments.releases import versions
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.files import FileFormatError, write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeAlias
 
 import dlskills
-from dlskills.experiments.releases import source_code, versions
+from dlskills.experiments.environment import source_code
+from dlskills.experiments.releases import versions
 from dlskills.processes import WorkerLostError, one_thread, processes
 
 Future: TypeAlias = "concurrent.futures.Future[Any]"

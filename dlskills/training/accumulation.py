@@ -22,9 +22,15 @@ class Accumulated:
         self.network, self.parts = network, check_count("accumulate", parts)
         self._sum = network.params.zeros_like()
 
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Parameters]:
-        """Return the mean loss and gradient over all samples; see :class:`Sequential`."""
-        size = x.shape[0]
+    def loss_and_gradient(self, *batch: Array) -> tuple[Array, Parameters]:
+        """Return the mean loss and gradient over all samples; see :class:`Sequential`.
+
+        Parameters
+        ----------
+        *batch : array
+            Inputs and targets, and perhaps the weight of each sample.
+        """
+        size = batch[0].shape[0]
         parts = max(min(self.parts, size), 1)
         total = self._sum
         loss: Array = 0
@@ -33,7 +39,7 @@ class Accumulated:
             for part in range(parts):
                 rows = slice(size * part // parts, size * (part + 1) // parts)
                 share = (rows.stop - rows.start) / size
-                own, grads = self.network.loss_and_gradient(x[rows, ...], t[rows, ...])
+                own, grads = self.network.loss_and_gradient(*(a[rows, ...] for a in batch))
                 loss = loss + own * share
                 total.flat[...] = total.flat + grads.flat * share
         return loss, total

@@ -42,6 +42,9 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
     "device": "device=... for the network",
     "random_state": "seed=...",
     "callback": "callbacks=[...]",
+    "sample_weight": "sample_weights=...",
+    "class_weight": "loss=SoftmaxWithLoss(class_weights=...) for the network",
+    "class_weights": "loss=SoftmaxWithLoss(class_weights=...) for the network",
     "gradient_accumulation_steps": "accumulate=..., with mini_batch_size for the whole batch",
     "accumulate_grad_batches": "accumulate=..., with mini_batch_size for the whole batch",
 }
@@ -64,7 +67,7 @@ class _Observing(Callback):
         self.monitor = monitor
 
     def after_step(self, trainer: Any, batch: Batch) -> None:
-        self.monitor.observe(*batch)
+        self.monitor.observe(*batch[:2])
 
 
 def monitoring(network: Sequential, monitor: Any) -> list[Callback]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from dlskills.arrays.backend import Array
 from dlskills.arrays.share import Share, share_of
+from dlskills.checks import check_count
 from dlskills.data.batches import Batches
+from dlskills.training.callbacks import Batch
 from dlskills.training.samples import Bounds, Samples
 
 
@@ -22,7 +23,7 @@ class BatchSource(Protocol):
 
     steps_per_epoch: int | None
 
-    def current(self) -> tuple[Array, Array] | None:
+    def current(self) -> Batch | None:
         """Return the current batch, the same until :meth:`advance`.
 
         None if there are no more, and once at the end of a pass if the number of batches is not
@@ -68,7 +69,7 @@ class SampleBatches:
         self._before: dict[str, Any] | None = None  # the generator's state before this epoch
         self._begun = False
 
-    def current(self) -> tuple[Array, Array]:
+    def current(self) -> Batch:
         if not self._begun:
             self._begin_epoch()
         return self._samples.batch(self._position)
@@ -133,24 +134,39 @@ class IterableBatches:
 
     Parameters
     ----------
-    batches : iterable of (x, t)
-        Arrays on the network's device.
+    batches : iterable of (x, t) or (x, t, weights)
+        Arrays on the network's device; a weight for each sample.
+
+    Raises
+    ------
+    TypeError
+        When it is due: a batch is something else.
     """
 
-    def __init__(self, batches: Iterable[tuple[Array, Array]]) -> None:
+    def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches = batches
         size = getattr(batches, "__len__", lambda: None)()
         self.steps_per_epoch: int | None = size
-        self._iterator: Iterator[tuple[Array, Array]] | None = None
-        self._batch: tuple[Array, Array] | None = None
+        self._iterator: Iterator[Batch] | None = None
+        self._batch: Batch | None = None
         self._position = 0
+        self._target: int | None = None  # the position of a loaded state, if it is another
 
-    def current(self) -> tuple[Array, Array] | None:
+    def current(self) -> Batch | None:
+        if self._target is not None:
+            self._go_to(self._target)
         if self._batch is None:
             if self._iterator is None:
                 self._iterator = iter(self._batches)
-            self._batch = next(self._iterator, None)
-            if self._batch is None and self._iterator is not self._batches:
+            batch: Any = next(self._iterator, None)
+            if batch is not None and (
+                not isinstance(batch, tuple | list) or len(batch) not in (2, 3)
+            ):
+                raise TypeError(
+                    "each batch must be (x, t), or (x, t, weights), got " + _described(batch)
+                )
+            self._batch = None if batch is None else tuple(batch)
+            if batch is None and self._iterator is not self._batches:
                 self._position, self._iterator = 0, None  # the next call begins another pass
         return self._batch
 
@@ -161,14 +177,51 @@ class IterableBatches:
             self._position, self._iterator = 0, None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"position": self._position}
+        return {"position": self._position if self._target is None else self._target}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go through a new iteration up to the position."""
-        self._iterator, self._batch, self._position = None, None, 0
-        for _ in range(state["position"]):
-            self.current()
+        """Go to a position when the next batch is due; until then, no batch is taken.
+
+        Raises
+        ------
+        ValueError
+            The batches come from a generator, which can't go back.
+        """
+        position = check_count("position", state["position"], at_least=0)
+        if position < self._position and self._once:
+            raise ValueError(
+                f"the state is at batch {position}, and these batches, of a generator, are at "
+                f"{self._position}; give a new generator, or a list"
+            )
+        self._target = None if position == self._position else position
+
+    @property
+    def _once(self) -> bool:
+        """Whether the batches can be gone through only once, as those of a generator."""
+        return hasattr(self._batches, "__next__")
+
+    def _go_to(self, position: int) -> None:
+        """Go through the batches up to a position, by a new iteration where one is possible."""
+        self._target = None
+        if not self._once:
+            self._iterator, self._batch, self._position = None, None, 0
+        while self._position < position:
+            if self.current() is None:
+                raise ValueError(
+                    f"the state is at batch {position}, and there are only {self._position} "
+                    "batches here"
+                )
             self.advance()
+
+
+def _described(batch: Any) -> str:
+    """Return what was given for a batch, for an error."""
+    if isinstance(batch, tuple | list):
+        return f"{len(batch)} items"
+    name = type(batch).__name__
+    if not getattr(batch, "shape", ()):
+        return f"a {name}"
+    return f"a {name} of shape {tuple(batch.shape)}. Give targets, too: [(x, t), ...]"
 
 
 def as_source(batches: Any) -> BatchSource:

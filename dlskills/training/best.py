@@ -56,6 +56,9 @@ class Best:
         self.value = value
         return True
 
+    def __str__(self) -> str:
+        return f"{self.metric} ({self.mode})"
+
     def latest(self, trainer: Any) -> float:
         """Return the newest value in a trainer's history.
 

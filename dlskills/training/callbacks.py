@@ -11,7 +11,8 @@ from dlskills.arrays.backend import Array
 if TYPE_CHECKING:
     from dlskills.training.loop import Loop
 
-Batch: TypeAlias = "tuple[Array, Array]"
+Batch: TypeAlias = "tuple[Array, ...]"
+"""Inputs and targets, and perhaps the weight of each sample."""
 
 
 _KERAS = {
@@ -49,6 +50,9 @@ class Callback:
     runs_last = False
     """Whether it is called after all others, whatever its position in the list."""
 
+    needs_evaluations = False
+    """Whether it acts after evaluations only; a loop that makes none refuses it."""
+
     rank_0_only = False
     """Whether only rank 0 calls it, where several ranks train together: it prints, plots or saves.
 
@@ -85,6 +89,10 @@ class Callback:
     def close(self, trainer: Loop) -> None:
         """Called at the end of ``train()``, also after an error."""
 
+    def kind(self) -> str:
+        """Return what tells a callback with a state apart: that of another kind is refused."""
+        return type(self).__name__
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of this callback: arrays, numbers, text, None."""
         return {}
@@ -98,6 +106,9 @@ class OnRank0(Callback):
 
     def __init__(self, callback: Callback) -> None:
         self.callback = callback
+
+    def kind(self) -> str:
+        return self.callback.kind()
 
     def state_dict(self) -> dict[str, Any]:
         return self.callback.state_dict()

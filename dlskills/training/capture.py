@@ -12,8 +12,7 @@ from dlskills.networks.sequential import Sequential
 
 class _Recorded(NamedTuple):
     graph: Any
-    x: Array
-    t: Array
+    batch: tuple[Array, ...]
     loss: Array
     pool: Any  # owns the memory of intermediate arrays, which nothing else may use
 
@@ -56,32 +55,32 @@ class CapturedPasses:
         self.network = network
         self._recorded: dict[Any, _Recorded] = {}
 
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Parameters]:
+    def loss_and_gradient(self, *batch: Array) -> tuple[Array, Parameters]:
         """See :meth:`Sequential.loss_and_gradient`."""
-        key = (x.shape, x.dtype, t.shape, t.dtype)
+        key = tuple((array.shape, array.dtype) for array in batch)
         with self.network.backend.active():
             if key not in self._recorded:
-                self._recorded[key] = self._record(x, t)
+                self._recorded[key] = self._record(*batch)
             recorded = self._recorded[key]
-            recorded.x[...] = x
-            recorded.t[...] = t
+            for there, array in zip(recorded.batch, batch, strict=True):
+                there[...] = array
             recorded.graph.launch()
             return recorded.loss.copy(), self.network.grads
 
-    def _record(self, x: Array, t: Array) -> _Recorded:
+    def _record(self, *batch: Array) -> _Recorded:
         import cupy
 
         cupy.cuda.get_current_stream().synchronize()  # wait for the batch
         pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
         with cupy.cuda.using_allocator(pool.malloc), stream:
-            x, t = x.copy(), t.copy()
+            batch = tuple(array.copy() for array in batch)
             for _ in range(
                 2
             ):  # compiles kernels and fills the pool, which is impossible while recording
-                self.network.loss_and_gradient(x, t)
+                self.network.loss_and_gradient(*batch)
             stream.synchronize()
-            graph, (loss, _) = _record(stream, lambda: self.network.loss_and_gradient(x, t))
-        return _Recorded(graph, x, t, loss, pool)
+            graph, (loss, _) = _record(stream, lambda: self.network.loss_and_gradient(*batch))
+        return _Recorded(graph, batch, loss, pool)
 
 
 def _try_to_record() -> None:

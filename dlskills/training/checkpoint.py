@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -83,7 +84,10 @@ class Checkpoint(Callback):
         self.keep = check_count("keep", keep)
         self.background = background
         self._best = None if best_by is None else Best(best_by, mode)
+        self.needs_evaluations = best_by is not None
         self._best_step: int | None = None
+        self._best_written = self._best_of_now()  # what of it is on the disk
+        self._training = False
         self._saved_step: int | None = None
         self._improved = False
         self._about: dict[str, Any] | None = None
@@ -97,8 +101,13 @@ class Checkpoint(Callback):
 
     @property
     def best_file(self) -> Path | None:
-        """The best checkpoint by `best_by`; None before the first."""
-        return None if self._best_step is None else self._folder.file(self._best_step)
+        """The best checkpoint by `best_by` that is written; None before the first."""
+        step = self._best_written[1]
+        return None if step is None else self._folder.file(step)
+
+    def _best_of_now(self) -> tuple[float, int | None]:
+        """Return the value of the best evaluation so far, and its step."""
+        return math.nan if self._best is None else self._best.value, self._best_step
 
     def load_best(self, network: Sequential) -> None:
         """Load the state that the network had in the best checkpoint.
@@ -116,6 +125,7 @@ class Checkpoint(Callback):
         FileFormatError
             The file is damaged, or of another network.
         """
+        self._wait()
         if self.best_file is None:
             raise ValueError("there is no best checkpoint; give best_by=..., and train first")
         state = read_state(self.best_file)
@@ -133,7 +143,10 @@ class Checkpoint(Callback):
             )
         about = trainer.about()
         trainer.run_id = on_rank_0(trainer.communicator, lambda: self._begin(trainer.run_id, about))
-        self._about = about
+        self._about, self._training = about, True
+
+    def kind(self) -> str:
+        return super().kind() + ("" if self._best is None else f" by {self._best}")
 
     def _begin(self, own: str | None, about: dict[str, Any]) -> str:
         """Claim the folder for a run, a new one if none is given, and return its name."""
@@ -175,6 +188,7 @@ class Checkpoint(Callback):
         try:
             self._wait()
         finally:
+            self._training = False
             if self._writer is not None:
                 self._writer.shutdown()
                 self._writer = None
@@ -182,8 +196,16 @@ class Checkpoint(Callback):
 
     def save(self, trainer: Loop) -> None:
         """Save now; without `background` the file is complete when this returns."""
-        if self._about is None:  # no train(), but steps by hand
-            self.before_training(trainer)
+        if self._training:
+            self._save(trainer)
+            return
+        self.before_training(trainer)  # no train(), but steps by hand: the folder may be taken
+        try:
+            self._save(trainer)
+        finally:
+            self.close(trainer)
+
+    def _save(self, trainer: Loop) -> None:
         self._wait()
         rank, ranks = 0, 1
         if trainer.communicator is not None:
@@ -192,19 +214,24 @@ class Checkpoint(Callback):
         if rank > 0 and "pieces" not in state:
             return
         write = functools.partial(
-            self._write, trainer.step, str(trainer.run_id), state, self._best_step,
+            self._write, trainer.step, str(trainer.run_id), state, self._best_of_now(),
             rank, ranks,
         )  # fmt: skip
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing = self._writer.submit(write)
         if not self.background:
-            write()
-        else:
-            if self._writer is None:
-                self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-            self._writing = self._writer.submit(write)
+            self._wait()
         self._improved, self._saved_step = False, trainer.step  # last: an error may end this
 
     def _write(
-        self, step: int, run: str, state: Any, best: int | None, rank: int, ranks: int
+        self,
+        step: int,
+        run: str,
+        state: Any,
+        best: tuple[float, int | None],
+        rank: int,
+        ranks: int,
     ) -> None:
         shards = 0
         if "pieces" in state:
@@ -213,23 +240,30 @@ class Checkpoint(Callback):
             self._folder.write_shard(step, run, own, rank, ranks)
         if rank == 0:
             self._folder.write(step, run, self._about or {}, state, shards)
-            self._folder.prune(self.keep, step, best)
+            self._best_written = best
+            self._folder.prune(self.keep, step, best[1])
 
     def _wait(self) -> None:
         """Wait for the file that is being written, and raise its error."""
         writing, self._writing = self._writing, None
-        if writing is not None:
+        if writing is None:
+            return
+        try:
             writing.result()
+        except BaseException:
+            if self._best is not None:  # so that the next evaluation is saved if it is better
+                self._best.value, self._best_step = self._best_written
+            raise
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "best": None if self._best is None else self._best.value,
-            "best_step": self._best_step,
-        }
+        if self._best is None:
+            return {}
+        return {"best": self._best.value, "best_step": self._best_step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if self._best is not None and state["best"] is not None:
+        if self._best is not None:
             self._best.value, self._best_step = state["best"], state["best_step"]
+            self._best_written = self._best_of_now()
 
     def __repr__(self) -> str:
         every = "" if self.every is None else f", every={self.every}"

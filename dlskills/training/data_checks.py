@@ -6,16 +6,21 @@ import math
 import warnings
 from typing import Any
 
-from dlskills.arrays.backend import Array, is_dtype, namespace, to_host
+import numpy as np
+
+from dlskills.arrays.backend import Array, dtype_name, is_dtype, namespace, to_host
 from dlskills.arrays.random import stream
 from dlskills.checks import check_number
 from dlskills.data.shuffle import shuffle_dataset
-from dlskills.layers import RegressionLoss, SoftmaxWithLoss, check_labels
+from dlskills.layers import RegressionLoss, SoftmaxWithLoss, check_labels, check_takes_weights
 from dlskills.networks.sequential import Sequential
 from dlskills.training.finite import check_finite
 
-Parts = dict[str, tuple[Array, Array]]
-"""Inputs and targets by the name of their part: "train", and perhaps "validation" and "test"."""
+Parts = dict[str, tuple[Array, ...]]
+"""Inputs and targets by the name of their part: "train", and perhaps "validation" and "test".
+
+Those of "train" may have the samples' weights as a third array.
+"""
 
 
 def checked_parts(
@@ -26,6 +31,7 @@ def checked_parts(
     t_test: Any,
     validation: Any = None,
     seed: int = 0,
+    weights: Any = None,
 ) -> Parts:
     """Return the parts of the data; refuse them if the network can't be trained on them.
 
@@ -37,8 +43,10 @@ def checked_parts(
         See :class:`~dlskills.Trainer`.
     seed : int
         Of the choice of validation samples.
+    weights : array, shape (N,), optional
+        Of the training samples.
     """
-    parts = {"train": (x_train, t_train)}
+    parts: Parts = {"train": (x_train, t_train)}
     if validation is not None and not isinstance(validation, float | int):
         parts["validation"] = _pair(validation)
     if x_test is not None or t_test is not None:
@@ -57,9 +65,46 @@ def checked_parts(
         check_finite(f"t_{part}", t, network.params.dtype, computing)
         _check_targets(network, part, x, t)
     _warn_of_integers(x_train)
+    if weights is not None:
+        parts["train"] += (checked_weights(network, weights, x_train.shape[0]),)
     if validation is not None and "validation" not in parts:
-        parts |= _split(x_train, t_train, validation, seed)
+        parts |= _split(parts["train"], validation, seed)
     return {part: parts[part] for part in ("train", "validation", "test") if part in parts}
+
+
+def checked_weights(network: Sequential, weights: Any, count: int) -> np.ndarray[Any, Any]:
+    """Return the weights of `count` samples on the host; refuse what is no weight.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    check_takes_weights(network.loss_layer)
+    try:
+        given = to_host(weights) if hasattr(weights, "shape") else np.asarray(weights)
+    except ValueError:  # of lists of different lengths
+        given = np.asarray(None)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(
+            "sample_weights must be an array with a number for each training sample, got "
+            + (f"dtype {given.dtype}" if given.shape else f"{weights!r:.60}")
+        )
+    if given.shape != (count,):
+        raise ValueError(
+            f"sample_weights must hold one number per training sample, shape ({count},), got "
+            f"shape {given.shape}"
+        )
+    double = dtype_name(network.params.dtype) == "float64"
+    checked = given.astype("float64" if double else "float32")
+    wrong = np.flatnonzero(~(np.isfinite(checked) & (checked >= 0)))
+    if wrong.size:
+        raise ValueError(
+            f"sample_weights must be finite and at least 0, got {given[wrong[0]]} for sample "
+            f"{wrong[0]}"
+        )
+    if not checked.any():
+        raise ValueError("sample_weights are all 0, so that nothing would be learned")
+    return checked
 
 
 def _pair(validation: Any) -> tuple[Array, Array]:
@@ -71,19 +116,21 @@ def _pair(validation: Any) -> tuple[Array, Array]:
     return validation[0], validation[1]
 
 
-def _split(x: Array, t: Array, fraction: float, seed: int) -> Parts:
+def _split(arrays: tuple[Array, ...], fraction: float, seed: int) -> Parts:
     """Return validation and training data, in a random order."""
     check_number("validation", fraction, above=0, below=1)
-    count = round(fraction * x.shape[0])
-    if not 0 < count < x.shape[0]:
+    size = arrays[0].shape[0]
+    count = round(fraction * size)
+    if not 0 < count < size:
         raise ValueError(
-            f"validation={fraction} of {x.shape[0]} samples are {count}, which leaves nothing for "
+            f"validation={fraction} of {size} samples are {count}, which leaves nothing for "
             "one of training and validation"
         )
-    x, t = shuffle_dataset(x, t, seed=stream(seed, "validation"))
+    # one seed gives one order
+    mixed = [shuffle_dataset(a, a, seed=stream(seed, "validation"))[0] for a in arrays]
     return {
-        "train": (x[count:, ...], t[count:, ...]),
-        "validation": (x[:count, ...], t[:count, ...]),
+        "train": tuple(array[count:, ...] for array in mixed),
+        "validation": tuple(array[:count, ...] for array in mixed[:2]),
     }
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, to_host
 
+_AT_MOST = 10_000  # numbers on the device, of 512 bytes each in CuPy: about 5 MB
+
 
 class DeviceNumbers:
     """A list that grows without waiting for the device.
@@ -33,8 +35,10 @@ class DeviceNumbers:
         self._unread: list[Array] = []
 
     def append(self, number: Array) -> None:
-        """Add a 0-d array, which stays on its device until it is read."""
+        """Add a 0-d array, which stays on its device until it is read, or many have come."""
         self._unread.append(number)
+        if len(self._unread) >= _AT_MOST:
+            self._fetched()
 
     def read(self, start: int = 0) -> list[float]:
         """Return the numbers from an index on; a negative one counts from the end.

@@ -81,14 +81,14 @@ class DivergenceCheck:
         )
 
 
-def first_not_finite(network: Sequential, x: Array, t: Array) -> str:
+def first_not_finite(network: Sequential, x: Array, t: Array, weights: Array | None = None) -> str:
     """Return where a training pass first gives a value that is not finite.
 
     Parameters
     ----------
     network : Sequential
         Left as it is: a copy makes the pass.
-    x, t : array
+    x, t, weights : array
         A batch.
 
     Returns
@@ -105,7 +105,8 @@ def first_not_finite(network: Sequential, x: Array, t: Array) -> str:
         i = first_layer_not_finite(copy.deepcopy(network), signal)
         if i is not None:
             return f"the output of layers[{i}], {network.layers[i]!r}"
-        return "" if all_finite(network.loss(x, t)) else "the loss"
+        weighted = {} if weights is None else {"weights": weights}
+        return "" if all_finite(network.loss(x, t, **weighted)) else "the loss"
 
 
 def first_layer_not_finite(network: Sequential, x: Array) -> int | None:

@@ -49,6 +49,8 @@ class EarlyStopping(Callback):
     'max'
     """
 
+    needs_evaluations = True
+
     def __init__(
         self,
         metric: str = "validation_loss",
@@ -92,6 +94,9 @@ class EarlyStopping(Callback):
         if self._network is not None and self.best_step != trainer.step:
             trainer.network.load_state_dict(self._network)
 
+    def kind(self) -> str:
+        return f"{super().kind()} by {self._plateau}"
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "best": self._plateau.value,
@@ -132,6 +137,8 @@ class ReduceOnPlateau(Callback):
         When training begins, if the optimizer's learning rate is a schedule.
     """
 
+    needs_evaluations = True
+
     def __init__(
         self,
         metric: str = "validation_loss",
@@ -159,6 +166,9 @@ class ReduceOnPlateau(Callback):
         if self._plateau.reached(self.patience):
             lr = trainer.optimizer.lr
             trainer.optimizer.lr = min(lr, max(lr * self.factor, self.min_lr))
+
+    def kind(self) -> str:
+        return f"{super().kind()} by {self._plateau}"
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self._plateau.value, "waited": self._plateau.waited}

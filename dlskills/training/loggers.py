@@ -30,6 +30,7 @@ class CSVLogger(Callback):
     """
 
     rank_0_only = True
+    needs_evaluations = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = expanded(path)
@@ -56,6 +57,7 @@ class TensorBoardLogger(Callback):
     """
 
     rank_0_only = True
+    needs_evaluations = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = expanded(folder)

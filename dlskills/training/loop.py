@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,9 @@ class Loop:
     network : Sequential
     optimizer : str or Optimizer
         A name, or any object with ``update(params, grads)``.
-    batches : iterable of (x, t), or BatchSource, default ()
-        Inputs and targets on the network's device. Each pass over a list is an epoch. Left
-        out if every batch is given to :meth:`train_on`.
+    batches : iterable of (x, t) or (x, t, weights), or BatchSource, default ()
+        Inputs and targets, and perhaps a weight for each sample, on the network's device. Each pass
+        over a list is an epoch. Left out if every batch is given to :meth:`train_on`.
     callbacks : iterable of Callback or callable, default ()
         See :class:`~dlskills.training.Callback`.
     accumulate : int, default 1
@@ -84,6 +84,8 @@ class Loop:
     """
 
     communicator: Communicator | None = None
+    evaluates = False
+    """Whether evaluations add rows to the history, after which callbacks may act."""
 
     def __init__(
         self,
@@ -97,6 +99,13 @@ class Loop:
         self.network, self.optimizer = network, chosen_optimizer(optimizer, None)
         self.batches = as_source(batches)
         self._callbacks = CallbackList(callbacks)
+        if not self.evaluates:
+            for callback in self._callbacks.all:
+                if callback.needs_evaluations:
+                    raise ValueError(
+                        f"{callback!r} acts after evaluations, and a Loop makes none; give it to a "
+                        "Trainer, or write a callback with after_step or after_epoch"
+                    )
         self._passes: Any = network if accumulate == 1 else Accumulated(network, accumulate)
         self.step = 0
         self.loss: Array | None = None
@@ -183,16 +192,18 @@ class Loop:
                     for callback in reversed(self.callbacks):
                         closing.callback(callback.close, self)
 
-    def train_on(self, x: Array, t: Array) -> None:
+    def train_on(self, x: Array, t: Array, weights: Array | None = None) -> None:
         """Take one step on a batch of your own, which leaves the position among `batches` alone.
 
         Parameters
         ----------
         x, t : array
             On the network's device.
+        weights : array, shape (N,), optional
+            The weight of each sample.
         """
         with self._held():
-            self._step((x, t))
+            self._step((x, t) if weights is None else (x, t, weights))
 
     def _held(self) -> AbstractContextManager[Any]:
         """Hold back Ctrl-C, unless :meth:`run` does already."""
@@ -323,6 +334,12 @@ class Loop:
                 f"the state has {len(state['callbacks'])} callbacks, this training "
                 f"{len(self.callbacks)}; give the same ones in the same order"
             )
+        there, here = state.get("kinds of callbacks"), self._kinds(state["callbacks"])
+        if there is not None and there != here:
+            raise ValueError(
+                f"the state is of the callbacks {there!r:.200}, this training has {here!r}; give "
+                "the same ones in the same order"
+            )
         with self._held():
             before = self._state()
             try:
@@ -334,7 +351,14 @@ class Loop:
             self._due.clear()
             self._completing.clear()
 
+    def _kinds(self, states: Sequence[Any]) -> list[str]:
+        """Return the kinds of the callbacks; empty for those without a state."""
+        pairs = zip(self.callbacks, states, strict=True)
+        return [callback.kind() if state else "" for callback, state in pairs]
+
     def _state(self) -> dict[str, Any]:
+        # copies: a thread may write them while training changes the arrays in place
+        callbacks = [copied_to_host(callback.state_dict()) for callback in self.callbacks]
         return {
             "step": self.step,
             "stopped": self.stopped,
@@ -343,8 +367,8 @@ class Loop:
             "batches": self.batches.state_dict(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            # copies: a thread may write them while training changes the arrays in place
-            "callbacks": [copied_to_host(callback.state_dict()) for callback in self.callbacks],
+            "callbacks": callbacks,
+            "kinds of callbacks": self._kinds(callbacks),
         }
 
     def _load(self, state: Mapping[str, Any]) -> None:

@@ -62,9 +62,12 @@ class Ranks:
         """
         self._communicator.reached(self._trainer.step + 1)
         self._total = total
+        if len(batch) > 2:
+            raise ValueError("several ranks take no weights of samples yet; leave them out")
+        x, t = batch
         if self.sharded is None:
-            return self._passes.loss_and_gradient(*batch, total)
-        return self._passes.loss_and_own_gradient(*batch, total)
+            return self._passes.loss_and_gradient(x, t, total)
+        return self._passes.loss_and_own_gradient(x, t, total)
 
     def update(self, grads: Parameters) -> None:
         """Update the parameters on all ranks."""
@@ -93,7 +96,9 @@ class Ranks:
         return optimizer if self.sharded is None else self.sharded.piece_of(optimizer)
 
 
-def check_options(communicator: Any, sharded: bool, accumulate: int, capture: bool) -> None:
+def check_options(
+    communicator: Any, sharded: bool, accumulate: int, capture: bool, weighted: bool = False
+) -> None:
     """Refuse arguments of a trainer that do not go with its communicator.
 
     Raises
@@ -113,7 +118,10 @@ def check_options(communicator: Any, sharded: bool, accumulate: int, capture: bo
         raise TypeError(
             f"communicator must be one of dlskills.distributed, such as mpi(), got {communicator!r}"
         )
-    for name, given in (("accumulate", accumulate != 1), ("capture", capture)):
+    options = {
+        "accumulate": accumulate != 1, "capture": capture, "sample_weights": weighted,
+    }  # fmt: skip
+    for name, given in options.items():
         if given:
             raise ValueError(f"{name} does not go with a communicator; leave one of them out")
 

@@ -41,6 +41,8 @@ class SamplesOnDevice:
         Inputs and targets of any library and device. Moved once, unless they are on the device.
     dtype : dtype
         Of the inputs.
+    weights : array, shape (N,), optional
+        The weight of each sample; batches then have it as a third array.
 
     Attributes
     ----------
@@ -50,32 +52,42 @@ class SamplesOnDevice:
 
     rows_at_a_time = _ROWS
 
-    def __init__(self, backend: Backend, x: Array, t: Array, dtype: DType) -> None:
+    def __init__(
+        self, backend: Backend, x: Array, t: Array, dtype: DType, weights: Array | None = None
+    ) -> None:
         self.backend = backend
         self.x, self.t = backend.asarray(x, dtype), with_all_operations(backend.asarray(t))
+        self._arrays: tuple[Array, ...] = (self.x, self.t)
+        if weights is not None:
+            self._arrays += (backend.asarray(weights),)
 
     def start_epoch(self, order: np.ndarray[Any, Any], bounds: Bounds) -> None:
         """Set the order of an epoch's samples, moved in one transfer, and the batch bounds."""
         self._order, self._bounds = self.backend.asarray(order), bounds
 
-    def batch(self, position: int) -> tuple[Array, Array]:
-        """Return inputs and targets of the epoch's batch at `position`, from 0."""
-        return self._gathered(self._order[slice(*self._bounds[position])])
+    def batch(self, position: int) -> tuple[Array, ...]:
+        """Return inputs, targets and weights of the epoch's batch at `position`, from 0."""
+        return self._gathered(self._order[slice(*self._bounds[position])], self._arrays)
 
     def part(self, rows: Rows) -> tuple[Array, Array]:
         """Return inputs and targets of some samples, in the order of the data."""
         if isinstance(rows, slice):
             return self.x[rows, ...], self.t[rows, ...]
-        return self._gathered(self.backend.asarray(rows))
+        x, t = self._gathered(self.backend.asarray(rows), (self.x, self.t))
+        return x, t
 
     def digest(self) -> str:
         """Return a text that tells data sets apart."""
         return _digest(self.x, self.t, self.x.dtype)
 
-    def _gathered(self, rows: Array) -> tuple[Array, Array]:
+    def digest_of_weights(self) -> str | None:
+        """Return a text that tells weights apart; None if there are none."""
+        return _digest_of_weights(*self._arrays[2:])
+
+    def _gathered(self, rows: Array, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         xp = self.backend.xp
         with self.backend.active():
-            return xp.take(self.x, rows, axis=0), xp.take(self.t, rows, axis=0)
+            return tuple([xp.take(array, rows, axis=0) for array in arrays])
 
 
 class StagedSamples:
@@ -88,7 +100,7 @@ class StagedSamples:
     ----------
     backend : Backend
         Of CuPy.
-    x, t, dtype
+    x, t, dtype, weights
         See :class:`SamplesOnDevice`.
     batch_size : int
         Of the largest batch.
@@ -99,13 +111,23 @@ class StagedSamples:
         The number of samples to request from :meth:`part` at a time: tens of MiB, or one sample.
     """
 
-    def __init__(self, backend: Backend, x: Array, t: Array, dtype: DType, batch_size: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        x: Array,
+        t: Array,
+        dtype: DType,
+        batch_size: int,
+        weights: Array | None = None,
+    ) -> None:
         import cupy
         import cupyx
 
         self.backend, self._cupy, self._dtype = backend, cupy, dtype
         self.x, self.t = to_host(x), to_host(t)
-        kinds = ((self.x.shape[1:], np.dtype(dtype)), (self.t.shape[1:], self.t.dtype))
+        self._weights = [] if weights is None else [to_host(weights)]
+        kinds = [(array.shape[1:], array.dtype) for array in (self.x, self.t, *self._weights)]
+        kinds[0] = self.x.shape[1:], np.dtype(dtype)
         shapes = [((batch_size, *shape), kind) for shape, kind in kinds]
         row = sum(math.prod(shape) * kind.itemsize for shape, kind in kinds)
         self.rows_at_a_time = min(max(_PART // max(row, 1), 1), _ROWS)
@@ -129,7 +151,7 @@ class StagedSamples:
         self._order, self._bounds = order, bounds
         self._ahead = None  # a copy may still run: _fill waits for it
 
-    def batch(self, position: int) -> tuple[Array, Array]:
+    def batch(self, position: int) -> tuple[Array, ...]:
         """Return the batch at `position`, from 0; it is valid until the next call."""
         with self.backend.active():
             here = self._cupy.cuda.get_current_stream()
@@ -145,14 +167,14 @@ class StagedSamples:
                 self._fill(position + 1)
                 self._ahead = position + 1
             start, stop = self._bounds[position]
-            x, t = self._arrays[turn]
-            return x[: stop - start, ...], t[: stop - start, ...]
+            return tuple([array[: stop - start, ...] for array in self._arrays[turn]])
 
     def _fill(self, position: int) -> None:
         rows, turn = self._order[slice(*self._bounds[position])], self._turn
         self._filled[turn].synchronize()  # the page-locked memory is free again
         self._copies.wait_event(self._used[turn])
-        pairs = zip((self.x, self.t), self._locked[turn], self._arrays[turn], strict=True)
+        arrays = self.x, self.t, *self._weights
+        pairs = zip(arrays, self._locked[turn], self._arrays[turn], strict=True)
         for samples, locked, array in pairs:
             locked[: len(rows)] = samples[rows]
             array[: len(rows)].set(locked[: len(rows)], stream=self._copies)
@@ -166,6 +188,10 @@ class StagedSamples:
     def digest(self) -> str:
         """Return a text that tells data sets apart."""
         return _digest(self.x, self.t, self._dtype)
+
+    def digest_of_weights(self) -> str | None:
+        """Return a text that tells weights apart; None if there are none."""
+        return _digest_of_weights(*self._weights)
 
 
 Samples = SamplesOnDevice | StagedSamples
@@ -181,9 +207,15 @@ def _digest(x: Array, t: Array, dtype: DType) -> str:
     return f"{count} samples, checksum {checksum:08x}"
 
 
+def _digest_of_weights(weights: Array | None = None) -> str | None:
+    if weights is None:
+        return None
+    return f"checksum {zlib.crc32(to_host(weights).astype(np.float64).tobytes()):08x}"
+
+
 def place_samples(
     backend: Backend,
-    parts: Mapping[str, tuple[Array, Array]],
+    parts: Mapping[str, tuple[Array, ...]],
     dtype: DType,
     batch_size: int,
     on_device: bool | None = None,
@@ -194,7 +226,7 @@ def place_samples(
     ----------
     backend : Backend
     parts : mapping of str to tuple of array
-        Inputs and targets, by the name that errors use.
+        Inputs and targets, and perhaps weights, by the name that errors use.
     dtype, batch_size
         See :class:`StagedSamples`.
     on_device : bool, optional
@@ -218,25 +250,25 @@ def place_samples(
     else:
         there = [on_device] * len(parts)
     placed: list[Samples] = []
-    for (name, (x, t)), is_there in zip(parts.items(), there, strict=True):
+    for (name, (x, t, *weights)), is_there in zip(parts.items(), there, strict=True):
         data = f"the {name} data, {tuple(x.shape)} numbers"
         if is_there:
             with memory_explained(backend, data, "Give data_on_device=False"):
-                placed.append(SamplesOnDevice(backend, x, t, dtype))
+                placed.append(SamplesOnDevice(backend, x, t, dtype, *weights))
         else:
             what = f"two batches of {batch_size} of {data}"
             with memory_explained(backend, what, "Make mini_batch_size smaller"):
-                placed.append(StagedSamples(backend, x, t, dtype, batch_size))
+                placed.append(StagedSamples(backend, x, t, dtype, batch_size, *weights))
     return placed
 
 
 def _which_fit(
-    backend: Backend, parts: Mapping[str, tuple[Array, Array]], dtype: DType
+    backend: Backend, parts: Mapping[str, tuple[Array, ...]], dtype: DType
 ) -> list[bool]:
     """Return for each part whether it goes to the device; the parts share its memory."""
     import cupy
 
-    needed = [_further_bytes(backend, x, t, dtype) for x, t in parts.values()]
+    needed = [_further_bytes(backend, x, t, dtype) for x, t, *_ in parts.values()]
     free, _ = backend.device.mem_info
     with backend.active():
         free += cupy.get_default_memory_pool().free_bytes()

@@ -82,6 +82,11 @@ class Trainer(Loop):
         The number of parts in which the gradient of each batch is computed, to save memory. (In
         Keras, ``gradient_accumulation_steps=n`` with batches of b is ``mini_batch_size=n * b,
         accumulate=n`` here.)
+    sample_weights : array, shape (N,), optional
+        The weight of each training sample, at least 0. The loss of a batch is then the mean of
+        weight times loss over its samples, not divided by the sum of the weights: weights with
+        mean 1 keep the size of the steps. Metrics are not weighted. For weights per class, see
+        `class_weights` of :class:`~dlskills.SoftmaxWithLoss`.
     sampling : {"replacement", "epoch"}, default "replacement"
         The tutorial draws each batch from all samples, and so leaves out 37 % of them per epoch.
         ``"epoch"`` shuffles, and takes every sample once.
@@ -159,6 +164,8 @@ class Trainer(Loop):
         The data do not fit.
     """
 
+    evaluates = True
+
     @known_keywords(FOREIGN_KEYWORDS)
     def __init__(
         self,
@@ -179,6 +186,7 @@ class Trainer(Loop):
         metrics: Metrics | None = None,
         callbacks: Iterable[Callback | Callable[..., Any]] = (),
         accumulate: int = 1,
+        sample_weights: Array | None = None,
         sampling: str = "replacement",
         remainder: str = "keep",
         record_loss: str = "after",
@@ -192,7 +200,7 @@ class Trainer(Loop):
         sharded: bool = False,
         sync: bool = True,
     ) -> None:
-        check_options(communicator, sharded, accumulate, capture)
+        check_options(communicator, sharded, accumulate, capture, sample_weights is not None)
         self.communicator = communicator
         self.verbose = verbose and is_first(communicator)
         self.epochs = epochs
@@ -216,7 +224,9 @@ class Trainer(Loop):
         optimizer = chosen_optimizer(optimizer, optimizer_param)
         self._parts = self._placed(
             network,
-            checked_parts(network, x_train, t_train, x_test, t_test, validation, self.seed),
+            checked_parts(
+                network, x_train, t_train, x_test, t_test, validation, self.seed, sample_weights
+            ),
             remainder,
             data_on_device,
         )
@@ -275,7 +285,7 @@ class Trainer(Loop):
     def _placed(
         self,
         network: Sequential,
-        parts: Mapping[str, tuple[Array, Array]],
+        parts: Mapping[str, tuple[Array, ...]],
         remainder: str,
         data_on_device: bool | None,
     ) -> dict[str, Samples]:
@@ -398,10 +408,11 @@ class Trainer(Loop):
             self._due.append((self._end_epoch, (batch, evaluated), True))
         super()._schedule(batch, evaluated=evaluated)
 
-    def _record_loss_after(self, x: Array, t: Array) -> None:
+    def _record_loss_after(self, x: Array, t: Array, weights: Array | None = None) -> None:
         with self._explained(f"the loss after step {self.step}"):
             loss = self.network.loss if self._ranks is None else self._ranks.loss
-            self._after_losses.append(loss(x, t))
+            weighted = {} if weights is None else {"weights": weights}
+            self._after_losses.append(loss(x, t, **weighted))
 
     def _end_epoch(self, batch: Batch, evaluated: bool) -> None:
         with self._explained(f"the losses until step {self.step}"):
@@ -561,9 +572,11 @@ class Trainer(Loop):
             "evaluate_sample_num_per_epoch",
         )  # fmt: skip
         drawn = {"seed": self.seed} if self._seed_chooses_samples else {}
+        weights = self._parts["train"].digest_of_weights()
         return (
             super().about()
             | drawn
+            | ({} if weights is None else {"sample weights": weights})
             | {
                 "mini_batch_size": self.batch_size,
                 **{name: getattr(self, name) for name in settings},

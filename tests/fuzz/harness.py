@@ -24,6 +24,7 @@ with atheris.instrument_imports(include=["dlskills"]):
     from dlskills.arrays import tensors_file
     from dlskills.arrays.tensors_file import read_stream, read_tensors, write_tensors
     from dlskills.data.idx import DataError, parse_idx
+    from dlskills.experiments.result_files import results_of
     from dlskills.files import FileFormatError
     from dlskills.networks import saving
     from dlskills.strict_json import parse_json
@@ -33,6 +34,21 @@ NAME = "a-file"
 SHAPE = (3, 2, 2)
 ITEMS = struct.pack(">4B3I", 0, 0, 8, 3, *SHAPE) + bytes(range(12))
 DIGEST = hashlib.sha256(ITEMS).hexdigest()
+
+
+GOOD_RESULTS = {
+    "kind": "dlskills results", "version": 1, "environment": {"NumPy": "2.0"},
+    "forced_engine": None, "experiment_file": None, "own_experiment": False, "files": {},
+    "experiment": "symmetry", "quick": False,
+    "runs": [
+        {
+            "settings": {"seed": seed, "device": "cpu", "subset": "sample", "verbose": True},
+            "options": {"steps": 3}, "backend": "cpu (NumPy)", "engine": "numba",
+            "seconds": 1.5, "numbers": {"a": [1, 2.5, None, "x"]},
+        }
+        for seed in (0, 1)
+    ],
+}  # fmt: skip
 
 
 def small_network():
@@ -128,10 +144,9 @@ def file_of_checkpoint(folder):
 
 
 def results(content):
-    """Read a file of results, which holds NaN where an experiment gave it."""
+    """Read a result file."""
     try:
-        parse_json(content, NAME, finite=False)
-        parse_json(content, NAME)
+        results_of(parse_json(content, NAME), NAME)
     except FileFormatError as error:
         return str(error)
     return None
@@ -158,7 +173,7 @@ def seeds(target, folder):
         return [json.dumps(read_tensors(file_of_checkpoint(folder))[1]).encode()]
     if target is networks:
         return [json.dumps(read_tensors(path)[1]).encode()]
-    return [b'{"seconds": 1.5, "numbers": {"a": [1, 2.5, NaN, null, "x"]}}']
+    return [json.dumps(GOOD_RESULTS).encode()]
 
 
 def one(target):
@@ -176,7 +191,7 @@ WORDS = [
     "class", "settings", "layers", "network", "values", "version", "initializer", "function",
     "mapping", "$array", "$float", "head", "state", "optimizer", "history", "step",
     "Affine", "Dropout", "BatchNormalization", "crc32 00000000", "NaN", "1e999", "-1",
-    "[[[[", "{}",
+    "[[[[", "{}", "runs", "settings", "seed", "options", "numbers", "kind", "files",
 ]  # fmt: skip
 
 

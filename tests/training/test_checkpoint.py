@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dlskills.files import FileFormatError
 from dlskills.formulas.engines import ENGINES, engine
 from dlskills.optimizers import schedules
 from dlskills.training import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
+from dlskills.training.checkpoint_folder import CheckpointFolder
 from dlskills.training.state_file import read_state, write_state
 
 STEPS_PER_EPOCH = 6  # of small_run
@@ -465,41 +467,21 @@ def test_a_checkpoint_is_a_safetensors_file(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_killed_at_random_moments_nothing_is_lost(tmp_path):
-    """Kill a training again and again, in saves too; it ends as one that was never stopped."""
-    script = write_script(
-        tmp_path,
-        "trainer = make_trainer(epochs=60, callbacks=[Checkpoint(sys.argv[1], every=3)])",
-        "print('begins at', trainer.resume(sys.argv[1]), flush=True)",
-        "trainer.train()",
-        "print('done', flush=True)",
-    )
-    whole = make_trainer(epochs=60)
-    whole.train()
-    rng = np.random.default_rng(0)
-    kills, least, ended = 0, 0, False
-    folder = tmp_path / "checkpoints"
-    while not ended:
-        with subprocess.Popen(
-            [sys.executable, "-W", "error", str(script), str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        ) as process:  # fmt: skip
-            line = process.stdout.readline()
-            assert line.startswith("begins at"), process.stderr.read()
-            begins = int(line.split()[-1])
-            assert begins >= least
-            least = begins
-            try:
-                process.wait(float(rng.exponential(0.03)))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                kills += 1
-            ended = "done" in process.stdout.read()
-    assert kills > 10
-    trainer = make_trainer(epochs=60, callbacks=[Checkpoint(folder, every=3)])
-    trainer.resume(folder)
-    assert outcome(trainer) == outcome(whole)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes can't be forked")
+def test_of_200_kills_none_loses_anything(tmp_path, record_property):
+    """Kills in training and in saves: each resume is exact, and so is the end."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(Path(__file__).parents[1] / "kills.py"),
+         str(tmp_path), "200"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    print(counts)
+    record_property("kills", counts)
+    assert counts["kills"] >= 200
+    assert counts["in_saves"] >= 10
+    assert counts["trainings"] >= 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of files' sizes")
@@ -634,3 +616,84 @@ def test_an_error_while_copying_leaves_the_save_due_for_ctrl_c(tmp_path, monkeyp
     checkpoint.interrupted(trainer)
     checkpoint.close(trainer)
     assert files(tmp_path) == ["step-00000001.safetensors"]
+
+
+# Callbacks that are not those of the checkpoint, the best file, and steps by hand
+
+
+def test_other_callbacks_are_refused(tmp_path):
+    def trainer(*callbacks):
+        return make_trainer(validation=0.2, callbacks=[*callbacks, Checkpoint(tmp_path)], seed=1)
+
+    stopping, reducing = EarlyStopping("validation_loss"), ReduceOnPlateau("validation_loss")
+    trainer(stopping, reducing).train()
+    accuracy = EarlyStopping("validation_accuracy")
+    for others in (
+        (reducing, stopping),
+        (accuracy, ReduceOnPlateau("validation_loss")),
+        (lambda trainer: None, reducing),
+    ):
+        with pytest.raises(
+            FileFormatError,
+            match=r"the state is of the callbacks \['EarlyStopping by validation_loss \(min\)', "
+            r".* this training has .*; give the same ones in the same order",
+        ):
+            trainer(*others).resume(tmp_path)
+    patient = EarlyStopping("validation_loss", patience=9)  # settings may change
+    assert trainer(patient, ReduceOnPlateau("validation_loss", factor=0.5)).resume(tmp_path) == 15
+
+
+def test_another_metric_of_the_best_is_refused(tmp_path):
+    def trainer(best_by):
+        return make_trainer(
+            callbacks=[Checkpoint(tmp_path, best_by=best_by)], metrics=["accuracy", "loss"]
+        )
+
+    trainer("test_loss").train()
+    with pytest.raises(FileFormatError, match=r"Checkpoint by test_loss \(min\)"):
+        trainer("test_accuracy").resume(tmp_path)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_the_best_file_exists_though_writing_a_better_one_failed(tmp_path, monkeypatch, background):
+    checkpoint = Checkpoint(
+        tmp_path, every=100, best_by="quality", mode="max", background=background
+    )
+    value = iter([1.0, 2.0, 3.0, 2.5, 2.6, 2.7])
+    trainer = make_trainer(
+        metrics={"quality": lambda outputs, targets: 0.0}, callbacks=[checkpoint], epochs=5
+    )
+
+    def measure():
+        return {"quality": next(value)}
+
+    monkeypatch.setattr(trainer._evaluation, "measure", measure)
+    trainer.train_step()
+    first = checkpoint.best_file
+    assert first.name == "step-00000001.safetensors"
+    assert first.exists()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            trainer.train()
+    assert checkpoint.best_file == first
+    assert first.exists()
+    trainer.train(epochs=2)
+    assert checkpoint.best_file != first
+    assert checkpoint.best_file.exists()
+    checkpoint.load_best(make_network())
+
+
+def test_steps_by_hand_after_training_do_not_write_into_a_folder_in_use(tmp_path):
+    trainer = make_trainer(callbacks=[Checkpoint(tmp_path, every=1)])
+    trainer.train()
+    trainer.train_step()
+    assert files(tmp_path)[-1] == "step-00000019.safetensors"
+    other = CheckpointFolder(tmp_path)
+    other.lock()  # the folder is free between such steps
+    with pytest.raises(RuntimeError, match="another training writes its checkpoints"):
+        trainer.train_step()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dlskills.training import device_numbers
 from dlskills.training.device_numbers import DeviceNumbers
 
 
@@ -19,6 +20,16 @@ def test_numbers_come_in_order_as_floats(backend):
     assert losses.read(-1) == [4.0]
     losses.append(backend.asarray(np.float32(8.0)))
     np.testing.assert_array_equal(losses.on_host(), [0.5, 2.0, 4.0, 8.0])
+
+
+def test_what_is_not_read_stays_bounded(backend, monkeypatch):
+    monkeypatch.setattr(device_numbers, "_AT_MOST", 4)
+    losses = DeviceNumbers()
+    for number in range(11):
+        losses.append(backend.asarray(float(number), "float32"))
+        assert len(losses._unread) < 4
+    assert len(losses) == 11
+    assert losses.read() == [float(number) for number in range(11)]
 
 
 @pytest.mark.backends("cupy")

@@ -5,7 +5,14 @@ import pytest
 from small_run import make_network, make_trainer, points
 
 from dlskills import SGD, Adam, MultiLayerNet, to_host
-from dlskills.training import Callback, Loop
+from dlskills.training import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    Loop,
+    ReduceOnPlateau,
+)
 
 
 def batches(backend, count=5, size=6):
@@ -369,3 +376,59 @@ def test_a_method_that_another_library_calls_is_refused():
 def test_a_trainer_takes_a_list_of_callbacks():
     with pytest.raises(TypeError, match="callbacks must be a list of callbacks"):
         make_trainer(callbacks=Callback())
+
+
+# What a loop refuses, and what a refused state leaves alone
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: EarlyStopping("test_loss"),
+        lambda folder: ReduceOnPlateau("test_loss"),
+        lambda folder: CSVLogger(folder / "history.csv"),
+        lambda folder: Checkpoint(folder, best_by="test_loss"),
+    ],
+)
+def test_a_callback_that_needs_evaluations_is_refused(numpy_batches, tmp_path, make):
+    with pytest.raises(ValueError, match=r"acts after evaluations, and a Loop makes none"):
+        made(numpy_batches, [make(tmp_path)])
+
+
+def test_a_checkpoint_by_steps_is_not_refused(numpy_batches, tmp_path):
+    made(numpy_batches, [Checkpoint(tmp_path, every=2)]).run()
+    loop = made(numpy_batches, [Checkpoint(tmp_path, every=2)])
+    assert loop.resume(tmp_path) == 5
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_a_refused_state_takes_no_batch_of_a_generator(numpy_batches, ahead):
+    other = Loop(make_network(), Adam(), numpy_batches)
+    other.run(steps=4)
+    loop = made(batch for batch in numpy_batches)
+    loop.run(steps=ahead)
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        loop.load_state_dict(other.state_dict() | {"losses": ["no number"]})
+    loop.run()
+    whole = made(numpy_batches)
+    whole.run()
+    assert loop.losses == whole.losses
+
+
+def test_a_new_generator_is_taken_to_the_position_of_a_state(numpy_batches):
+    first = made(batch for batch in numpy_batches)
+    first.run(steps=3)
+    state = first.state_dict()
+    second = made(batch for batch in numpy_batches)
+    second.load_state_dict(state)
+    assert second.state_dict()["batches"] == {"position": 3}
+    second.run()
+    first.run()
+    assert second.losses == first.losses
+    assert second.step == 5
+    with pytest.raises(ValueError, match="the state is at batch 3, .* of a generator, are at 5"):
+        first.load_state_dict(state)
+    short = made(batch for batch in numpy_batches[:2])
+    short.load_state_dict(state)
+    with pytest.raises(ValueError, match="at batch 3, and there are only 2 batches"):
+        short.run()

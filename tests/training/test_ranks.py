@@ -183,6 +183,7 @@ def test_another_version_is_refused():
     [
         ({"accumulate": 2}, "accumulate does not go with a communicator"),
         ({"capture": True}, "capture does not go with a communicator"),
+        ({"sample_weights": [1.0]}, "sample_weights does not go with a communicator"),
         ({"sharded": 1}, "sharded must be True or False, got 1"),
     ],
 )
