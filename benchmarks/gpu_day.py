@@ -98,7 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     places = _places(folder)
     for what, command in commands.items():
         print(f"===== {what}: {' '.join(command[1:])}", flush=True)
-        document["steps"][what] = step = _run(command, folder / "output", options.timeout, places)
+        document["steps"][what] = step = _run(
+            command, folder / f"{what}.log", options.timeout, places
+        )
         print(f"{_verdict(step)} after {step['seconds']} s", flush=True)
         document["claims"] = _without(places, _claims(folder))
         document["benchmarks"] = _without(places, _read(folder / "benchmarks.json"))

@@ -150,12 +150,13 @@ def write(path: Path) -> list[Path]:
     """Write Markdown and a figure of a results file next to it; return their paths."""
     results = json.loads(path.read_text(encoding="utf-8"))
     pictures = _draw(results, path)
-    page = path.with_suffix(".md")
-    write_file(page, _page(results, path.stem, bool(pictures)))
-    return [page, *pictures]
+    text = path.with_suffix(".md")
+    write_file(text, page(results, path.stem, bool(pictures)))
+    return [text, *pictures]
 
 
-def _page(results: Any, name: str, picture: bool) -> str:
+def page(results: Any, name: str, picture: bool) -> str:
+    """Return the Markdown of a results file, whose figure is NAME.svg if it has one."""
     machine = results["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
     threads = ", ".join(f"{k}={v}" for k, v in machine["environment"].items())

@@ -43,6 +43,10 @@ hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default")
 )
 
+# Tests in which no device plays a part need not run for the sake of CuPy alone.
+if os.environ.get("DLSKILLS_TEST_BACKENDS") == "cupy":
+    collect_ignore = ["data", "report", "tutorial", "test_documents.py", "test_plotting.py"]
+
 # The stand-in for a GPU's libraries must be active before CuPy is imported.
 HIPEMU_BUILD = os.environ.get("DLSKILLS_HIPEMU_BUILD")
 HIPEMU = cupy_stand_in.activate(HIPEMU_BUILD) if HIPEMU_BUILD else None

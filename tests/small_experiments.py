@@ -2,7 +2,7 @@
 
 from dlskills.experiments.claims import Check, Claim, tutorial
 from dlskills.experiments.experiment import Experiment
-from dlskills.experiments.runner import Record
+from dlskills.experiments.outcome import Record
 from dlskills.experiments.settings import Settings
 from dlskills.experiments.tables import Number, Table
 from dlskills.experiments.text import Text

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import dlskills
 from dlskills import cli, files
-from dlskills.experiments import EXPERIMENTS, results, runner
+from dlskills.experiments import BEYOND, EXPERIMENTS, results, runner
 from dlskills.installation import install_command
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -103,7 +103,7 @@ def replace(monkeypatch, name, **changes):
 
 def test_list_shows_every_experiment_with_its_title():
     out = invoke("list")
-    for name, module in EXPERIMENTS.items():
+    for name, module in (EXPERIMENTS | BEYOND).items():
         assert re.search(rf"{name}\W+{re.escape(str(module.title))}", out)
     assert "dlskills run NAME" in out
 
@@ -112,7 +112,7 @@ COMMANDS = {
     (): ["list", "info", "run"],
     ("list",): ["List the experiments"],
     ("info",): ["versions, devices, engines"],
-    ("run",): list(EXPERIMENTS),
+    ("run",): [*EXPERIMENTS, "Beyond the tutorial", *BEYOND],
     ("run", "optimizer-paths"): ["--out", "--device", "--points", "(-7, 2)"],
     ("run", "optimizer-mnist"): ["--out", "--device", "--iterations", "--seeds", "--subset",
                                  "--quick", "--jobs", "--fresh", "--optimizers",

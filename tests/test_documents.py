@@ -1,6 +1,11 @@
 """README, docs and the files beside them: links resolve, examples run, numbers have a source."""
 
+import ast
+import importlib.util
 import re
+import shlex
+import shutil
+import textwrap
 import tomllib
 import urllib.parse
 from pathlib import Path
@@ -8,20 +13,27 @@ from pathlib import Path
 import pytest
 
 import dlskills
+from dlskills.networks import description
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh.md")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks")
-    for path in folder.glob("*.md")
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("benchmarks/*.md"))
 )
+CHINESE = [page for page in PAGES if page.startswith("docs/") and page.endswith(".zh.md")]
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]+)\)")
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+COMMANDS = re.compile(r"^( *)```sh\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 
 
 def read(name):
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(page):
+    """Return a page's examples in Python, also those in an indented answer to an exercise."""
+    return [textwrap.dedent(code) for _, code in BLOCK.findall(read(page))]
 
 
 def headings(text):
@@ -40,37 +52,160 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in headings(target.read_text(encoding="utf-8")), link
 
 
-BLOCKS = [
-    pytest.param(block, id=f"docs/guide.md-{i}")
-    for i, block in enumerate(BLOCK.findall(read("docs/guide.md")))
+# README.zh.md and the Chinese pages have the same examples, see below.
+QUICK = (
+    "README.md", "docs/explanation/flat-buffer", "docs/explanation/numerics",
+    "docs/explanation/randomness", "docs/tutorial/",
+)  # fmt: skip
+EXECUTED = [
+    pytest.param(page, marks=() if page.startswith(QUICK) else pytest.mark.slow)
+    for page in PAGES
+    if blocks(page) and not page.endswith(".zh.md")
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("block", BLOCKS)
-def test_examples_run(block, tmp_path, monkeypatch):
-    if "import optuna" in block:
-        pytest.importorskip("optuna")
-    monkeypatch.chdir(tmp_path)
-    try:
-        exec(compile(block, "<example>", "exec"), {"__name__": "__main__"})
-    except dlskills.DeviceError as error:
-        pytest.skip(str(error))
-
-
-# README.zh.md has the same examples
-@pytest.mark.parametrize(
-    "page", ["README.md", pytest.param("docs/training.md", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("page", EXECUTED)
 def test_the_examples_of_a_page_run_one_after_the_other(page, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(description, "_CLASSES", dict(description._CLASSES))  # what it registers
     names = {"__name__": "__main__"}
-    for block in BLOCK.findall(read(page)):
-        exec(compile(block, page, "exec"), names)
+    for block in blocks(page):
+        for library, use in {"optuna": "import optuna", "torch": "import torch",
+                             "mpi4py": "import mpi\n"}.items():  # fmt: skip
+            if use in block:
+                pytest.importorskip(library)
+        try:
+            exec(compile(block, page, "exec"), names)
+        except dlskills.DeviceError as error:
+            pytest.skip(str(error))
     output = capsys.readouterr().out
     if page == "README.md":
         assert float(re.search(r"([\d.]+)%", output)[1]) > 90
         assert names["network"].accuracy(names["x_test"], names["t_test"]) > 0.9
+
+
+def without_words(block):
+    """Return an example's syntax tree; comments, and the words of f-strings, are left out."""
+    tree = ast.parse(block)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            node.values = [part for part in node.values if not isinstance(part, ast.Constant)]
+    return ast.dump(tree)
+
+
+@pytest.mark.parametrize("page", CHINESE)
+def test_a_chinese_page_has_the_examples_commands_and_results_of_the_english_one(page):
+    english = page.replace(".zh.md", ".md")
+    assert list(map(without_words, blocks(page))) == list(map(without_words, blocks(english)))
+    assert commands(page) == commands(english)
+    directives = [re.findall(r"<!-- .* -->", read(name)) for name in (page, english)]
+    assert directives[0] == directives[1]
+
+
+def test_quickstart_tutorial_and_how_to_exist_in_both_languages():
+    both = ("docs/index", "docs/quickstart", "docs/tutorial/", "docs/how-to/")
+    english = [page for page in PAGES if page.startswith(both) and not page.endswith(".zh.md")]
+    assert len(english) >= 20
+    assert sorted(CHINESE) == sorted(page.replace(".md", ".zh.md") for page in english)
+
+
+def commands(page):
+    """Return the lines of a page's shell examples without their comments."""
+    lines = [line for _, text in COMMANDS.findall(read(page)) for line in text.splitlines()]
+    return [" ".join(shlex.split(line, comments=True)) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "dlskills " in " ".join(commands(page)) and page not in CHINESE],
+)
+def test_the_command_line_has_the_options_that_pages_use(page, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from dlskills.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("my.py", "my_experiment.py", "another.py"):
+        shutil.copy(ROOT / "examples" / "own_experiment.py", tmp_path / name)
+    for _, text in COMMANDS.findall(read(page)):
+        for line in text.splitlines():
+            program, *arguments = shlex.split(line, comments=True) or [""]
+            if program == "dlskills":
+                result = CliRunner().invoke(app, [*arguments, "--help"])
+                assert result.exit_code == 0, f"{line}: {result.output}"
+
+
+def errors():
+    return tomllib.loads(read("docs/reference/errors.toml"))["errors"]
+
+
+def raised(entry, monkeypatch, folder):
+    """Return the error that an entry's code raises."""
+    import numpy as np
+
+    import dlskills.experiments
+    import dlskills.training
+    import dlskills.tuning
+
+    monkeypatch.chdir(folder)
+    data = np.ones((5, 4), dtype="float32"), np.array([0, 1, 2, 0, 1])
+
+    def make_trainer(units):
+        return dlskills.Trainer(
+            dlskills.MultiLayerNet(4, [units], 3, seed=0), *data, epochs=1, verbose=False,
+            callbacks=[dlskills.training.Checkpoint("checkpoints")],
+        )  # fmt: skip
+
+    names = {
+        "dlskills": dlskills, "np": np, "Path": Path, "Trainer": dlskills.Trainer,
+        "make_trainer": make_trainer, "network": dlskills.MultiLayerNet(4, [10], 3, seed=0),
+    }  # fmt: skip
+    with np.errstate(all="ignore"), pytest.raises(Exception) as found:  # noqa: PT011
+        exec(compile(entry["code"], "errors.toml", "exec"), names)
+    return found.value
+
+
+@pytest.mark.parametrize("entry", errors(), ids=lambda entry: entry["message"][:40])
+def test_the_errors_in_the_table_are_those_raised(entry, monkeypatch, tmp_path):
+    if "needs" in entry:
+        pytest.importorskip(entry["needs"])
+    if "without" in entry and importlib.util.find_spec(entry["without"]):
+        pytest.skip(f"{entry['without']} is installed")
+    error = raised(entry, monkeypatch, tmp_path)
+    assert type(error).__name__ == entry["type"]
+    message = error.args[0] if isinstance(error, KeyError) else str(error)
+    pattern = ".*".join(map(re.escape, entry["message"].split("…")))
+    assert re.fullmatch(pattern, message, re.DOTALL), message
+
+
+def test_every_public_kind_of_error_is_in_the_table():
+    import dlskills.training
+    import dlskills.tuning
+
+    public = {
+        name
+        for module in (dlskills, dlskills.training, dlskills.tuning)
+        for name in module.__all__
+        if isinstance(getattr(module, name), type) and issubclass(getattr(module, name), Exception)
+    }
+    assert len(public) >= 6
+    assert public <= {entry["type"] for entry in errors()}
+
+
+def test_the_reference_has_every_public_name():
+    from generate import api
+
+    text = "\n".join(api.pages().values())
+    shown = set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+    packages = ("dlskills", "dlskills.layers", "dlskills.optimizers", "dlskills.training",
+                "dlskills.diagnostics", "dlskills.tuning", "dlskills.experiments")  # fmt: skip
+    assert set(packages) <= set(api.packages())
+    things = {id(getattr(importlib.import_module(path.rpartition(".")[0]), path.split(".")[-1]))
+              for path in shown}  # fmt: skip
+    for package in packages:
+        module = importlib.import_module(package)
+        missing = [name for name in module.__all__ if id(getattr(module, name)) not in things]
+        assert missing == [], package
 
 
 def table(page):
@@ -96,12 +231,16 @@ def test_both_readmes_say_the_same():
         [re.findall(r"\d+\.\d+", row[1]) for row in table(page)] for page in READMES
     )
     assert english == chinese
-    english, chinese = (sorted(set(LINK.findall(read(page))) - set(READMES)) for page in READMES)
+    english, chinese = (
+        sorted({link.replace(".zh.md", ".md") for link in LINK.findall(read(page))} - {"README.md"})
+        for page in READMES
+    )
     assert english == chinese
-    commands = [
-        re.findall(r"^    (.+)$", BLOCK.sub("", read(page)), re.MULTILINE) for page in READMES
-    ]
-    assert commands[0] == commands[1]
+    assert list(map(without_words, blocks("README.md"))) == list(
+        map(without_words, blocks("README.zh.md"))
+    )
+    shown = [re.findall(r"^    (.+)$", BLOCK.sub("", read(page)), re.MULTILINE) for page in READMES]
+    assert shown[0] == shown[1]
 
 
 def test_the_readme_is_short():
@@ -119,7 +258,7 @@ def test_an_index_gets_absolute_links():
     text = absolute_links(read("README.md"), "https://example.org/owner/dlskills/")
     assert not LINK.search(text)
     assert "](https://example.org/owner/dlskills/raw/main/docs/optimizer-mnist.png)" in text
-    assert "](https://example.org/owner/dlskills/blob/main/docs/guide.md)" in text
+    assert "](https://example.org/owner/dlskills/blob/main/docs/how-to/index.md)" in text
     assert "](https://data-apis.org/array-api/latest/)" in text
 
 

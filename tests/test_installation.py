@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,19 @@ def test_pip_is_named_with_its_python_if_the_shell_would_find_another(command, t
 )
 def test_pip_is_enough_if_the_shell_finds_it(command):
     assert command()[0] == "pip"
+
+
+def test_every_extra_that_errors_and_documents_name_exists():
+    root = Path(__file__).parents[1]
+    known = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = set(known["project"]["optional-dependencies"])
+    named = set()
+    for path in [*FOLDER.rglob("*.py"), *root.glob("*.md"), *(root / "docs").rglob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        named |= set(
+            re.findall(r"install_command\(\"([\w-]+)\"\)|install_command\('([\w-]+)'\)", text)
+        )
+        named |= {(group, "") for group in re.findall(r"dlskills\[([\w-]+)\]", text)}
+    names = {one or other for one, other in named}
+    assert {"gpu", "jit", "mpi", "tune"} <= names
+    assert names <= extras

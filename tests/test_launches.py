@@ -1,7 +1,7 @@
 """Kernel launches per training step on a GPU, without copies or synchronization.
 
 The stand-in counts kernels and library calls (for which a GPU runs kernels, too). The table in
-docs/devices.md has the same numbers.
+docs/explanation/devices.md has the same numbers.
 """
 
 import numpy as np

@@ -11,10 +11,10 @@ from rich.text import Text
 import dlskills
 from dlskills import terminal
 from dlskills.arrays.cuda import DeviceError
-from dlskills.cli import compare, info, repeat, report, run, tune
+from dlskills.cli import compare, info, play, repeat, report, run, tune
 from dlskills.cli.options import WrongUseError
 from dlskills.cli.tables import show_table
-from dlskills.experiments import EXPERIMENTS
+from dlskills.experiments import BEYOND, EXPERIMENTS
 from dlskills.experiments.executors import ExecutorError
 from dlskills.formulas.engines import EngineMissingError
 from dlskills.processes import WorkerLostError
@@ -50,6 +50,7 @@ def _options(
 app.add_typer(run.app, name="run")
 app.command("info")(info.info)
 app.command("compare")(compare.compare_command)
+app.command("play")(play.play)
 app.command("repeat")(repeat.repeat)
 app.command("report")(report.report)
 app.command("tune")(tune.tune)
@@ -59,8 +60,9 @@ app.command("tune")(tune.tune)
 def list_experiments() -> None:
     """List the experiments."""
     console = terminal.console()
-    rows = [(name, str(experiment.title)) for name, experiment in EXPERIMENTS.items()]
-    show_table(console, ["experiment", "subject"], rows, prose=[1])
+    for heading, known in (("experiment", EXPERIMENTS), ("beyond the tutorial", BEYOND)):
+        rows = [(name, str(experiment.title)) for name, experiment in known.items()]
+        show_table(console, [heading, "subject"], rows, prose=[1])
     console.print("Run one with: dlskills run NAME (--help shows its options)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,36 @@ import typer
 
 from dlskills.data.idx import DataError
 from dlskills.experiments.executors import check_executor
+from dlskills.experiments.text import LANGUAGES
 from dlskills.files import expanded
+from dlskills.processes import cores
 
 
 class WrongUseError(ValueError):
     """The command line has an invalid value; the exit status is 2."""
+
+
+def jobs_on(device: str, jobs: int | None) -> int:
+    """Return how many processes share the runs on a device, one per core if not given.
+
+    On a GPU it is one: several would share its memory and gain little.
+    """
+    if jobs is not None:
+        return jobs
+    return 1 if device.startswith("cuda") else cores()
+
+
+class Language(StrEnum):
+    """Languages of a page."""
+
+    EN = "en"
+    ZH = "zh"
+    BOTH = "both"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The languages of the page, the first shown first."""
+        return LANGUAGES if self is Language.BOTH else (self.value,)
 
 
 @contextlib.contextmanager

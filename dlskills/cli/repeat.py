@@ -9,12 +9,11 @@ import typer
 from rich.console import Console
 
 from dlskills import terminal
-from dlskills.cli.options import Jobs
+from dlskills.cli.options import Jobs, jobs_on
 from dlskills.cli.tables import show_table
 from dlskills.experiments.repeat import Repetition
 from dlskills.experiments.repeat import repeat as repeat_results
 from dlskills.experiments.result_files import Results, read_results
-from dlskills.processes import cores
 
 _SHOWN = 10
 
@@ -45,8 +44,7 @@ def repeat(
     first, count = results.settings.seed, len(results.numbers)
     seeds = f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
     console.print(f"repeating {results.experiment:.60}, {seeds}", soft_wrap=True, markup=False)
-    if jobs is None:
-        jobs = 1 if results.settings.device.startswith("cuda") else cores()
+    jobs = jobs_on(results.settings.device, jobs)
     found = repeat_results(results, trust=trust, jobs=jobs)
     _show(console, found, results)
     if found.differences:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dlskills import terminal
-from dlskills.cli.options import Device, Executor, Fresh, Jobs, Out, Quick, Seed, Subset, wrong_use
+from dlskills.cli.options import (
+    Device,
+    Executor,
+    Fresh,
+    Jobs,
+    Language,
+    Out,
+    Quick,
+    Seed,
+    Subset,
+    wrong_use,
+)
 from dlskills.cli.run import compute, workers
 from dlskills.cli.verdicts import show_indication
-from dlskills.experiments import EXPERIMENTS, Settings, load_experiments
+from dlskills.experiments import BEYOND, EXPERIMENTS, Settings, load_experiments
 from dlskills.experiments.claims import ENOUGH
 from dlskills.processes import cores
-from dlskills.report import LANGUAGES, write_report
+from dlskills.report import write_play, write_report
 from dlskills.report.words import score_by_source
-
-
-class Language(StrEnum):
-    """Languages of the report."""
-
-    EN = "en"
-    ZH = "zh"
-    BOTH = "both"
 
 
 def report(
@@ -53,22 +55,35 @@ def report(
         Language, typer.Option(help="English, Chinese, or both with a switch.")
     ] = Language.BOTH,
     fresh: Fresh = False,
+    beyond: Annotated[
+        bool, typer.Option("--beyond", help="Add the experiments on claims of papers.")
+    ] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="With --beyond, include what takes many minutes.")
+    ] = False,
 ) -> None:
-    """Run every experiment and write OUT/report.html with figures, numbers and verdicts."""
+    """Run every experiment and write OUT/report.html with figures, numbers and verdicts.
+
+    The report links to OUT/play.html, the page of dlskills play.
+    """
     with wrong_use():
         settings = Settings(seed, device, subset)
+        if long and not beyond:
+            raise ValueError("--long must be combined with --beyond")
         experiments = list(EXPERIMENTS.values())
         if files:
             experiments = [own for file in files for own in load_experiments(file)]
+        if beyond:
+            experiments += [one for one in BEYOND.values() if long or not one.long]
     if seeds is None:
         seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
-    languages = tuple(LANGUAGES) if lang is Language.BOTH else (lang.value,)
-    path = out / "report.html"
+    path, beside = out / "report.html", out / "play.html"
     with workers(executor, jobs) as used:
         records = compute(experiments, out, settings, seeds, quick, jobs, fresh, used)
+        write_play(beside, languages=lang.fields)
         verdicts = write_report(
-            records, path, experiments=experiments, languages=languages, jobs=jobs or cores(),
-            verbose=True, executor=used,
+            records, path, experiments=experiments, languages=lang.fields, jobs=jobs or cores(),
+            verbose=True, executor=used, play=beside.name,
         )  # fmt: skip
     console = terminal.console()
     for score in score_by_source(verdicts):

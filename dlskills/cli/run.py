@@ -26,6 +26,7 @@ from dlskills.cli.options import (
     Seeds,
     Subset,
     given_options,
+    jobs_on,
     wrong_use,
 )
 from dlskills.cli.resume import resumable
@@ -44,6 +45,7 @@ from dlskills.cli.run_options import (
 from dlskills.cli.tables import show_table
 from dlskills.cli.verdicts import show_verdicts
 from dlskills.experiments import (
+    BEYOND,
     EXPERIMENTS,
     Experiment,
     Option,
@@ -53,10 +55,9 @@ from dlskills.experiments import (
 )
 from dlskills.experiments import run as run_experiments
 from dlskills.experiments.executors import open_executor
-from dlskills.experiments.runner import Record
+from dlskills.experiments.outcome import Outcome, Record
 from dlskills.files import check_folder
 from dlskills.plotting import Look
-from dlskills.processes import cores
 
 
 class Experiments(TyperGroup):
@@ -83,7 +84,8 @@ app = typer.Typer(
     cls=Experiments,
     no_args_is_help=True,
     help="Run one experiment of the tutorial (options after its name), your own "
-    "(my_experiment.py), or --all of the tutorial's.",
+    "(my_experiment.py), or --all of the tutorial's. Those beyond the tutorial judge the claims of "
+    "papers.",
     subcommand_metavar="NAME [OPTIONS]",
 )
 
@@ -141,15 +143,14 @@ def compute(
     fresh: bool,
     executor: concurrent.futures.Executor | None = None,
     **options: Any,
-) -> dict[str, list[Record]]:
+) -> dict[str, Outcome]:
     """Run experiments, reusing results in OUT/cache unless `fresh`."""
     cache = out / "cache"
     check_folder(out)  # fail before the work, not after it
     if cache.exists():
         check_folder(cache)
     before = set(cache.glob("*.json"))
-    if jobs is None:  # several processes would share the GPU's memory and gain little
-        jobs = 1 if settings.device.startswith("cuda") else cores()
+    jobs = jobs_on(settings.device, jobs)
     with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
         return run_experiments(
             experiments, settings, seeds=seeds, quick=quick, options=options, jobs=jobs,
@@ -228,7 +229,7 @@ def _all(context: typer.Context, *, every: bool, **options: Any) -> None:
 
 _EVERY = inspect.Parameter(
     "every", inspect.Parameter.KEYWORD_ONLY, default=False,
-    annotation=Annotated[bool, typer.Option("--all", help="Run every experiment.")],
+    annotation=Annotated[bool, typer.Option("--all", help="Run every experiment of the tutorial.")],
 )  # fmt: skip
 _all.__signature__ = inspect.Signature([_CONTEXT, _EVERY, *_COMMON])  # type: ignore[attr-defined]
 app.callback(invoke_without_command=True)(_all)
@@ -302,3 +303,5 @@ def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
 
 for _experiment in EXPERIMENTS.values():
     app.command(_experiment.name)(_command(_experiment))
+for _experiment in BEYOND.values():
+    app.command(_experiment.name, rich_help_panel="Beyond the tutorial")(_command(_experiment))

@@ -12,7 +12,7 @@ from dlskills import terminal
 from dlskills.cli.tables import show_table
 from dlskills.experiments import Experiment, Verdict
 from dlskills.experiments.claims import ENOUGH
-from dlskills.experiments.runner import Record, changed_options
+from dlskills.experiments.outcome import Record, changed_options
 from dlskills.report.words import source_words
 
 STYLES = {"confirmed": "green", "not confirmed": "yellow", "not judged": "dim"}

@@ -1,11 +1,19 @@
 """The tutorial's experiments, and what an experiment of your own is made of.
 
-Each module below defines one :class:`Experiment` and registers it, in the tutorial's order. Texts
-in both languages are in the catalogue, the folder ``texts``.
+Each module below defines one :class:`Experiment` and registers it, in the tutorial's order; the
+package ``beyond`` has those on the claims of papers. Texts in both languages are in the catalogue,
+the folder ``texts``.
 """
 
 from dlskills.experiments.claims import OURS, Check, Claim, Measured, Source, Verdict, judge
-from dlskills.experiments.experiment import EXPERIMENTS, Experiment, Option, find, register
+from dlskills.experiments.experiment import (
+    BEYOND,
+    EXPERIMENTS,
+    Experiment,
+    Option,
+    find,
+    register,
+)
 from dlskills.experiments.loading import load_experiments
 from dlskills.experiments.settings import Settings
 from dlskills.experiments.tables import Number, Table
@@ -23,14 +31,17 @@ from dlskills.experiments import (
     weight_decay,
     dropout,
     hyperparameters,
+    beyond,
 )
 
 # isort: on
 from dlskills.experiments.executors import open_executor
+from dlskills.experiments.outcome import Outcome, Record
 from dlskills.experiments.results import write_results
-from dlskills.experiments.runner import Record, run
+from dlskills.experiments.runner import run
 
 __all__ = [
+    "BEYOND",
     "EXPERIMENTS",
     "OURS",
     "Check",
@@ -39,6 +50,7 @@ __all__ = [
     "Measured",
     "Number",
     "Option",
+    "Outcome",
     "Record",
     "Settings",
     "Source",
@@ -47,6 +59,7 @@ __all__ = [
     "Verdict",
     "activation_histograms",
     "batch_norm",
+    "beyond",
     "dropout",
     "find",
     "hyperparameters",

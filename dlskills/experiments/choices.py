@@ -275,7 +275,12 @@ def _source(kind: type) -> bytes:
 
 def files_of(value: Any) -> list[str]:
     """Return digests of the Python files that options name: other source code, another run."""
-    return [_digest(expanded(Path(file)).read_bytes()) for file in named_files(value)]
+    return [file_digest(file) for file in named_files(value)]
+
+
+def file_digest(file: str | Path) -> str:
+    """Return a digest of a file's content."""
+    return hashlib.sha256(expanded(Path(file)).read_bytes()).hexdigest()
 
 
 def named_files(value: Any) -> list[str]:

@@ -80,6 +80,8 @@ class Experiment:
         ``finish(settings, numbers)`` adds what only the joined numbers allow.
     file : pathlib.Path, optional
         The Python file that defines it, for those outside the package.
+    long : bool, default False
+        Whether a run takes many minutes, so that a report includes it only when asked to.
 
     Raises
     ------
@@ -102,6 +104,7 @@ class Experiment:
     split: str | None = None
     finish: Callable[[Settings, Numbers], Numbers] | None = None
     file: Path | None = None
+    long: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):
@@ -156,6 +159,12 @@ class Experiment:
                     f"{value!r}"
                 ) from None
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # By name, as Python pickles functions: claims hold lambdas, which can't be pickled.
+        if registered(self.name) is self:
+            return find, (self.name,)
+        return super().__reduce_ex__(protocol)
+
     @property
     def defaults(self) -> dict[str, Any]:
         """The keyword arguments of `run`, whose defaults are the tutorial's settings."""
@@ -185,18 +194,34 @@ class Experiment:
 EXPERIMENTS: dict[str, Experiment] = {}
 """The tutorial's experiments by name, in its order."""
 
+BEYOND: dict[str, Experiment] = {}
+"""Experiments on the claims of papers, by name: ``dlskills report --beyond`` includes them."""
 
-def register(experiment: Experiment) -> Experiment:
+
+def register(experiment: Experiment, *, beyond: bool = False) -> Experiment:
     """Add an experiment to those that ``dlskills run`` and ``dlskills report`` know.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    beyond : bool, default False
+        Whether it goes beyond the tutorial.
 
     Raises
     ------
     ValueError
         Another one has its name.
     """
-    if EXPERIMENTS.setdefault(experiment.name, experiment) is not experiment:
+    known = registered(experiment.name)
+    if known is not None and known is not experiment:
         raise ValueError(f"an experiment named {experiment.name!r} is registered already")
+    (BEYOND if beyond else EXPERIMENTS)[experiment.name] = experiment
     return experiment
+
+
+def registered(name: str) -> Experiment | None:
+    """Return the registered experiment of this name; None if there is none."""
+    return EXPERIMENTS.get(name) or BEYOND.get(name)
 
 
 def find(name: str | Experiment) -> Experiment:
@@ -209,4 +234,5 @@ def find(name: str | Experiment) -> Experiment:
     """
     if isinstance(name, Experiment):
         return name
-    return EXPERIMENTS[check_choice("experiment", name, EXPERIMENTS)]
+    known = EXPERIMENTS | BEYOND
+    return known[check_choice("experiment", name, known)]

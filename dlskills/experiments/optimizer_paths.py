@@ -9,7 +9,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, get_backend, to_host
 from dlskills.arrays.parameters import Parameters
-from dlskills.checks import check_choice, check_count
+from dlskills.checks import check_count
 from dlskills.experiments.choices import (
     optimizers as make_optimizers,
 )
@@ -21,7 +21,7 @@ from dlskills.experiments.claims import Check, claim, tutorial
 from dlskills.experiments.drawing import folded, legend_below, panels, titled
 from dlskills.experiments.experiment import Experiment, Option, register
 from dlskills.experiments.settings import Numbers, Settings
-from dlskills.experiments.surfaces import SURFACES, Surface
+from dlskills.experiments.surfaces import SURFACES, Surface, surface_of
 from dlskills.experiments.tables import Number, Table
 from dlskills.experiments.text import Texts
 from dlskills.optimizers import SGD, AdaGrad, Momentum, RMSprop
@@ -55,7 +55,7 @@ def run(
     points : int, default 30
         Of each path, the start among them.
     function : str, default "bowl"
-        A name of :data:`~dlskills.experiments.surfaces.SURFACES`.
+        A name, or a function of a file: see :func:`~dlskills.experiments.surfaces.surface_of`.
     start : sequence of float, optional
         x and y; by default the surface's own, (-7, 2) for the bowl.
     optimizers : sequence of str or optimizer, optional
@@ -69,7 +69,7 @@ def run(
         on the bowl also ``at_rates``: the height at the end of some methods at other rates, and
         ``constant``: how far each step of AdaGrad and RMSprop goes under a constant gradient.
     """
-    surface = SURFACES[check_choice("function", function, SURFACES)]
+    surface = surface_of(function)
     chosen = optimizers or [f"{name}:lr={rate}" for name, rate in surface.rates.items()]
     methods = make_optimizers(chosen)
     count = check_count("points", points)
@@ -92,6 +92,14 @@ def run(
             type(rule).__name__: _steps_of_constant(rule) for rule in (AdaGrad(0.1), RMSprop(0.1))
         }
     return numbers
+
+
+def parse_function(value: Any) -> str:
+    """Check a surface's name, or ``FILE.py:NAME``."""
+    if not isinstance(value, str):
+        raise TypeError(f"function must be a name or 'FILE.py:NAME', got {value!r}")
+    surface_of(value)
+    return value
 
 
 def _follow(
@@ -135,7 +143,7 @@ def gradient_field() -> tuple[Array, Array, Array, Array]:
 @styled
 def plot(runs: list[Numbers]) -> dict[str, Figure]:
     """Draw the paths over contours of the surface; the surface; its gradient."""
-    surface = SURFACES[runs[0].get("function", "bowl")]
+    surface = surface_of(runs[0].get("function", "bowl"))
     return {
         "optimizer-paths": _plot_paths(runs[0], surface),
         "optimizer-paths-surface": _plot_surface(surface),
@@ -235,7 +243,7 @@ def _plot_gradient(surface: Surface) -> Figure:
 
 def table(numbers: Numbers) -> Table:
     """Return where each path ends, how long it is, how often it crosses the valley."""
-    surface = SURFACES[numbers["function"]]
+    surface = surface_of(numbers["function"])
     rows: list[list[Any]] = []
     for name, path in numbers["paths"].items():
         points, rate = np.asarray(path), numbers["lr"][name]
@@ -389,7 +397,10 @@ EXPERIMENT = register(
                 "Update rules, such as 'SGD:lr=0.5, my.py:SignMomentum:lr=0.1'; one panel each.",
                 parse_optimizers,
             ),
-            "function": f"Surface: {', '.join(SURFACES)}.",
+            "function": Option(
+                f"Surface: {', '.join(SURFACES)}, or 'my.py:f', a function f(x, y) of your own.",
+                parse_function,
+            ),
             "start": Option("Start point, such as '-7, 2'.", parse_point),
         },
         random=False,

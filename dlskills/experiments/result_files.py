@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlskills.experiments.choices import named_files
+from dlskills.experiments.choices import file_digest, named_files
 from dlskills.experiments.environment import environment
-from dlskills.experiments.experiment import EXPERIMENTS, Experiment
-from dlskills.experiments.runner import Record
+from dlskills.experiments.experiment import Experiment, registered
+from dlskills.experiments.outcome import Record
 from dlskills.experiments.settings import Settings
 from dlskills.files import FileFormatError, expanded
 from dlskills.formulas.engines import forced_engine
@@ -66,9 +65,8 @@ class Results:
 
 def origin(records: Sequence[Record], experiment: Experiment) -> dict[str, Any]:
     """Return what a result file says about how its runs came about."""
-    own = None
-    if EXPERIMENTS.get(experiment.name) is not experiment:
-        own = None if experiment.file is None else str(experiment.file)
+    is_own = registered(experiment.name) is not experiment
+    own = str(experiment.file) if is_own and experiment.file is not None else None
     files = [*named_files(records[0].options), *([] if own is None else [own])]
     return {
         "kind": KIND,
@@ -76,14 +74,9 @@ def origin(records: Sequence[Record], experiment: Experiment) -> dict[str, Any]:
         "environment": environment(),
         "forced_engine": forced_engine(),
         "experiment_file": own,
-        "own_experiment": EXPERIMENTS.get(experiment.name) is not experiment,
-        "files": {file: digest(file) for file in dict.fromkeys(files)},
+        "own_experiment": is_own,
+        "files": {file: file_digest(file) for file in dict.fromkeys(files)},
     }
-
-
-def digest(file: str) -> str:
-    """Return a digest of a file's content."""
-    return hashlib.sha256(expanded(file).read_bytes()).hexdigest()
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
@@ -203,7 +196,7 @@ def check_files(results: Results) -> None:
                 f"{results.name} was made with {file}, which is gone; put it back, or go to the "
                 "folder where the runs were made"
             )
-        if digest(file) != expected:
+        if file_digest(file) != expected:
             raise ValueError(
                 f"{results.name} was made with {file}, which has changed since; restore it, or run "
                 "the experiment anew"

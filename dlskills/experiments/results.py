@@ -11,13 +11,11 @@ from typing import Any
 
 from dlskills.experiments.claims import Verdict
 from dlskills.experiments.experiment import Experiment, find
+from dlskills.experiments.outcome import Record, drawn, judged
 from dlskills.experiments.result_files import origin
-from dlskills.experiments.runner import Record, judged
-from dlskills.experiments.text import Texts, language
+from dlskills.experiments.text import language
 from dlskills.files import expanded, write_file
-from dlskills.plotting import Look, chinese_fonts, looking, mark, save_figure
-
-QUICK = Texts("labels")("quick")
+from dlskills.plotting import Look, chinese_fonts, looking, save_figure
 
 
 def write_results(
@@ -57,9 +55,7 @@ def write_results(
     if lang == "zh":
         look = dataclasses.replace(look, fonts=chinese_fonts())
     with looking(look), language(lang):
-        for name, figure in experiment.figures([record.numbers for record in records]).items():
-            if first.quick:
-                mark(figure, str(QUICK))
+        for name, figure in drawn(experiment, records).items():
             paths += save_figure(figure, folder, name)
     document = origin(records, experiment) | {
         "experiment": first.experiment,

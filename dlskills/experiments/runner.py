@@ -18,11 +18,11 @@ from typing import Any
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
 from dlskills.experiments import workers
-from dlskills.experiments.choices import files_of, is_plain, plain
-from dlskills.experiments.claims import Verdict, judge
+from dlskills.experiments.choices import file_digest, files_of, is_plain, plain
 from dlskills.experiments.environment import source_code
-from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
+from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.loading import load_experiments
+from dlskills.experiments.outcome import Outcome, Record
 from dlskills.experiments.releases import versions
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.files import FileFormatError, write_file
@@ -30,36 +30,6 @@ from dlskills.formulas.engines import engine, engine_for, forced_engine
 from dlskills.processes import one_thread
 from dlskills.strict_json import read_json
 from dlskills.training.progress import Progress
-
-
-@dataclass(frozen=True)
-class Record:
-    """One run of an experiment: its settings, where it ran, and its numbers.
-
-    Attributes
-    ----------
-    experiment : str
-    settings : Settings
-    options : dict
-        All keyword arguments of the experiment's ``run``, as JSON can hold them: an object is
-        described by its settings and a digest of its source code.
-    quick : bool
-        Whether the run was shortened, so that its numbers prove nothing.
-    backend, engine : str
-        Where the arrays were, and the engine of updates of large arrays.
-    seconds : float
-        Of work, summed over processes.
-    numbers : dict
-    """
-
-    experiment: str
-    settings: Settings
-    options: dict[str, Any]
-    quick: bool
-    backend: str
-    engine: str
-    seconds: float
-    numbers: Numbers
 
 
 @dataclass(frozen=True)
@@ -87,28 +57,13 @@ class _Job:
             return self.experiment
         name = self.record.experiment
         if self.file is None:
-            return EXPERIMENTS[name]
+            return find(name)
         return next(own for own in load_experiments(self.file) if own.name == name)
 
     @property
     def stays(self) -> bool:
         """Whether the run has to be done in this process."""
         return self.experiment is not None or not is_plain(self.options)
-
-
-def changed_options(record: Record, experiment: Experiment) -> list[str]:
-    """Return the options that differ from the tutorial's, so that no claim can be judged."""
-    defaults = plain(experiment.defaults)
-    if record.quick:
-        defaults |= plain(dict(experiment.quick))
-    return [name for name, value in record.options.items() if value != defaults[name]]
-
-
-def judged(experiment: Experiment, records: Sequence[Record]) -> list[Verdict]:
-    """Judge an experiment's claims by runs; without the tutorial's settings none is judged."""
-    if changed_options(records[0], experiment):
-        return [Verdict(claim, ()) for claim in experiment.claims]
-    return judge(experiment.claims, [record.numbers for record in records])
 
 
 def run(
@@ -122,7 +77,7 @@ def run(
     cache: Path | None = None,
     fresh: bool = False,
     executor: concurrent.futures.Executor | None = None,
-) -> dict[str, list[Record]]:
+) -> dict[str, Outcome]:
     """Run experiments with each of several seeds.
 
     Parameters
@@ -155,8 +110,9 @@ def run(
 
     Returns
     -------
-    dict of str to list of Record
-        For each name one record per seed.
+    dict of str to Outcome
+        For each name one record per seed, in a list that notebooks show with figures, table and
+        verdicts.
 
     Raises
     ------
@@ -194,13 +150,15 @@ def run(
         _write(cache, job, record)
         _forget_parts(cache, job)
     return {
-        experiment.name: [records[key] for key in sorted(records) if key[0] == experiment.name]
+        experiment.name: Outcome(
+            experiment, [records[key] for key in sorted(records) if key[0] == experiment.name]
+        )
         for experiment in experiments
     }
 
 
 def _job(record: Record, options: dict[str, Any], experiment: Experiment) -> _Job:
-    known = EXPERIMENTS.get(experiment.name) is experiment
+    known = registered(experiment.name) is experiment
     stays = not known and experiment.file is None
     return _Job(record, options, None if known else experiment.file, experiment if stays else None)
 
@@ -386,7 +344,7 @@ def _cache_path(folder: Path, job: _Job) -> Path:
     del told["settings"]["verbose"]
     made_with = [source_code(), *versions(), *files_of(job.options)]
     if job.file is not None:
-        made_with.append(hashlib.sha256(job.file.read_bytes()).hexdigest())
+        made_with.append(file_digest(job.file))
     if job.experiment is not None:
         made_with.append(inspect.getsource(job.experiment.run))
     key = hashlib.sha256(json.dumps([told, made_with], sort_keys=True).encode()).hexdigest()

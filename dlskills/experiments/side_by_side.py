@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -71,6 +71,33 @@ class SideBySide:
         with self._backend.active():
             for name in self.networks:
                 self.loops[name].train_on(x, t)
+
+    def accuracies(
+        self, at: Collection[int], x: Array, t: Array, *, what: str, show: bool
+    ) -> dict[str, list[float]]:
+        """Train to the end; return each network's accuracy on other samples along the way.
+
+        Parameters
+        ----------
+        at : collection of int
+            Numbers of updates after which to measure.
+        x, t : array
+            The other samples.
+        what : str
+            Name of the progress bar.
+        show : bool
+            Whether to show it.
+        """
+        steps = self._order.shape[0]
+        found: dict[str, list[float]] = {name: [] for name in self.networks}
+        with Progress(steps, what, show=show) as progress:
+            for step in range(1, steps + 1):
+                self.step(step - 1)
+                progress.advance()
+                if step in at:
+                    for name, network in self.networks.items():
+                        found[name].append(network.accuracy(x, t))
+        return found
 
     def fetched(self) -> dict[str, list[float]]:
         """Return the losses so far as plain numbers; waits for the device."""

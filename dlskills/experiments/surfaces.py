@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from dlskills.checks import check_choice
+from dlskills.experiments.loading import load_name
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -90,3 +95,67 @@ SURFACES = {
         {"SGD": 0.1, "Momentum": 0.05, "AdaGrad": 0.5, "Adam": 0.2},
     ),
 }
+
+
+def surface_of(choice: str) -> Surface:
+    """Return a surface by its name, or one of a user's file.
+
+    Parameters
+    ----------
+    choice : str
+        A name of :data:`SURFACES`; or ``"FILE.py:NAME"``, where NAME is a :class:`Surface`, or a
+        function ``f(x, y)`` of arrays, whose gradient is computed by central differences.
+
+    Raises
+    ------
+    ValueError
+        There is no such surface or file; or the function returns another shape than that of x and
+        y, or no finite values.
+    TypeError
+        What the file defines is neither, or does not take x and y.
+    """
+    path, separator, name = choice.rpartition(":")
+    if not separator or not path.endswith(".py"):
+        return SURFACES[check_choice("function", choice, SURFACES)]
+    found = load_name(path, name, "a function")
+    if isinstance(found, Surface):
+        return found
+    if not callable(found):
+        raise TypeError(f"{choice} must be a function f(x, y) or a Surface, got {found!r}")
+    return _of_function(found, choice, name)
+
+
+_WINDOW = (-5.0, 5.0, -5.0, 5.0)
+_STEP = 6e-6  # the cube root of float64's precision, which suits central differences
+
+
+def _of_function(function: Callable[[Any, Any], Any], choice: str, name: str) -> Surface:
+    left, right, low, high = _WINDOW
+    x, y = np.meshgrid(np.linspace(left, right, 60), np.linspace(low, high, 40))
+    with np.errstate(all="ignore"):
+        try:
+            values = np.asarray(function(x, y))
+        except TypeError as error:
+            raise TypeError(f"{choice} must be a function of arrays x and y: {error}") from error
+    if values.shape != x.shape or values.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{choice} must return a real number for each point, of shape {x.shape} for x and y of "
+            f"this shape, got {values.dtype} of shape {values.shape}"
+        )
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise ValueError(f"{choice} is finite nowhere in x and y from {left:g} to {right:g}")
+    levels = np.unique(np.quantile(finite, (0.01, 0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)))
+
+    def gradient(x: Any, y: Any) -> tuple[Any, Any]:
+        dx, dy = _STEP * (1 + abs(x)), _STEP * (1 + abs(y))
+        return (
+            (function(x + dx, y) - function(x - dx, y)) / (2 * dx),
+            (function(x, y + dy) - function(x, y - dy)) / (2 * dy),
+        )
+
+    gradient.__module__ = function.__module__  # whose names the code that it calls uses
+    return Surface(
+        f"{name}(x, y)", function, gradient, (-4.0, 3.0), None, _WINDOW, tuple(levels.tolist()),
+        SURFACES["saddle"].rates,
+    )  # fmt: skip

@@ -93,9 +93,7 @@ class Value:
         return self.trace.make("logical_not", self)
 
     def __bool__(self) -> bool:
-        raise UnsuitedFormulaError(
-            "a formula can't branch on an element's value. Use xp.where(condition, a, b)"
-        )
+        return self.trace.decide(self)
 
     __hash__ = object.__hash__
 
@@ -154,6 +152,12 @@ class Trace:
             raise
         except Exception as error:  # an operation that symbols lack may raise any exception
             raise UnsuitedFormulaError(f"the formula can't be compiled: {error}") from error
+
+    def decide(self, condition: Value) -> bool:
+        """Return the truth of a condition that Python code branches on."""
+        raise UnsuitedFormulaError(
+            "a formula can't branch on an element's value. Use xp.where(condition, a, b)"
+        )
 
     def _new(
         self, op: str, args: tuple[Any, ...], dims: str, passes: int = 0, whole: bool = False

@@ -14,7 +14,7 @@ from dlskills.checks import check_choice
 from dlskills.formulas.formula import Update
 from dlskills.optimizers.hyperparameters import Number
 from dlskills.optimizers.optimizer import Optimizer
-from dlskills.optimizers.schedules import LearningRate, value_at
+from dlskills.optimizers.schedules import LearningRate, Schedule, value_at
 
 
 class Adam(Optimizer):
@@ -242,7 +242,9 @@ class NAdam(Adam):
         )
 
     def _mu(self, step: int) -> float:
-        beta1 = value_at(self._given("beta1"), step - 1, "beta1")
+        beta1: float | Schedule = self._given("beta1")
+        if callable(beta1):
+            beta1 = value_at(beta1, step - 1, "beta1")
         return beta1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))
 
     def _product_of_mu(self, step: int) -> float:

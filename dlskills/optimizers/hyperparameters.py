@@ -49,7 +49,7 @@ class Number:
             if self._default is dataclasses.MISSING:
                 raise AttributeError(f"{owner.__name__} has no value of {self._name}")
             return self._default
-        return value_at(schedule, optimizer.step, self._name, **_RANGES[self._name])
+        return value_at(schedule, optimizer.step, self._name, **RANGES[self._name])
 
     if TYPE_CHECKING:  # at run time, Optimizer.__setattr__ stores the value
 
@@ -105,7 +105,7 @@ def check_hyperparameter(name: str, kind: str, value: Any) -> Any:
         return value
     if callable(value):
         return check_rate(name, value)
-    return check_number(name, value, **_RANGES[name])
+    return check_number(name, value, **RANGES[name])
 
 
 def check_bounds(value: Any) -> tuple[float | None, float | None]:
@@ -156,8 +156,8 @@ class ScaledRate:
         vars(optimizer)["_lr"] = check_rate("lr", lr)
 
 
-_RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)
-_RANGES |= {
+RANGES: collections.defaultdict[str, dict[str, float]] = collections.defaultdict(dict)
+RANGES |= {
     "momentum": {"at_least": 0, "below": 1},
     "decay_rate": {"at_least": 0, "below": 1},
     "rho": {"at_least": 0, "below": 1},
@@ -172,3 +172,4 @@ _RANGES |= {
     "clip_value": {"above": 0},
     "clip_norm": {"above": 0},
 }
+"""Ranges by name, as arguments of :func:`~dlskills.checks.check_number`."""

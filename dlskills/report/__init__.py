@@ -1,5 +1,7 @@
-"""The report: one HTML page with every experiment, its figures, and the verdicts on its claims."""
+"""The report, one HTML page with every experiment; and the page to play with, with sliders."""
 
-from dlskills.report.write import LANGUAGES, write_report
+from dlskills.report.play import write_play
+from dlskills.report.templates import LANGUAGES
+from dlskills.report.write import write_report
 
-__all__ = ["LANGUAGES", "write_report"]
+__all__ = ["LANGUAGES", "write_play", "write_report"]

@@ -5,28 +5,23 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import math
-import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dlskills
 from dlskills.experiments.claims import ENOUGH, Measured, Verdict
-from dlskills.experiments.experiment import EXPERIMENTS, Experiment, find
-from dlskills.experiments.results import QUICK
-from dlskills.experiments.runner import Record, changed_options, judged
+from dlskills.experiments.experiment import Experiment, find, registered
+from dlskills.experiments.outcome import Record, changed_options, drawn, judged
 from dlskills.experiments.text import Text, as_text, in_each_language, language
 from dlskills.experiments.workers import pool
 from dlskills.files import expanded, write_file
-from dlskills.plotting import Look, chinese_fonts, looking, mark
+from dlskills.plotting import Look, chinese_fonts, looking
 from dlskills.report.figures import colour_variables, inline_svg, lines_in_both, say_texts
+from dlskills.report.templates import LANGUAGES, environment, say
 from dlskills.report.words import WORDS, score_by_source, source_words
 from dlskills.training.progress import Progress
-
-LANGUAGES = {"en": ("en", "English"), "zh": ("zh-Hans", "中文")}
-"""For each field of a Text, the language's tag and its own name."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ def write_report(
     jobs: int = 1,
     verbose: bool = False,
     executor: concurrent.futures.Executor | None = None,
+    play: str | None = None,
 ) -> list[Verdict]:
     """Write one HTML page that needs no network and no other file.
 
@@ -84,6 +80,8 @@ def write_report(
         Whether to show progress.
     executor : concurrent.futures.Executor, optional
         Takes the place of the processes, as for :func:`dlskills.experiments.run`.
+    play : str, optional
+        Address of the page of :func:`~dlskills.report.write_play`, to link to.
 
     Returns
     -------
@@ -100,14 +98,18 @@ def write_report(
             progress.advance()
     verdicts = [verdict for section in sections for verdict in section.verdicts]
     svgs = [svg for section in sections for picture in section.pictures for svg in picture.svgs]
-    page = _environment(languages).get_template("report.html").render(
-        languages=[LANGUAGES[language] for language in languages],
+    page = environment(languages, WORDS).get_template("report.html").render(
         sections=sections,
         quick=any(record.quick for runs in records.values() for record in runs),
         scores=score_by_source(verdicts),
         few=WORDS("few", enough=ENOUGH),
         colours=colour_variables(svgs),
-        versions=_versions(),
+        play=play,
+        value=_value,
+        spread=_spread,
+        how=_how,
+        source=source_words,
+        Text=Text,
     )  # fmt: skip
     write_file(expanded(path), page)
     return verdicts
@@ -121,7 +123,7 @@ def _drawn(
     executor: concurrent.futures.Executor | None,
 ) -> Iterator[tuple[Experiment, list[Picture]]]:
     """Yield each experiment with its pictures, drawn by several processes where they know it."""
-    shared = [one.name for one in experiments if EXPERIMENTS.get(one.name) is one]
+    shared = [one.name for one in experiments if registered(one.name) is one]
     if (jobs == 1 and executor is None) or len(shared) < 2:
         for experiment in experiments:
             yield experiment, _pictures(experiment, records[experiment.name], languages)
@@ -166,21 +168,19 @@ def _pictures(
     experiment: Experiment, runs: Sequence[Record], languages: Sequence[str]
 ) -> list[Picture]:
     """Return the figures, each wide and narrow, in each language of the page."""
-    numbers = [record.numbers for record in runs]
     svgs: dict[str, list[str]] = {}
     fonts = chinese_fonts() if languages[0] == "zh" else ()
     for narrow in (False, True):
         with looking(Look(narrow=narrow, fonts=fonts)):
-            drawn = {}
+            figures = {}
             for name in languages:
                 with language(name):
-                    drawn[name] = experiment.figures(numbers)
-                    if runs[0].quick:
-                        for figure in drawn[name].values():
-                            mark(figure, str(QUICK))
-        for number, (file, figure) in enumerate(drawn[languages[0]].items(), 1):
+                    figures[name] = drawn(experiment, runs)
+        for number, (file, figure) in enumerate(figures[languages[0]].items(), 1):
             label = f"{experiment.name}-figure-{number}"
-            said = lines_in_both(drawn["en"][file], drawn["zh"][file]) if len(drawn) > 1 else {}
+            said = (
+                lines_in_both(figures["en"][file], figures["zh"][file]) if len(figures) > 1 else {}
+            )
             own = f"{label}-narrow" if narrow else label
             attributes = {
                 "role": "img", "aria-labelledby": f"{label}-text", "id": own,
@@ -188,7 +188,7 @@ def _pictures(
             }  # fmt: skip
             svg = inline_svg(figure, own, attributes)
             svg = say_texts(svg, lambda words, said=said: str(  # type: ignore[misc]
-                _say(said.get(words, as_text(words)), languages, "tspan")
+                say(said.get(words, as_text(words)), languages, "tspan")
             ))  # fmt: skip
             svgs.setdefault(file, []).append(svg)
     pictures = []
@@ -261,43 +261,6 @@ def _flat(value: Any) -> list[Any]:
     return [item for part in value for item in _flat(part)] if isinstance(value, list) else [value]
 
 
-def _say(text: Text, languages: Sequence[str], element: str = "span") -> str:
-    """Return a text in each of the page's languages; the style shows one of them."""
-    from markupsafe import Markup, escape
-
-    said = [
-        (LANGUAGES[language][0], getattr(text, language).replace(" %", "\N{NO-BREAK SPACE}%"))
-        for language in languages
-    ]
-    # text that is the same in all languages, such as a number, is marked with none
-    if len({words for _, words in said}) == 1:
-        return escape(said[0][1])
-    # only the name of the element goes in as it is, which our own templates give
-    span = Markup(f'<{element} class="t" lang="{{}}">{{}}</{element}>')  # noqa: S704
-    return Markup("").join(span.format(tag, words) for tag, words in said)
-
-
-def _environment(languages: Sequence[str]) -> Any:
-    import jinja2
-
-    def say(text: Text | str) -> str:
-        return _say(WORDS(text) if isinstance(text, str) else text, languages)
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dlskills.report", "page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"say": say, "first_words": lambda text: getattr(text, languages[0])}
-    environment.globals |= {
-        "WORDS": WORDS, "value": _value, "spread": _spread, "how": _how, "source": source_words,
-        "Text": Text,
-    }  # fmt: skip
-    return environment
-
-
 def _value(measured: Measured) -> Text:
     if math.isnan(measured.value):
         return WORDS("no number")
@@ -318,12 +281,3 @@ def _how(measured: Measured) -> Text | None:
     if len(measured.values) == 1 or name == "median":
         return None
     return WORDS(name) if name in WORDS else as_text(name)
-
-
-def _versions() -> str:
-    import numpy as np
-
-    return (
-        f"dlskills {dlskills.__version__}, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}"
-    )

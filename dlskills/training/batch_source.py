@@ -197,7 +197,7 @@ class IterableBatches:
 
     @property
     def _once(self) -> bool:
-        """Whether the batches can be gone through only once, as those of a generator."""
+        """Whether the batches can be iterated over only once, as those of a generator."""
         return hasattr(self._batches, "__next__")
 
     def _go_to(self, position: int) -> None:

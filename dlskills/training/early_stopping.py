@@ -86,9 +86,8 @@ class EarlyStopping(Callback):
             self.best_step = trainer.step
             if self.restore_best:
                 self._network = trainer.network.state_dict(on_host=False)
-        return self._plateau.reached(
-            self.patience
-        )  # if train(epochs=n) goes on, it is as patient again
+        # if train(epochs=n) goes on, it is as patient again
+        return self._plateau.reached(self.patience)
 
     def after_training(self, trainer: Loop) -> None:
         if self._network is not None and self.best_step != trainer.step:

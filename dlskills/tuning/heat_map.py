@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlskills.checks import check_choice
+from dlskills.experiments.heat_map import draw_heat_map
 from dlskills.plotting import new_figure, plain, styled
 
 if TYPE_CHECKING:
@@ -53,22 +54,12 @@ def plot_heat_map(study: optuna.Study, x: str, y: str) -> Figure:
         cells[upwards.index(row), across.index(column)] = score
     size = (0.85 * len(across) + 2.8, 0.6 * len(upwards) + 1.6)
     figure, panel = new_figure(size=(max(size[0], 5), max(size[1], 3.5)))
-    image = panel.imshow(cells, origin="lower", aspect="auto", cmap="viridis")
-    panel.set_xticks(range(len(across)), map(_text, across))
-    panel.set_yticks(range(len(upwards)), map(_text, upwards))
+    image = draw_heat_map(
+        panel, cells, [*map(_text, across)], [*map(_text, upwards)]
+    )  # fmt: skip
     panel.set(
         xlabel=_label(x), ylabel=_label(y), title=plain(f"Study {study.study_name}: best scores")
     )
-    panel.grid(visible=False)
-    best = np.unravel_index(np.nanargmax(cells), cells.shape)
-    for (row, column), score in np.ndenumerate(cells):
-        if not math.isnan(score):
-            dark = float(image.norm(score)) < 0.6
-            panel.text(
-                column, row, f"{score:.3g}", ha="center", va="center", fontsize=9,
-                color="white" if dark else "black",
-            )  # fmt: skip
-    panel.add_patch(_frame(best))
     figure.colorbar(image, ax=panel, label="score")
     return figure
 
@@ -108,12 +99,3 @@ def _text(value: Any) -> str:
 
 def _label(name: str) -> str:
     return plain(name.replace("_", " "))
-
-
-def _frame(cell: Any) -> Any:
-    from matplotlib.patches import Rectangle
-
-    row, column = map(int, cell)
-    return Rectangle(
-        (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=3, clip_on=False
-    )

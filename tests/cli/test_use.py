@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from dlskills import cli
 from dlskills.data.idx import DataError
-from dlskills.experiments import EXPERIMENTS
+from dlskills.experiments import BEYOND, EXPERIMENTS, find
 from dlskills.processes import WorkerLostError
 
 
@@ -69,10 +69,10 @@ def test_completion_can_be_installed():
 # Options
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", EXPERIMENTS | BEYOND)
 def test_help_shows_only_options_that_apply_to_the_experiment(name):
     out = CliRunner().invoke(cli.app, ["run", name, "--help"]).output
-    module = EXPERIMENTS[name]
+    module = find(name)
     uses_data = "data" in module.uses
     assert ("--seed " in out) == ("--seeds" in out) == module.random
     assert ("--subset" in out) == uses_data

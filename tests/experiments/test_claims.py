@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlskills.experiments import (
+    BEYOND,
     EXPERIMENTS,
     Check,
     Claim,
@@ -15,11 +16,12 @@ from dlskills.experiments import (
     Settings,
     Source,
     Text,
+    find,
     judge,
     run,
 )
 from dlskills.experiments.claims import KINDS, together
-from dlskills.experiments.runner import judged
+from dlskills.experiments.outcome import judged
 
 WHAT = Text("a number", "一个数")
 SAYS = Text("It is so.", "是这样的。")
@@ -114,9 +116,9 @@ def test_the_spread_is_shown_where_there_is_one():
     assert str(Measured(check, (2, 2, 2, 4))) == "5, together of (2 … 4)"
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", EXPERIMENTS | BEYOND)
 def test_every_claim_can_come_out_false_and_says_whose_it_is(name):
-    claims = EXPERIMENTS[name].claims
+    claims = find(name).claims
     assert claims
     for claim in claims:
         assert claim.checks

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlskills.experiments import EXPERIMENTS, Experiment, Settings, load_experiments, run
-from dlskills.experiments.runner import judged
+from dlskills.experiments.outcome import judged
 
 QUIET = Settings(verbose=False)
 OWN = """

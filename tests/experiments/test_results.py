@@ -1,6 +1,7 @@
 """The files that an experiment leaves."""
 
 import csv
+import functools
 import json
 import math
 import struct
@@ -9,9 +10,11 @@ import pytest
 
 from dlskills import plotting
 from dlskills.experiments import (
+    BEYOND,
     EXPERIMENTS,
     Record,
     Settings,
+    find,
     optimizer_paths,
     results,
     run,
@@ -92,15 +95,20 @@ def test_figures_of_a_quick_run_say_so(tmp_path, quick):
     assert written(tmp_path)["quick"] is quick
 
 
+@functools.cache
+def quick_numbers(name):
+    (ran,) = run([name], Settings(verbose=False), quick=True)[name]
+    return ran.numbers
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("narrow", [False, True])
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", EXPERIMENTS | BEYOND)
 def test_no_words_leave_their_figure(name, narrow, lang):
-    (ran,) = run([name], Settings(verbose=False), quick=True)[name]
     look = plotting.Look(narrow=narrow, fonts=plotting.chinese_fonts())
     with plotting.looking(look), language(lang):
-        figures = EXPERIMENTS[name].figures([ran.numbers])
+        figures = find(name).figures([quick_numbers(name)])
         for figure in figures.values():
             _check_words(figure)
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dlskills.experiments import EXPERIMENTS, Text
+from dlskills.experiments import BEYOND, EXPERIMENTS, Text, find
 from dlskills.experiments.text import FOLDER, Texts, as_text, in_each_language, language
 
 FILES = sorted(path.stem for path in FOLDER.glob("*.toml"))
@@ -42,6 +42,7 @@ def test_every_text_that_code_asks_for_is_there():
     modules = {
         "labels": ["drawing", "small_data", "trials"], "report": ["../report/write"],
         **{name: [name.replace("-", "_")] for name in EXPERIMENTS},
+        **{name: [f"beyond/{name.replace('-', '_')}"] for name in BEYOND},
     }  # fmt: skip
     count = 0
     for name, files in modules.items():
@@ -56,9 +57,9 @@ def test_every_text_that_code_asks_for_is_there():
     assert count > 80
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", EXPERIMENTS | BEYOND)
 def test_all_claims_of_the_catalogue_are_made(name):
-    texts, experiment = Texts(name), EXPERIMENTS[name]
+    texts, experiment = Texts(name), find(name)
     says = {text for key, text in texts.group("claims").items() if key.endswith(".says")}
     assert says == {claim.says for claim in experiment.claims}
     remarks = {text for key, text in texts.group("claims").items() if key.endswith(".remark")}

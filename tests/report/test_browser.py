@@ -1,22 +1,12 @@
 """The page in a browser, over every experiment: slow, and skipped without chromium."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
-
 import pytest
+from browser import needs_chromium, told
 
 from dlskills.experiments import EXPERIMENTS, Settings, run
-from dlskills.report import write_report
+from dlskills.report import write_play, write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 # Written into the page: what it looks like to a reader, told to the page around it.
 PROBE = """<script>
@@ -43,17 +33,22 @@ addEventListener("load", () => setTimeout(() => {
   const chinese = look();
   document.querySelector("[data-dark]").click();
   const dark = look();
-  parent.postMessage({ errors, figures, scrollWidth, clientWidth, before, chinese, dark }, "*");
+  const links = [...document.querySelectorAll("a[href]")].map((a) => a.getAttribute("href"));
+  const lost = links.filter((href) => href.startsWith("#")
+    && !document.getElementById(decodeURIComponent(href.slice(1))));
+  const controls = [...document.querySelectorAll("a[href], button, .scroll.over")];
+  const unreachable = controls.filter((one) => {
+    one.focus();
+    return one.checkVisibility() && (document.activeElement !== one || one.tabIndex < 0);
+  }).map((one) => one.outerHTML.slice(0, 80));
+  document.querySelector(".skip").click();
+  const skipped = location.hash;
+  document.querySelector("[data-dark]").click();
+  const light = look();
+  document.querySelector("[data-dark]").click(); // the choice that is kept
+  parent.postMessage({ errors, figures, scrollWidth, clientWidth, before, chinese, dark, links,
+    lost, controls: controls.length, unreachable, skipped, light }, "*");
 }, 100));
-</script>"""
-
-# The least width of chromium's own window is more than a phone's.
-AROUND = """<!DOCTYPE html><title>around</title><pre></pre>
-<iframe src="%s" style="width: %dpx; height: 700px; border: 0"></iframe>
-<script>
-addEventListener("message", (event) => {
-  document.querySelector("pre").textContent = JSON.stringify(event.data);
-});
 </script>"""
 
 
@@ -62,7 +57,8 @@ def folder(tmp_path_factory):
     """A folder with the page, on which the probe looks at itself."""
     folder = tmp_path_factory.mktemp("report")
     records = run(list(EXPERIMENTS), Settings(verbose=False), quick=True)
-    write_report(records, folder / "report.html", jobs=2)
+    write_report(records, folder / "report.html", jobs=2, play="play.html")
+    write_play(folder / "play.html")
     page = (folder / "report.html").read_text(encoding="utf-8")
     probed = page.replace("</title>", "</title>" + PROBE, 1)
     (folder / "probed.html").write_text(probed, encoding="utf-8")
@@ -74,19 +70,8 @@ def visit(folder, tmp_path):
     """Opens the page at a width, and gives what the probe saw and what the console got."""
 
     def visit(width, hash="", reader="one"):
-        path = tmp_path / "around.html"
         source = (folder / "probed.html").as_uri() + hash
-        path.write_text(AROUND % (source, width), encoding="utf-8")
-        done = subprocess.run(
-            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--lang=en-US",
-             f"--user-data-dir={tmp_path / reader}", "--enable-logging=stderr",
-             "--window-size=1300,900", "--virtual-time-budget=10000", "--dump-dom", path.as_uri()],
-            capture_output=True, text=True, encoding="utf-8", timeout=120,
-        )  # fmt: skip
-        found = re.search(r"<pre>(.+?)</pre>", done.stdout, re.DOTALL)
-        assert found, done.stderr
-        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        return json.loads(html.unescape(found[1])), console
+        return told(source, tmp_path, width=width, reader=reader)
 
     return visit
 
@@ -139,3 +124,25 @@ def test_dark_colours_hold_for_the_figures_too(visit):
     light, dark = seen["before"], seen["dark"]
     assert (light["paper"], light["ink"]) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
     assert (dark["paper"], dark["ink"]) == ("rgb(23, 23, 23)", "rgb(230, 230, 230)")
+
+
+def test_every_link_leads_somewhere(visit, folder):
+    seen, _ = visit(1200)
+    assert len(seen["links"]) > 2 * len(EXPERIMENTS)
+    assert seen["lost"] == []
+    files = {link for link in seen["links"] if not link.startswith("#")}
+    assert files == {"play.html"}
+    assert all((folder / file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_keyboard_reaches_every_control(visit, width):
+    seen, _ = visit(width)
+    assert seen["controls"] > 2 * len(EXPERIMENTS)
+    assert seen["unreachable"] == []
+    assert seen["skipped"] == "#content"
+
+
+def test_the_switch_of_colours_switches_back(visit):
+    seen, _ = visit(1200)
+    assert seen["light"]["paper"] == seen["before"]["paper"]

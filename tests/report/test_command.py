@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlskills import cli
-from dlskills.experiments import EXPERIMENTS
+from dlskills.experiments import BEYOND, EXPERIMENTS
 
 
 @pytest.fixture
@@ -41,6 +41,8 @@ def test_all_experiments_with_five_seeds_and_both_languages(report, tmp_path):
     assert f"wrote {tmp_path / 'report.html'}" in result.stdout
     assert "Summary" in page
     assert "总览" in page
+    assert 'href="play.html"' in page
+    assert "<html" in (tmp_path / "play.html").read_text(encoding="utf-8")
 
 
 def test_options_are_passed_on(report):
@@ -77,3 +79,19 @@ def test_experiments_of_a_file_replace_the_tutorials(report, tmp_path):
     )
     asked, _, _ = report(path)
     assert [one.name for one in asked["names"]] == ["mine"]
+
+
+def test_experiments_on_papers_are_added_on_request_and_long_ones_apart(report):
+    asked, _, _ = report("--beyond")
+    names = [one.name for one in asked["names"]]
+    assert names == [*EXPERIMENTS, *(name for name, one in BEYOND.items() if not one.long)]
+    assert "dropout-mnist" not in names
+    asked, _, _ = report("--beyond", "--long")
+    assert [one.name for one in asked["names"]] == [*EXPERIMENTS, *BEYOND]
+
+
+def test_long_experiments_are_refused_without_beyond(report):
+    _, result, page = report("--long")
+    assert result.exit_code != 0
+    assert "--long must be combined with --beyond" in str(result.exception or result.output)
+    assert page is None

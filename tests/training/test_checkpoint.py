@@ -469,7 +469,7 @@ def test_a_checkpoint_is_a_safetensors_file(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes can't be forked")
 def test_of_200_kills_none_loses_anything(tmp_path, record_property):
-    """Kills in training and in saves: each resume is exact, and so is the end."""
+    """Kills in training and in saves: each resume and the end are exact."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(Path(__file__).parents[1] / "kills.py"),
          str(tmp_path), "200"],

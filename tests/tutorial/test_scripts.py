@@ -1,4 +1,4 @@
-"""The seven scripts of the tutorial, rewritten with its names, argument orders and defaults.
+"""The scripts of the tutorial and of the book's chapter 6, with the tutorial's names and defaults.
 
 Each is shortened to a few iterations on the bundled sample and checked for what the tutorial
 shows with it. A seed, which the tutorial does not use, makes the numbers reproducible.
@@ -21,6 +21,7 @@ from dlskills import (
     Trainer,
     initializers,
     load_mnist,
+    shuffle_dataset,
     smooth_curve,
 )
 
@@ -313,3 +314,46 @@ def test_overfitting_and_dropout(mnist, capsys):
     assert dropped_acc < plain_acc - 0.1
     assert dropped_gap < plain_gap - 0.1
     assert "epoch 61/61" in capsys.readouterr().out
+
+
+def test_gradients_of_batch_normalization():
+    """batch_norm_gradient_check: a single sample with a one-hot label."""
+    (x_train, t_train), _ = load_mnist(normalize=True, one_hot_label=True, subset="sample")
+    x_batch, t_batch = x_train[:1, 300:320], t_train[:1]
+    network = MultiLayerNetExtend(
+        input_size=20, hidden_size_list=[6, 5], output_size=10, use_batchnorm=True, seed=0
+    )
+    grad_backprop = network.gradient(x_batch, t_batch)
+    grad_numerical = network.numerical_gradient(x_batch, t_batch)
+    assert set(grad_numerical.keys()) == set(network.params.keys())
+    for key in grad_numerical.keys():  # noqa: SIM118
+        assert np.average(np.abs(grad_backprop[key] - grad_numerical[key])) < 1e-4
+    assert np.any(grad_backprop["b3"])
+
+
+def test_random_search_for_hyperparameters(mnist):
+    """hyperparameter_optimization: shuffled data, a validation part, sorted results."""
+    (x_train, t_train), _ = mnist
+    x_train, t_train = x_train[:500], t_train[:500]
+    validation_num = int(x_train.shape[0] * 0.20)
+    x_train, t_train = shuffle_dataset(x_train, t_train, seed=0)
+    x_val, t_val = x_train[:validation_num], t_train[:validation_num]
+    x_train, t_train = x_train[validation_num:], t_train[validation_num:]
+
+    results = {}
+    for lr in (1e-6, 0.03):
+        network = MultiLayerNet(
+            input_size=784, hidden_size_list=[100] * 6, output_size=10,
+            weight_decay_lambda=1e-6, seed=0,
+        )  # fmt: skip
+        trainer = Trainer(
+            network, x_train, t_train, x_val, t_val,
+            epochs=15, mini_batch_size=100,
+            optimizer="sgd", optimizer_param={"lr": lr}, verbose=False, seed=0,
+        )  # fmt: skip
+        trainer.train()
+        assert len(trainer.train_acc_list) == len(trainer.test_acc_list) == 15
+        results[f"lr:{lr}"] = trainer.test_acc_list
+    ranked = sorted(results.items(), key=lambda item: item[1][-1], reverse=True)
+    assert [key for key, _ in ranked] == ["lr:0.03", "lr:1e-06"]
+    assert float(str(ranked[0][1][-1])) > 0.3

@@ -1,0 +1,1 @@
+"""The parts of the site that come from the program; `hook.py` is what MkDocs calls."""
