@@ -111,25 +111,32 @@ _PASSWORDS = ("password", "passwd", "passfile", "sslpassword")  # parameters of 
 
 
 def _secrets(url: str) -> list[str]:
-    from sqlalchemy.engine import make_url
-
-    found = make_url(url)
+    found = _parsed(url)
+    if found is None:
+        return []
     values = [found.password, *(found.query.get(name) for name in _PASSWORDS)]
     return [str(value) for value in values if value]
 
 
 def _shown(url: str) -> str | None:
-    """Return the URL with its passwords hidden; None if it is none."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        found = make_url(url)
-    except (ArgumentError, ValueError):
+    """Return the URL with its passwords hidden; None if it can't be parsed and may hold one."""
+    found = _parsed(url)
+    if found is None:
         return url if "@" not in url and "=" not in url else None
     hidden = {name: "***" for name in _PASSWORDS if name in found.query}
     shown = found.update_query_dict(hidden).render_as_string(hide_password=True)
     return str(shown)
+
+
+def _parsed(url: str) -> Any:
+    """Return SQLAlchemy's URL; None if it can't be parsed."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None
 
 
 def _retried(opened: Callable[[], Any]) -> Any:
