@@ -164,13 +164,18 @@ class Worker:
         return f"{done} done, best: {best.value:.4g} in trial {best.number}"
 
 
-def _overtaken(error: Exception) -> bool:
+def _overtaken(error: BaseException) -> bool:
     """Return whether the trial of this process, silent for too long, was given to another."""
     from optuna.exceptions import UpdateFinishedTrialError
 
-    return isinstance(error, UpdateFinishedTrialError) or (
-        type(error) is ValueError and str(error) == "Cannot tell a FAIL trial."
-    )
+    # Optuna's own clean-up may fail in turn, with an error that says nothing of the reason.
+    while not isinstance(error, UpdateFinishedTrialError):
+        if type(error) is ValueError and str(error) == "Cannot tell a FAIL trial.":
+            return True
+        if error.__context__ is None:
+            return False
+        error = error.__context__
+    return True
 
 
 def _where(error: Exception) -> str:
