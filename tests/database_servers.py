@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -16,14 +15,25 @@ QUOTED = "s3cret%2F%40%3A%25"
 
 def program(name):
     """Return the path of a server's program; None if it is not installed."""
-    found = [*Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), shutil.which(name)]
-    return next((str(path) for path in reversed(found) if path and "local" not in str(path)), None)
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))  # not in the PATH
+    return str(debian[-1]) if debian else shutil.which(name)
+
+
+def obstacle(server):
+    """Return why a server can't be started here, or None if it can."""
+    _, programs, package, _ = SERVERS[server]
+    missing = [name for name in programs if program(name) is None]
+    if missing:
+        return f"no {', '.join(missing)}: install {package} (apt-get install {package})"
+    return None
 
 
 def _as(user):
     """Return how to run a program as this user: servers refuse to run as root."""
     if os.geteuid() != 0:
         return {}
+    import pwd  # not on Windows
+
     entry = pwd.getpwnam(user)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
@@ -101,7 +111,10 @@ def mariadb():
             yield f"mysql://me:{QUOTED}@localhost/studies?unix_socket={socket}"
 
 
+# The server, its programs, the package of Debian that has them, and Python's driver.
 SERVERS = {
-    "postgresql": (postgresql, ("initdb", "postgres", "pg_isready"), "psycopg"),
-    "mariadb": (mariadb, ("mariadb-install-db", "mariadbd", "mariadb-admin"), "pymysql"),
-}
+    "postgresql": (postgresql, ("initdb", "postgres", "pg_isready"), "postgresql", "psycopg"),
+    "mariadb": (
+        mariadb, ("mariadb-install-db", "mariadbd", "mariadb-admin"), "mariadb-server", "pymysql",
+    ),
+}  # fmt: skip

@@ -38,7 +38,7 @@ search(score, trials=int(sys.argv[2]), storage=os.environ["DLSKILLS_STORAGE"], v
 
 
 class _Workers:
-    """The processes of a search, of which some are killed while they run a trial."""
+    """The processes of a search; some are killed while they run a trial."""
 
     def __init__(self, url, folder, workers, trials, seconds):
         self.log = folder / "log"
@@ -138,7 +138,7 @@ def _outcome(url, trials):
         "doubled": sorted(index for index, times in done.items() if times > 1),
         "different parameters": len(drawn),
         "parameters of two trials": sum(times > 1 for times in drawn.values()),
-        "interrupted": sum(t.state.name == "FAIL" and bool(notes(t)) for t in found),
+        "failed and repeated": sum(t.state.name == "FAIL" and bool(notes(t)) for t in found),
         "left running": sum(t.state.name == "RUNNING" for t in found),
     }
 
@@ -156,5 +156,8 @@ if __name__ == "__main__":
     for name, default in (("trials", 500), ("workers", 8), ("kills", 20)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=0.05, help="of work per trial")
-    for key, value in run(**vars(parser.parse_args())).items():
+    became = run(**vars(parser.parse_args()))
+    for key, value in became.items():
         print(f"{key}: {value}")
+    if any(became[key] for key in ("lost", "doubled", "parameters of two trials", "errors")):
+        raise SystemExit(1)

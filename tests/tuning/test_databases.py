@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("optuna")
 
 import optuna
-from database_servers import PASSWORD, SERVERS, program
+from database_servers import PASSWORD, SERVERS, obstacle
 from killed_workers import closed, run
 
 from dlskills.tuning import StudyError, search, worker
@@ -18,16 +18,13 @@ from dlskills.tuning.indices import index_of
 from dlskills.tuning.storage import url_of
 
 pytestmark = pytest.mark.slow
-REQUIRED = os.environ.get("DLSKILLS_TEST_STORAGE") == "1"
 
 
 @pytest.fixture(params=SERVERS)
 def server(request):
-    _, programs, driver = SERVERS[request.param]
-    missing = [name for name in programs if program(name) is None]
-    if missing and not REQUIRED:
-        pytest.skip(f"needs {', '.join(missing)}")
-    pytest.importorskip(driver)
+    if problem := obstacle(request.param):
+        pytest.skip(problem)
+    pytest.importorskip(SERVERS[request.param][-1])
     return request.param
 
 
