@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import math
 import re
@@ -14,9 +15,9 @@ from dlskills.experiments.claims import ENOUGH, Measured, Verdict
 from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.outcome import Record, changed_options, drawn, judged
 from dlskills.experiments.text import Text, as_text, in_each_language, language
+from dlskills.experiments.workers import pool
 from dlskills.files import expanded, write_file
 from dlskills.plotting import Look, chinese_fonts, curves_as_csv, looking
-from dlskills.processes import processes
 from dlskills.report.figures import colour_variables, inline_svg, lines_in_both, say_texts
 from dlskills.report.templates import LANGUAGES, environment, say
 from dlskills.report.words import WORDS, score_by_source, source_words
@@ -59,6 +60,7 @@ def write_report(
     languages: Sequence[str] = tuple(LANGUAGES),
     jobs: int = 1,
     verbose: bool = False,
+    executor: concurrent.futures.Executor | None = None,
     play: str | None = None,
     theme: str | None = None,
     csv: bool = False,
@@ -80,6 +82,8 @@ def write_report(
         Number of processes that draw; experiments of no file are drawn in this one.
     verbose : bool, default False
         Whether to show progress.
+    executor : concurrent.futures.Executor, optional
+        Takes the place of the processes, as for :func:`dlskills.experiments.run`.
     play : str, optional
         Address of the page of :func:`~dlskills.report.write_play`, to link to.
     theme : str, optional
@@ -97,7 +101,7 @@ def write_report(
     found = [own.get(name) or find(name) for name in records]
     sections = []
     with Progress(len(records), "report", show=verbose) as progress:
-        for experiment, pictures in _drawn(found, records, languages, jobs, csv):
+        for experiment, pictures in _drawn(found, records, languages, jobs, executor, csv):
             progress.note(f"drew {experiment.name}")
             sections.append(_section(experiment, records[experiment.name], pictures))
             progress.advance()
@@ -129,22 +133,24 @@ def _drawn(
     records: Mapping[str, Sequence[Record]],
     languages: Sequence[str],
     jobs: int,
+    executor: concurrent.futures.Executor | None,
     csv: bool,
 ) -> Iterator[tuple[Experiment, list[Picture]]]:
     """Yield each experiment with its pictures, drawn by several processes where they know it."""
     shared = [one.name for one in experiments if registered(one.name) is one]
-    if jobs == 1 or len(shared) < 2:
+    if (jobs == 1 and executor is None) or len(shared) < 2:
         for experiment in experiments:
             yield experiment, _pictures(experiment, records[experiment.name], languages, csv)
         return
-    with processes(jobs) as pool:
+    with pool(executor, jobs) as drawing:
         futures = {
-            name: pool.submit(_pictures_of, name, records[name], languages, csv) for name in shared
+            name: drawing.submit(_pictures_of, name, records[name], languages, csv)
+            for name in shared
         }
         for experiment in experiments:
             name = experiment.name
             if name in futures:
-                yield experiment, futures[name].result()
+                yield experiment, drawing.result(futures[name])
             else:
                 yield experiment, _pictures(experiment, records[name], languages, csv)
 
