@@ -37,6 +37,7 @@ def test_the_stand_in_counts_kernels(backend, device_counters):
 
 
 @pytest.mark.parametrize("wanted", ["numpy,nonsense", "numpy,cupy"])
+@pytest.mark.slow
 def test_a_requested_backend_that_is_missing_is_an_error(wanted):
     # Neither a driver without devices nor a missing CuPy may turn into skipped tests.
     environment = {
@@ -57,6 +58,7 @@ def test_a_requested_backend_that_is_missing_is_an_error(wanted):
     assert f"names {wanted.partition(',')[2]!r}, which can't be used here" in result.stderr
 
 
+@pytest.mark.slow
 def test_files_that_name_none_of_the_words_are_left_out():
     folder = Path(__file__).parent / "data"
     words = ["shuffle", "registry"]

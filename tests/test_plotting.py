@@ -112,6 +112,7 @@ def test_saved_figures_are_reproducible(tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_without_pyplot(tmp_path):
     script = """
 import pathlib, sys
@@ -203,6 +204,7 @@ USERS = {
 
 
 @pytest.mark.parametrize("settings", USERS.values(), ids=USERS)
+@pytest.mark.slow
 def test_the_users_settings_do_not_affect_figures(tmp_path, settings):
     expected = pictures(tmp_path, draw)
     with mpl.rc_context(settings):
