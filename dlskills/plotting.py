@@ -285,11 +285,17 @@ def plot_curves(
     axes.legend()
 
 
+@styled
 def mark(figure: Figure, text: str) -> None:
-    """Write a note along the lower edge of a figure, below its panels."""
-    height = 0.28 / figure.get_figheight()  # of one line of text, as a fraction of the figure
+    """Write a note along the lower edge of a figure, below its panels and legends."""
+    inches = 0.28  # of one line of text
+    if current_look().size is None:
+        figure.set_figheight(figure.get_figheight() + inches)
+    height = inches / figure.get_figheight()
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0, height, 1, 1 - height))
+    for legend in figure.legends:  # the engine leaves them at the edge of the figure
+        legend.borderaxespad += 72 * inches / legend.prop.get_size_in_points()
     figure.text(0.99, 0.01, text, ha="right", va="bottom", fontsize=9, color="#D55E00")
 
 

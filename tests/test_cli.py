@@ -252,6 +252,7 @@ def test_a_remark_is_shown_with_its_claim(tmp_path, undrawn, monkeypatch):
     assert all(remark.split(". ")[0][:30] in out for remark in remarks)
 
 
+@pytest.mark.slow
 def test_few_seeds_give_a_warning(tmp_path, undrawn):
     few = ["run", "activation-histograms", "--out", tmp_path]
     assert "Based on 1 seed only" in invoke(*few)
@@ -351,6 +352,7 @@ def test_a_second_run_is_read_from_the_cache_unless_fresh(tmp_path, monkeypatch,
     assert str(result.exception) == "run again"
 
 
+@pytest.mark.slow
 def test_figures_in_chinese_dark_small_and_as_csv(tmp_path):
     options = ["--lang", "zh", "--theme", "dark", "--size", "6x3", "--format", "svg", "--csv"]
     out = invoke("run", "optimizer-paths", *options, "--out", tmp_path)

@@ -1,8 +1,10 @@
 """The fixtures of conftest.py."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +37,7 @@ def test_the_stand_in_counts_kernels(backend, device_counters):
 
 
 @pytest.mark.parametrize("wanted", ["numpy,nonsense", "numpy,cupy"])
+@pytest.mark.slow
 def test_a_requested_backend_that_is_missing_is_an_error(wanted):
     # Neither a driver without devices nor a missing CuPy may turn into skipped tests.
     environment = {
@@ -53,3 +56,24 @@ def test_a_requested_backend_that_is_missing_is_an_error(wanted):
 
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
     assert f"names {wanted.partition(',')[2]!r}, which can't be used here" in result.stderr
+
+
+@pytest.mark.slow
+def test_files_that_name_none_of_the_words_are_left_out():
+    folder = Path(__file__).parent / "data"
+    words = ["shuffle", "registry"]
+    wanted = {
+        path.name
+        for path in folder.glob("test_*.py")
+        if any(word in path.read_text(encoding="utf-8").lower() for word in words)
+    }
+    assert wanted
+    assert wanted != {path.name for path in folder.glob("test_*.py")}
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:benchmark", "--collect-only", "-q", folder],
+        env=os.environ | {"DLSKILLS_TEST_NAMING": " ".join(words)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(re.findall(r"test_\w+\.py", result.stdout)) == wanted

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -102,9 +103,16 @@ def test_a_chinese_page_has_the_examples_commands_and_results_of_the_english_one
     assert directives[0] == directives[1]
 
 
-def test_quickstart_tutorial_and_how_to_exist_in_both_languages():
-    both = ("docs/index", "docs/quickstart", "docs/tutorial/", "docs/how-to/")
-    english = [page for page in PAGES if page.startswith(both) and not page.endswith(".zh.md")]
+def test_pages_exist_in_both_languages():
+    english_only = (
+        "docs/reference/", "docs/explanation/devices.md", "docs/explanation/performance.md",
+    )  # fmt: skip
+    english = [
+        page
+        for page in PAGES
+        if page.startswith("docs/") and not page.startswith(english_only)
+        and not page.endswith(".zh.md")
+    ]  # fmt: skip
     assert len(english) >= 20
     assert sorted(CHINESE) == sorted(page.replace(".md", ".zh.md") for page in english)
 
@@ -275,3 +283,21 @@ def test_pre_commit_pins_the_tools_that_nox_pins():
     )
     assert len(pinned) >= 3
     assert set(pinned) <= set(extras["dev"])
+
+
+def test_each_language_has_an_index_of_its_own(tmp_path):
+    from generate import search
+
+    locations = ["tutorial/", "zh/tutorial/", "zh/tutorial/#dropout", "zhongshan/"]
+    index = {"config": {"lang": ["en", "zh"]}, "docs": [{"location": one} for one in locations]}
+    path = tmp_path / search.INDEX
+    path.parent.mkdir()
+    path.write_text(json.dumps(index), encoding="utf-8")
+    for _ in range(2):  # what is split is left as it is
+        search.split(tmp_path)
+        for folder, expected in {
+            "": ["tutorial/", "zhongshan/"], "zh": ["tutorial/", "tutorial/#dropout"],
+        }.items():  # fmt: skip
+            found = json.loads((tmp_path / folder / search.INDEX).read_text(encoding="utf-8"))
+            assert [entry["location"] for entry in found["docs"]] == expected
+            assert found["config"] == index["config"]

@@ -106,6 +106,7 @@ def test_a_run_without_faults(day, tmp_path):
         ("experiments on CUDA", "hangs"),
     ],
 )
+@pytest.mark.slow
 def test_whatever_a_step_does_the_others_are_on_the_page(day, step, fault):
     document, page, status = day({step: FAULTS[fault]}, timeout=3 if fault == "hangs" else 30)
     assert status == 1
@@ -164,6 +165,7 @@ def test_a_failed_write_keeps_the_previous_file(tmp_path):
     assert path.read_text() == "before"
 
 
+@pytest.mark.slow
 def test_a_hanging_step_is_terminated_with_its_workers(day, tmp_path):
     fcntl = pytest.importorskip("fcntl")
     lock = tmp_path / "lock"
@@ -202,6 +204,7 @@ def test_only_whole_folder_names_are_replaced(tmp_path):
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_uncommitted_changes_are_marked(day, tmp_path, monkeypatch):
+    monkeypatch.delenv("BENCHMARKS_COMMIT", raising=False)
     folder = tmp_path / "repository"
     (folder / "results").mkdir(parents=True)
     monkeypatch.setattr(benchmarks.__main__, "RESULTS", folder / "results")

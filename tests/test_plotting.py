@@ -16,6 +16,9 @@ from dlskills.plotting import (
     COLORS,
     MARKERS,
     STYLE,
+    Look,
+    looking,
+    mark,
     new_figure,
     plain,
     plot_curves,
@@ -109,6 +112,7 @@ def test_saved_figures_are_reproducible(tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_without_pyplot(tmp_path):
     script = """
 import pathlib, sys
@@ -200,6 +204,7 @@ USERS = {
 
 
 @pytest.mark.parametrize("settings", USERS.values(), ids=USERS)
+@pytest.mark.slow
 def test_the_users_settings_do_not_affect_figures(tmp_path, settings):
     expected = pictures(tmp_path, draw)
     with mpl.rc_context(settings):
@@ -236,3 +241,41 @@ def test_dollar_signs_are_drawn_as_text(tmp_path, text):
     root = ET.parse(svg).getroot()
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts.count(text) == 2
+
+
+def extents(figure):
+    """Return the lowest and the highest pixel row of note, legend and panel."""
+    figure.draw_without_rendering()
+    (note,), (legend,), (panel,) = figure.texts, figure.legends, figure.axes
+    boxes = [one.get_tightbbox() for one in (note, legend, panel)]
+    return [row for box in boxes for row in (box.y0, box.y1)]
+
+
+@pytest.mark.parametrize("size", [None, (5, 3), (12, 9)])
+@pytest.mark.parametrize("names", ["ab", "abcdef"])
+def test_a_note_is_below_the_legend_and_the_legend_below_the_panels(size, names):
+    @styled
+    def drawn():
+        figure, panel = new_figure()
+        plot_curves(panel, range(20), {name: np.zeros(20) for name in names})
+        handles, labels = panel.get_legend_handles_labels()
+        panel.get_legend().remove()
+        panel.set(xlabel="iteration")
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        return figure
+
+    with looking(Look(size=size)):
+        figure = drawn()
+        mark(figure, "a note")
+    rows = extents(figure)
+    assert rows == sorted(rows)
+    assert rows[0] >= 0
+    assert figure.get_figwidth() == (8 if size is None else size[0])
+    assert size is None or figure.get_figheight() == size[1]
+
+
+def test_a_note_may_be_in_chinese():
+    with looking(Look(fonts=["Some Font"])):
+        figure, _ = new_figure()
+        mark(figure, "快速运行")
+    assert "Some Font" in figure.texts[0].get_fontfamily()

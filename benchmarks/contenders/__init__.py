@@ -37,7 +37,7 @@ class Contender:
 
 CONTENDERS = {
     "dlskills": Contender("ours", cuda="cupy"),
-    "dlskills-dict": Contender("ours", ("numba",), {"engine": "numba", "container": dict}),
+    "dlskills-dict": Contender("ours", ("numba",), {"container": dict}, cuda="cupy"),
     "dlskills-blocked": Contender("ours", (), {"engine": "blocked"}),
     "dlskills-plain": Contender("ours", (), {"engine": "plain"}, cuda="cupy"),
     "torch-default": Contender("torch_eager", ("torch",)),

@@ -8,6 +8,7 @@ block.
 from __future__ import annotations
 
 import functools
+import struct
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ struct Philox {
 """
 """Definitions for kernels, used as ``Philox(mask, block).kept(j, mask.ratio)``."""
 
-_ARGUMENT = np.dtype([("key0", "u8"), ("key1", "u8"), ("first", "u8"), ("ratio", "f4")], align=True)
+_ARGUMENT = struct.Struct("=QQQf4x")  # the layout of a Mask, with its padding
 
 
 def kernel_argument(key: tuple[int, int], block: int, ratio: float) -> np.ndarray[Any, Any]:
@@ -62,7 +63,8 @@ def kernel_argument(key: tuple[int, int], block: int, ratio: float) -> np.ndarra
         The probability of 0.
     """
     # NumPy increments the counter before it computes: its first block is number 1
-    return np.array([(*key, block + 1, ratio)], _ARGUMENT)
+    first = (block + 1) % 2**64
+    return np.frombuffer(_ARGUMENT.pack(*key, first, ratio), f"V{_ARGUMENT.size}")
 
 
 def fill_mask(mask: Array, key: tuple[int, int], block: int, ratio: float) -> None:

@@ -72,6 +72,37 @@ def share_of(total: int, rank: int, size: int) -> tuple[int, int]:
     return start, total * (rank + 1) // size - start
 
 
+def parts_of(total: int, parts: int) -> list[tuple[int, int]]:
+    """Return the first row and the end of each part of a batch that is computed in parts.
+
+    Parameters
+    ----------
+    total : int
+        Number of rows of the batch.
+    parts : int
+        At most; a batch of fewer rows has one part per row.
+    """
+    parts = max(min(parts, total), 1)
+    return [(total * part // parts, total * (part + 1) // parts) for part in range(parts)]
+
+
+def rows_of(total: int, rank: int, size: int, parts: int = 1) -> list[slice]:
+    """Return the rows of a batch that a rank runs its passes on, for each part of the batch.
+
+    Parameters
+    ----------
+    total, rank, size
+        See :func:`share_of`.
+    parts : int, default 1
+        See :func:`parts_of`; the ranks share each part.
+    """
+    found = []
+    for start, stop in parts_of(total, parts):
+        rows = Share(*share_of(stop - start, rank, size), stop - start).rows
+        found.append(slice(start + rows.start, start + rows.stop))
+    return found
+
+
 _current: ContextVar[Any] = ContextVar("share", default=None)
 
 

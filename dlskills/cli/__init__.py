@@ -15,6 +15,7 @@ from dlskills.cli import compare, info, play, repeat, report, run, tune
 from dlskills.cli.options import WrongUseError
 from dlskills.cli.tables import show_table
 from dlskills.experiments import BEYOND, EXPERIMENTS
+from dlskills.experiments.executors import ExecutorError
 from dlskills.formulas.engines import EngineMissingError
 from dlskills.processes import WorkerLostError
 from dlskills.training import DivergedError
@@ -23,6 +24,7 @@ from dlskills.tuning import StudyError
 
 app = typer.Typer(
     no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # they may hold the password of a storage
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -82,7 +84,9 @@ def main() -> None:
                 OSError
             ):  # standard error may be redirected to the same full disk
                 terminal.console(stderr=True).print(text, soft_wrap=True)
-            raise SystemExit(2 if isinstance(error, WrongUseError | StudyError) else 1) from None
+            raise SystemExit(
+                2 if isinstance(error, WrongUseError | StudyError | ExecutorError) else 1
+            ) from None
 
 
 def _message(error: Exception) -> str | None:

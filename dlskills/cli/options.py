@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dlskills.data.idx import DataError
+from dlskills.experiments.executors import check_executor
 from dlskills.experiments.text import LANGUAGES
 from dlskills.files import expanded
 from dlskills.processes import cores
@@ -87,6 +88,25 @@ Jobs = Annotated[
         help="Number of processes that share the runs.",
         min=1,
         show_default="one per core, 1 on cuda",
+    ),
+]
+
+
+def _executor(given: str | None) -> str | None:
+    if given is not None:
+        with wrong_use():
+            check_executor(given)
+    return given
+
+
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="mpi|dask://HOST:PORT",
+        help="Run on other machines, in place of --jobs: on the ranks of mpiexec -n N python -m "
+        "mpi4py.futures -m dlskills ..., or on a Dask scheduler's workers.",
+        show_default=False,
+        callback=_executor,
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached results in OUT/cache.")]

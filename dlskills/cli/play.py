@@ -10,6 +10,7 @@ import typer
 
 from dlskills import terminal
 from dlskills.cli.options import Language, Out, wrong_use
+from dlskills.cli.run_options import PageTheme
 from dlskills.experiments.choices import parse_optimizers
 from dlskills.report import write_play
 
@@ -31,10 +32,19 @@ def play(
             show_default=False,
         ),
     ] = None,
+    activation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FILE.py:NAME, an activation of your own: a class derived from Activation, a "
+            "formula made by elementwise, or a function f(x); may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = Path("results"),
     lang: Annotated[
         Language, typer.Option(help="English, Chinese, or both with a switch.")
     ] = Language.BOTH,
+    theme: PageTheme = None,
     opens: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
@@ -47,12 +57,16 @@ def play(
 
     The page is one file, and works without a server and without a network.
 
-    Examples: dlskills play, dlskills play Momentum:momentum=0.5, dlskills play my.py:SignMomentum
+    Examples: dlskills play, dlskills play Momentum:momentum=0.5, dlskills play my.py:SignMomentum,
+    dlskills play --activation my.py:swish
     """
     path = out / "play.html"
     with wrong_use():
         chosen = parse_optimizers(",".join(rules)) if rules else []
-        write_play(path, rules=chosen, functions=function or (), languages=lang.fields)
+        write_play(
+            path, rules=chosen, functions=function or (), activations=activation or (),
+            languages=lang.fields, theme=theme,
+        )  # fmt: skip
     terminal.console().print(f"wrote {path}", soft_wrap=True)
     if opens and not webbrowser.open(path.resolve().as_uri()):
         terminal.console().print("No browser was found. Open the file yourself.")

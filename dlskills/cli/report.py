@@ -8,8 +8,20 @@ from typing import Annotated
 import typer
 
 from dlskills import terminal
-from dlskills.cli.options import Device, Fresh, Jobs, Language, Out, Quick, Seed, Subset, wrong_use
-from dlskills.cli.run import compute
+from dlskills.cli.options import (
+    Device,
+    Executor,
+    Fresh,
+    Jobs,
+    Language,
+    Out,
+    Quick,
+    Seed,
+    Subset,
+    wrong_use,
+)
+from dlskills.cli.run import compute, workers
+from dlskills.cli.run_options import Csv, PageTheme
 from dlskills.cli.verdicts import show_indication
 from dlskills.experiments import BEYOND, EXPERIMENTS, Settings, load_experiments
 from dlskills.experiments.claims import ENOUGH
@@ -39,9 +51,12 @@ def report(
     subset: Subset = "sample",
     quick: Quick = False,
     jobs: Jobs = None,
+    executor: Executor = None,
     lang: Annotated[
         Language, typer.Option(help="English, Chinese, or both with a switch.")
     ] = Language.BOTH,
+    theme: PageTheme = None,
+    csv: Csv = False,
     fresh: Fresh = False,
     beyond: Annotated[
         bool, typer.Option("--beyond", help="Add the experiments on claims of papers.")
@@ -52,7 +67,8 @@ def report(
 ) -> None:
     """Run every experiment and write OUT/report.html with figures, numbers and verdicts.
 
-    The report links to OUT/play.html, the page of dlskills play.
+    The report links to OUT/play.html, the page of dlskills play. With --csv the curves of each
+    figure are written to OUT/FIGURE.csv.
     """
     with wrong_use():
         settings = Settings(seed, device, subset)
@@ -65,13 +81,14 @@ def report(
             experiments += [one for one in BEYOND.values() if long or not one.long]
     if seeds is None:
         seeds = 1 if quick else 5  # more quick runs would not make the verdicts meaningful
-    records = compute(experiments, out, settings, seeds, quick, jobs, fresh)
     path, beside = out / "report.html", out / "play.html"
-    write_play(beside, languages=lang.fields)
-    verdicts = write_report(
-        records, path, experiments=experiments, languages=lang.fields, jobs=jobs or cores(),
-        verbose=True, play=beside.name,
-    )  # fmt: skip
+    with workers(executor, jobs) as used:
+        records = compute(experiments, out, settings, seeds, quick, jobs, fresh, used)
+        write_play(beside, languages=lang.fields, theme=theme)
+        verdicts = write_report(
+            records, path, experiments=experiments, languages=lang.fields, jobs=jobs or cores(),
+            verbose=True, executor=used, play=beside.name, theme=theme, csv=csv,
+        )  # fmt: skip
     console = terminal.console()
     for score in score_by_source(verdicts):
         console.print(str(score))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -15,6 +17,7 @@ from typer.main import get_command
 from dlskills import terminal
 from dlskills.cli.options import (
     Device,
+    Executor,
     Fresh,
     Jobs,
     Out,
@@ -51,6 +54,7 @@ from dlskills.experiments import (
     write_results,
 )
 from dlskills.experiments import run as run_experiments
+from dlskills.experiments.executors import open_executor
 from dlskills.experiments.outcome import Outcome, Record
 from dlskills.files import check_folder
 from dlskills.plotting import Look
@@ -96,6 +100,7 @@ def _run(
     subset: str,
     quick: bool,
     jobs: int | None,
+    executor: str | None,
     fresh: bool,
     lang: str,
     size: str | None,
@@ -110,9 +115,22 @@ def _run(
         figures = look(size, dpi, format, theme, csv)
         check_fonts(lang, figures.formats)
     options = {name: value for name, value in options.items() if value is not None}
-    records = compute(experiments, out, settings, seeds, quick, jobs, fresh, **options)
+    with workers(executor, jobs) as used:
+        records = compute(experiments, out, settings, seeds, quick, jobs, fresh, used, **options)
     for experiment in experiments:
         _show(experiment, records[experiment.name], out, figures, lang)
+
+
+@contextlib.contextmanager
+def workers(name: str | None, jobs: int | None) -> Iterator[concurrent.futures.Executor | None]:
+    """Open the executor with this name, if there is one, for the block."""
+    if name is None:
+        yield None
+        return
+    if jobs is not None:
+        raise typer.BadParameter(f"give either --jobs or --executor {name}, not both")
+    with open_executor(name) as executor:
+        yield executor
 
 
 def compute(
@@ -123,6 +141,7 @@ def compute(
     quick: bool,
     jobs: int | None,
     fresh: bool,
+    executor: concurrent.futures.Executor | None = None,
     **options: Any,
 ) -> dict[str, Outcome]:
     """Run experiments, reusing results in OUT/cache unless `fresh`."""
@@ -135,7 +154,7 @@ def compute(
     with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
         return run_experiments(
             experiments, settings, seeds=seeds, quick=quick, options=options, jobs=jobs,
-            cache=cache, fresh=fresh,
+            cache=cache, fresh=fresh, executor=executor,
         )  # fmt: skip
 
 
@@ -175,6 +194,7 @@ def _common(
     subset: Subset = "sample",
     quick: Quick = False,
     jobs: Jobs = None,
+    executor: Executor = None,
     fresh: Fresh = False,
     lang: Lang = Language.EN,
     size: Size = None,
@@ -266,7 +286,8 @@ def _inapplicable(experiment: Experiment) -> dict[str, str]:
     if not experiment.random:
         inapplicable |= dict.fromkeys(("seed", "seeds"), "which involves no randomness")
         if experiment.split is None:
-            inapplicable["jobs"] = "which consists of a single run"
+            single = "which consists of a single run"
+            inapplicable |= dict.fromkeys(("jobs", "executor"), single)
     if "data" not in experiment.uses:
         inapplicable["subset"] = "which does not use MNIST"
     return inapplicable

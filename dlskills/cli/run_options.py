@@ -1,4 +1,4 @@
-"""Options of figures, shared by `dlskills run` and `dlskills report`."""
+"""Options of figures and pages, shared by `dlskills run`, `report` and `play`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ Size = Annotated[
 Dpi = Annotated[float, typer.Option(help="Resolution of PNG files.", min=10, max=2400)]
 Format = Annotated[str, typer.Option(help=f"File formats of figures: {', '.join(FORMATS)}.")]
 Colours = Annotated[Theme, typer.Option("--theme", help="Colours of figures.")]
+PageTheme = Annotated[
+    Theme | None,
+    typer.Option(
+        "--theme",
+        help="Colours of the page until the reader chooses.",
+        show_default="those of the reader's system",
+    ),
+]
 Csv = Annotated[
     bool, typer.Option("--csv", help="Also write every curve to a CSV file beside its figure.")
 ]

@@ -71,7 +71,13 @@ def tune(
     ] = "median",
     storage: Annotated[
         str | None,
-        typer.Option(help="SQLite file, or URL of a database.", show_default="OUT/tuning.db"),
+        typer.Option(
+            help="SQLite file, or URL of a database, such as postgresql://user@host/name, for "
+            "workers on several machines.",
+            envvar="DLSKILLS_STORAGE",
+            show_envvar=True,
+            show_default="OUT/tuning.db",
+        ),
     ] = None,
     study: Annotated[
         str, typer.Option(help="Name in the storage; an existing study is continued.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from dlskills.arrays.backend import Array, namespace, to_host
 from dlskills.arrays.parameters import Parameters
-from dlskills.arrays.share import Share, computing, share_of
+from dlskills.arrays.share import Share, computing, parts_of, share_of
+from dlskills.checks import check_count
 from dlskills.distributed.communicator import Communicator
 from dlskills.layers import BatchNormalization
 from dlskills.networks.sequential import Sequential
@@ -28,6 +30,10 @@ class DataParallel:
     sync : bool, default True
         Whether Batch Normalization takes the statistics of the whole batch. This takes three small
         sums over the ranks per layer and step. Otherwise it takes those of the rank's rows.
+    accumulate : int, default 1
+        The number of parts in which the gradient of each batch is computed, to save memory. The
+        ranks share each part; they sum their gradients once, when all parts are done. Statistics
+        and Dropout masks are then those of each part.
 
     Examples
     --------
@@ -48,9 +54,16 @@ class DataParallel:
     """
 
     def __init__(
-        self, network: Sequential, communicator: Communicator, *, sync: bool = True
+        self,
+        network: Sequential,
+        communicator: Communicator,
+        *,
+        sync: bool = True,
+        accumulate: int = 1,
     ) -> None:
         self.network, self.communicator, self.sync = network, communicator, bool(sync)
+        self.accumulate = check_count("accumulate", accumulate)
+        self._sum = None if self.accumulate == 1 else network.params.zeros_like()
         self._averaged = [
             layer for layer in network.layers if isinstance(layer, BatchNormalization)
         ]
@@ -69,7 +82,8 @@ class DataParallel:
         Parameters
         ----------
         x, t : array
-            The whole batch, or, with `total`, this rank's rows of it.
+            The whole batch, or, with `total`, this rank's rows of it: with `accumulate`, its rows
+            of each part, one after the other.
         total : int, optional
             The number of rows of the whole batch.
 
@@ -77,7 +91,7 @@ class DataParallel:
         -------
         loss : array, shape ()
         grads : Parameters
-            The network's own.
+            The same object in every call.
         """
         loss, grads = self.loss_and_own_gradient(x, t, total)
         self.communicator.allreduce(grads.flat, mean=False)
@@ -96,14 +110,19 @@ class DataParallel:
         x, t, total
             See :meth:`loss_and_gradient`.
         """
-        if total is None:
-            share = self.share_of_batch(x.shape[0])
-            x, t = x[share.rows, ...], t[share.rows, ...]
-        else:
-            share = self.share_of_batch(total)
-        with computing(share):
-            loss, grads = self.network.loss_and_gradient(x, t, share=share.weight)
-        return self._of_all(loss), grads
+        grads, loss = self._sum, None
+        with self.network.backend.active():
+            if grads is not None:
+                grads.flat[...] = 0
+            for share, weight, rows in self._parts(x.shape[0], total):
+                with computing(share):
+                    part, own = self.network.loss_and_gradient(
+                        x[rows, ...], t[rows, ...], share=weight
+                    )
+                loss = part if loss is None else loss + part
+                if grads is not None:
+                    grads.flat[...] = grads.flat + own.flat
+        return self._of_all(loss), own if grads is None else grads
 
     def loss(self, x: Array, t: Array, total: int | None = None) -> Array:
         """Return the mean loss over the whole batch at inference, on every rank.
@@ -113,11 +132,23 @@ class DataParallel:
         x, t, total
             See :meth:`loss_and_gradient`.
         """
-        share = self.share_of_batch(x.shape[0] if total is None else total)
-        if total is None:
-            x, t = x[share.rows, ...], t[share.rows, ...]
+        loss: Array = 0
         with self.network.backend.active():
-            return self._of_all(self.network.loss(x, t) * share.weight)
+            for _, weight, rows in self._parts(x.shape[0], total):
+                loss = loss + self.network.loss(x[rows, ...], t[rows, ...]) * weight
+            return self._of_all(loss)
+
+    def _parts(self, given: int, total: int | None) -> Iterator[tuple[Share, float, slice]]:
+        """Yield this rank's share of each part, its weight, and its rows of those given."""
+        done = 0
+        for start, stop in parts_of(given if total is None else total, self.accumulate):
+            share = self.share_of_batch(stop - start)
+            rows, first = share.rows, start
+            if total is not None:  # the rank's rows of the parts before were given, too
+                first = done - rows.start
+                done += rows.stop - rows.start
+            weight = share.count / (given if total is None else total)
+            yield share, weight, slice(first + rows.start, first + rows.stop)
 
     def average_statistics(self) -> None:
         """Give Batch Normalization's running averages their mean over the ranks.

@@ -35,6 +35,7 @@ from dlskills.experiments import (
 )
 
 # isort: on
+from dlskills.experiments.executors import open_executor
 from dlskills.experiments.outcome import Outcome, Record
 from dlskills.experiments.results import write_results
 from dlskills.experiments.runner import run
@@ -64,6 +65,7 @@ __all__ = [
     "hyperparameters",
     "judge",
     "load_experiments",
+    "open_executor",
     "optimizer_mnist",
     "optimizer_paths",
     "overfitting",

@@ -52,7 +52,7 @@ def panels(
     is_narrow = current_look().narrow
     columns = min(count, narrow if is_narrow else columns)
     rows = math.ceil(count / columns)
-    height = size[1] * rows + 0.5
+    height = max(size[1] * rows + 0.5, 3.2)  # titles and a legend take 1.6
     if is_narrow:
         height = rows * max(size[1] * 4.0 / columns / size[0], 3.0 / columns) + 0.8
     figure, axes = new_figure(

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import inspect
 import json
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +17,17 @@ from typing import Any
 
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
+from dlskills.experiments import workers
 from dlskills.experiments.choices import file_digest, files_of, is_plain, plain
-from dlskills.experiments.environment import releases, source_code
+from dlskills.experiments.environment import source_code
 from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.loading import load_experiments
 from dlskills.experiments.outcome import Outcome, Record
+from dlskills.experiments.releases import versions
 from dlskills.experiments.settings import Numbers, Settings
 from dlskills.files import FileFormatError, write_file
 from dlskills.formulas.engines import engine, engine_for, forced_engine
-from dlskills.processes import one_thread, processes
+from dlskills.processes import one_thread
 from dlskills.strict_json import read_json
 from dlskills.training.progress import Progress
 
@@ -75,6 +76,7 @@ def run(
     jobs: int = 1,
     cache: Path | None = None,
     fresh: bool = False,
+    executor: concurrent.futures.Executor | None = None,
 ) -> dict[str, Outcome]:
     """Run experiments with each of several seeds.
 
@@ -100,6 +102,11 @@ def run(
         of the user's rules and layers) and the releases of the libraries are the same.
     fresh : bool, default False
         Whether to compute cached runs again, and replace them.
+    executor : concurrent.futures.Executor, optional
+        Takes the place of the processes, for example an ``mpi4py.futures.MPIPoolExecutor`` or the
+        ``get_executor(pure=False)`` of a Dask client, with workers on other machines. They need
+        this release of dlskills and of the libraries it computes with, and files of experiments
+        of your own under the same path. The numbers are the same on CPUs of one model.
 
     Returns
     -------
@@ -111,10 +118,14 @@ def run(
     ------
     ValueError, TypeError
         A name, a setting or an option is wrong; raised before any work.
+    WorkerLostError
+        A worker was killed; what had finished is in the `cache`.
     """
     settings = settings or Settings()
     check_count("seeds", seeds)
     check_count("jobs", jobs)
+    if executor is not None and not isinstance(executor, concurrent.futures.Executor):
+        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     get_backend(settings.device)  # a missing device is reported before the work
     records: dict[tuple[str, int], Record] = {}
     wanted: list[_Job] = []
@@ -133,7 +144,8 @@ def run(
                 wanted.append(job)
             else:
                 records[experiment.name, seed] = found
-    for job, record in _work(wanted, jobs, settings.verbose, None if fresh else cache, cache):
+    earlier = None if fresh else cache
+    for job, record in _work(wanted, jobs, settings.verbose, earlier, cache, executor):
         records[record.experiment, record.settings.seed] = record
         _write(cache, job, record)
         _forget_parts(cache, job)
@@ -192,13 +204,18 @@ def _where(device: str) -> tuple[str, str]:
 
 
 def _work(
-    wanted: Sequence[_Job], jobs: int, verbose: bool, earlier: Path | None, cache: Path | None
+    wanted: Sequence[_Job],
+    jobs: int,
+    verbose: bool,
+    earlier: Path | None,
+    cache: Path | None,
+    executor: concurrent.futures.Executor | None = None,
 ) -> Iterator[tuple[_Job, Record]]:
     """Yield each record with its numbers when it is done; parts are kept until the whole is."""
     here = [job for job in wanted if job.stays]
     sent = [job for job in wanted if not job.stays]
     parts = [_split(job) for job in sent]
-    if jobs == 1 or sum(map(len, parts)) <= 1:
+    if executor is None and (jobs == 1 or sum(map(len, parts)) <= 1):
         here, sent = list(wanted), []
     for job in here:
         yield job, _finish(job, _run_one(job))
@@ -208,16 +225,16 @@ def _work(
     found = [[_read(earlier, part) if len(own) > 1 else None for part in own] for own in parts]
     left = [(i, j) for i, own in enumerate(found) for j, part in enumerate(own) if part is None]
     progress = Progress(len(left), "experiments", show=verbose)
-    with progress, processes(min(jobs, max(len(left), 1))) as pool:
+    with progress, workers.pool(executor, min(jobs, max(len(left), 1))) as pool:
         futures = {pool.submit(_run_one, _silent(parts[i][j]), forced): (i, j) for i, j in left}
-        done = concurrent.futures.as_completed(futures)
+        done = pool.completed(futures)
         for i, own in enumerate(found):
             if None not in own:  # all parts had been kept, but not the whole
                 yield sent[i], _whole(sent[i], own, progress)
         try:
             for future in done:
                 i, j = futures[future]
-                found[i][j] = part = future.result()
+                found[i][j] = part = pool.result(future)
                 progress.advance()
                 if None in found[i]:
                     _write(cache, parts[i][j], part)
@@ -225,6 +242,7 @@ def _work(
                     yield sent[i], _whole(sent[i], found[i], progress)
         except BaseException:
             for future, (i, j) in futures.items():
+                future.cancel()
                 if found[i][j] is None and len(found[i]) > 1:
                     _keep(cache, parts[i][j], future)
             raise
@@ -324,11 +342,7 @@ def _cache_path(folder: Path, job: _Job) -> Path:
     for result in ("seconds", "numbers"):
         del told[result]
     del told["settings"]["verbose"]
-    made_with = [
-        source_code(), platform.python_version(), platform.machine(),
-        *(f"{name} {release}" for name, release in releases().items()),
-        *files_of(job.options),
-    ]  # fmt: skip
+    made_with = [source_code(), *versions(), *files_of(job.options)]
     if job.file is not None:
         made_with.append(file_digest(job.file))
     if job.experiment is not None:

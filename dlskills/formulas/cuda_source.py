@@ -144,21 +144,29 @@ CHUNK = 4096
 """Number of elements that one block updates."""
 
 
-def update_source(trace: Trace, types: Types, groups: int, numbers: int, name: str) -> str:
-    """Return the source of a kernel that applies an update rule to a table of arrays.
+def update_source(
+    trace: Trace, types: Types, groups: int, numbers: int, flat: bool, name: str
+) -> str:
+    """Return the source of a kernel that applies an update rule to many arrays.
 
-    Each block reads one row of the table: the addresses of its chunk of parameter, gradient and
-    slots, the chunk's size, and its group. The other arguments are the index of the first group,
-    the coefficients of all groups by value, and, if the last coefficient is on the device, a
-    pointer to it; all groups share that coefficient.
+    Each block updates one chunk, which a column of the table `chunks` describes: the chunk's
+    addresses in parameter, gradient and slots, or, if `flat`, its start in flat arrays whose
+    addresses are arguments; then its size and its group. The other arguments are the table's number
+    of columns, the first chunk, the index of the first group, the coefficients of all groups by
+    value, and, if the last coefficient is on the device, a pointer to it; all groups share that
+    coefficient.
     """
     writer = Writer(trace, types)
     put = writer.put
     arrays = [value for value in trace.loads if value.level == "inner"]
-    columns = len(arrays) + 2
+    kinds = [CTYPES[dtype] for dtype in types.operands[: len(arrays)]]
+    bases = [f"{kind}* const flat{i}" for i, kind in enumerate(kinds)]
     arguments = [
         "const long long* __restrict__ chunks",
+        "const int count",
+        "const int begin",
         "const int first",
+        *(bases if flat else []),
         *(["const Numbers numbers"] if numbers else []),
         *(f"const {CTYPES[dtype]}* factor" for dtype in types.operands[len(arrays) + numbers :]),
     ]
@@ -166,13 +174,14 @@ def update_source(trace: Trace, types: Types, groups: int, numbers: int, name: s
     if numbers:
         put(0, f"struct Numbers {{ T of[{groups}][{numbers}]; }};")
     put(0, f'extern "C" __global__ void {name}({", ".join(arguments)}) {{')
-    put(1, f"const long long* const chunk = chunks + (long long)blockIdx.x * {columns};")
-    for i, value in enumerate(arrays):
-        kind = CTYPES[types.operands[i]]
-        put(1, f"{kind}* const {value.name}_ = ({kind}*)chunk[{i}];")
-    put(1, f"const int size = chunk[{columns - 2}];")
+    put(1, "const long long* const chunk = chunks + begin + blockIdx.x;")
+    for i, (kind, value) in enumerate(zip(kinds, arrays, strict=True)):
+        place = f"flat{i} + *chunk" if flat else f"({kind}*){_row(i)}"
+        put(1, f"{kind}* const {value.name}_ = {place};")
+    size = 1 if flat else len(arrays)
+    put(1, f"const int size = {_row(size)};")
     if groups > 1:
-        put(1, f"const int group = chunk[{columns - 1}] - first;")
+        put(1, f"const int group = {_row(size + 1)} - first;")
     group = "group" if groups > 1 else "0"
     for value in trace.of_level("number"):
         load = ""
@@ -189,3 +198,8 @@ def update_source(trace: Trace, types: Types, groups: int, numbers: int, name: s
     put(1, "}")
     put(0, "}")
     return "\n".join(writer.lines) + "\n"
+
+
+def _row(i: int) -> str:
+    """Return the expression that reads a row of the table of chunks."""
+    return f"chunk[{i} * (long long)count]" if i else "*chunk"

@@ -70,17 +70,45 @@ class Table:
     def renew_gradients(self) -> None:
         """Tell the engines that the gradients are now other arrays of the same shape and dtype.
 
-        An engine's prepared data may have a method ``renew_gradients(rows)``, which returns whether
-        it remains valid. Otherwise it is dropped and prepared again.
+        An engine's prepared data may have a method ``renew_gradients(table)``, which returns
+        whether it remains valid. Otherwise it is dropped and prepared again.
         """
-        if not self.memory:
-            return
-        rows = self.rows
         for name, prepared in list(self.memory.items()):
             renew = getattr(prepared, "renew_gradients", None)
-            if renew is None or not renew(rows):
+            if renew is None or not renew(self):
                 del self.memory[name]
 
     def __iter__(self) -> Iterator[tuple[Sequence[Array], tuple[Any, ...]]]:
         for row, group in zip(self.rows, self.groups, strict=True):
             yield row, self.numbers[group]
+
+
+class FlatTable(Table):
+    """A table whose rows are ranges of a few flat arrays, the same ranges in each.
+
+    Parameters
+    ----------
+    flats : callable
+        Returns the flat arrays ``[param, grad, *slots]``, 1-D, contiguous and of equal size.
+    runs : sequence of (int, int, int)
+        Start, stop and group of each row.
+
+    Attributes
+    ----------
+    runs : sequence of (int, int, int)
+    """
+
+    def __init__(
+        self, flats: Callable[[], Sequence[Array]], runs: Sequence[tuple[int, int, int]]
+    ) -> None:
+        self._flats, self.runs = flats, runs
+        super().__init__(self._ranges, [group for *_, group in runs])
+
+    @property
+    def flats(self) -> Sequence[Array]:
+        """The current flat arrays."""
+        return self._flats()
+
+    def _ranges(self) -> Rows:
+        flats = self.flats
+        return [[flat[start:stop] for flat in flats] for start, stop, _ in self.runs]

@@ -17,12 +17,14 @@ from dlskills.arrays.backend import Array, Backend, backend_of, namespace, sum_d
 from dlskills.arrays.parameters import Parameters
 from dlskills.formulas import engines
 from dlskills.formulas.formula import Rule
-from dlskills.formulas.table import Table
+from dlskills.formulas.table import FlatTable, Table
 from dlskills.optimizers.arguments import check_gradient, is_mutable
 from dlskills.optimizers.overlap import in_disjoint_parts
 
 Groups: TypeAlias = Sequence[int | None] | None
 """For each parameter the index of its group, None if it is frozen; or None for a single group."""
+
+Tables: TypeAlias = Sequence[tuple[Backend, Table]]
 
 Numbers: TypeAlias = Sequence[tuple[Any, ...]]
 """The coefficients of each group."""
@@ -46,14 +48,13 @@ class PairedPlan:
         self._pair = pair = [weakref.ref(params), weakref.ref(grads)]
         runs = params.runs(groups)
 
-        def rows() -> list[list[Array]]:  # without a reference cycle through this plan
-            flats: list[Array] = [entries().flat for entries in pair]  # type: ignore[union-attr]
-            flats += [slot.flat for slot in slots]
-            return [[flat[start:stop] for flat in flats] for start, stop, _ in runs]
+        def flats() -> list[Array]:  # without a reference cycle through this plan
+            of_pair: list[Array] = [entries().flat for entries in pair]  # type: ignore[union-attr]
+            return of_pair + [slot.flat for slot in slots]
 
         with params.backend.active():
-            table = Table(rows, [group for *_, group in runs]) if runs else None
-        self._tables = [] if table is None else [(params.backend, table)]
+            table = FlatTable(flats, runs) if runs else None
+        self._tables: Tables = [] if table is None else [(params.backend, table)]
 
     def arrays(self, params: Any, grads: Any, groups: Groups) -> Any:
         """Return the argument of :meth:`run` for these mappings; None if the plan does not fit."""
@@ -112,7 +113,7 @@ class NamedPlan:
             self._alike = [(v.shape, v.dtype) if type(v) is np.ndarray else None for v in values]
             self._watch_gradients(own_grads)
 
-    def _gathered(self, positions: list[int]) -> list[tuple[Backend, Table]]:
+    def _gathered(self, positions: list[int]) -> Tables:
         values, grads = self._now
         kinds: dict[Any, list[int]] = {}
         for i in positions:
@@ -228,7 +229,7 @@ def evaluate(rule: Rule, values: Sequence[Any], coefficients: Sequence[Any]) -> 
     return tuple(map(float, results)) if are_numbers else results
 
 
-def _run(tables: list[tuple[Backend, Table]], rule: Rule, numbers: Numbers) -> None:
+def _run(tables: Tables, rule: Rule, numbers: Numbers) -> None:
     if len(tables) > 1:
         for _, table in tables:
             engines.choose(table)  # raise errors before any parameter has changed

@@ -7,25 +7,22 @@ functions in it are generated from the same formulas that the engines run.
 from __future__ import annotations
 
 import inspect
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlskills.experiments.choices import ACTIVATION_LABELS, optimizers
+from dlskills.experiments.choices import optimizers
 from dlskills.experiments.surfaces import SURFACES, Surface, surface_of
 from dlskills.experiments.text import Texts
 from dlskills.files import expanded, write_file
-from dlskills.formulas import UnsuitedFormulaError
 from dlskills.formulas.javascript import RUNTIME, function_source
-from dlskills.formulas.symbolic import symbolic_functions
-from dlskills.formulas.trace import Trace, Value
-from dlskills.layers import ACTIVATIONS
 from dlskills.optimizers import OPTIMIZERS, Optimizer
 from dlskills.optimizers.traced import Hyperparameter, trace_optimizer
+from dlskills.report.activations import FIRST, activation_scripts
 from dlskills.report.figures import colour_variables
 from dlskills.report.templates import LANGUAGES, environment
+from dlskills.report.translate import as_formula, as_json, as_object, translated
 
 WORDS = Texts("play")
 STEPS = 200
@@ -39,7 +36,6 @@ _LIKE = {
     "Nesterov": "Momentum", "RMSprop": "Adam", "AdamW": "Adam", "AMSGrad": "Adam", "NAdam": "Adam",
     "Adamax": "Adam", "RAdam": "Adam", "Yogi": "Adam", "Adan": "Adam", "Lion": "Adam",
 }  # fmt: skip
-_ENDS = {"sigmoid": (0, 1), "tanh": (-1, 1)}
 
 
 def write_play(
@@ -47,7 +43,9 @@ def write_play(
     *,
     rules: Sequence[Any] = (),
     functions: Sequence[str] = (),
+    activations: Sequence[Any] = (),
     languages: Sequence[str] = tuple(LANGUAGES),
+    theme: str | None = None,
 ) -> None:
     """Write one HTML page that needs no network and no other file.
 
@@ -60,16 +58,26 @@ def write_play(
     functions : sequence of str, optional
         Surfaces that come first, see :func:`~dlskills.experiments.surfaces.surface_of`. All
         surfaces of dlskills follow.
+    activations : sequence, optional
+        Activation functions that come first, the first of which is shown: names, or
+        ``"FILE.py:NAME"`` or the object that NAME is, which is a class derived from
+        :class:`~dlskills.layers.Activation`, a formula made by
+        :func:`~dlskills.formulas.elementwise`, or a function ``f(x)``. All activations of dlskills
+        follow.
     languages : sequence of str, default ("en", "zh")
         Of the page; the first is shown to a reader who has chosen none.
+    theme : str, optional
+        ``"light"`` or ``"dark"``: the page's colours until the reader chooses. By default those
+        of the reader's system.
 
     Raises
     ------
     UnsuitedFormulaError
-        A rule or a function can't be translated into JavaScript; the message gives the reason.
+        A rule, a function or an activation can't be translated into JavaScript; the message gives
+        the reason.
     """
-    page = environment(languages, WORDS).get_template("play.html").render(
-        program=program(rules, functions),
+    page = environment(languages, WORDS, theme).get_template("play.html").render(
+        program=program(rules, functions, activations),
         steps=STEPS,
         deepest=DEEPEST,
         colours=colour_variables(["var(--grey-66)", "var(--grey-99)"]),
@@ -77,17 +85,21 @@ def write_play(
     write_file(expanded(path), page)
 
 
-def program(rules: Sequence[Any] = (), functions: Sequence[str] = ()) -> str:
+def program(
+    rules: Sequence[Any] = (), functions: Sequence[str] = (), activations: Sequence[Any] = ()
+) -> str:
     """Return the generated part of the page's script: rules, surfaces, activation functions."""
     chosen = optimizers(rules)
     kinds = {type(rule) for rule in chosen.values()}
     chosen |= {kind.__name__: kind() for kind in OPTIMIZERS.values() if kind not in kinds}
     surfaces = {name: surface_of(name) for name in (*functions, *SURFACES)}
+    scripts = activation_scripts(activations)
     parts = {
         "RULES": _array(_rule(name, optimizer, surfaces) for name, optimizer in chosen.items()),
-        "SURFACES": _object({name: _surface(one) for name, one in surfaces.items()}),
-        "ACTIVATIONS": _object({name: _activation(name) for name in ACTIVATIONS}),
-        "SPREADS": _json(
+        "SURFACES": as_object({name: _surface(one) for name, one in surfaces.items()}),
+        "ACTIVATIONS": as_object(scripts),
+        "FIRST": as_json(next(iter(scripts)) if activations else FIRST),
+        "SPREADS": as_json(
             # what weight_initializer("xavier") and ("he") multiply by, for UNITS inputs
             {"Xavier": math.sqrt(1 / UNITS), "He": math.sqrt(2 / UNITS)}
         ),
@@ -96,17 +108,8 @@ def program(rules: Sequence[Any] = (), functions: Sequence[str] = ()) -> str:
     return RUNTIME + "".join(f"const {name} = {text};\n" for name, text in parts.items())
 
 
-def _json(value: Any) -> str:
-    # "<" could end the script
-    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
-
-
 def _array(items: Any) -> str:
     return "[\n" + ",\n".join(items) + "\n]"
-
-
-def _object(items: Mapping[str, str]) -> str:
-    return "{\n" + ",\n".join(f"{_json(name)}: {text}" for name, text in items.items()) + "\n}"
 
 
 # Rules
@@ -116,13 +119,13 @@ def _rule(name: str, optimizer: Optimizer, surfaces: Mapping[str, Surface]) -> s
     traced = trace_optimizer(optimizer, STEPS)
     rates = _rates(optimizer, surfaces)
     numbers = [_number(one, list(rates.values())) for one in traced.hyperparameters]
-    return _object(
+    return as_object(
         {
-            "name": _json(name),
-            "rates": _json(rates),
-            "numbers": _json(numbers),
+            "name": as_json(name),
+            "rates": as_json(rates),
+            "numbers": as_json(numbers),
             "slots": str(traced.slots),
-            "unrolled": _json(traced.unrolled),
+            "unrolled": as_json(traced.unrolled),
             "coefficients": function_source(traced.coefficients),
             "update": function_source(traced.update),
         }
@@ -172,54 +175,16 @@ def _power(value: float) -> float:
     return float(f"1e{math.ceil(math.log10(value) - 1e-9)}") if value > 0 else 1e-4
 
 
-# Surfaces and activation functions
-
-
-def _traced(what: str, function: Callable[..., Any], operands: int) -> str:
-    """Return the JavaScript of a formula of numbers, or raise an error that names it."""
-    try:
-        return function_source(Trace(function, ("",) * operands, dims=""))
-    except UnsuitedFormulaError as error:
-        raise UnsuitedFormulaError(f"{what} can't be translated: {error}") from error
+# Surfaces
 
 
 def _surface(surface: Surface) -> str:
     plain = {
-        name: _json(getattr(surface, name))
+        name: as_json(getattr(surface, name))
         for name in ("formula", "start", "minimum", "window", "levels")
     }
     functions = {
-        name: _traced(surface.formula, _formula(getattr(surface, name)), 2)
+        name: translated(surface.formula, as_formula(getattr(surface, name)), 2)
         for name in ("value", "gradient")
     }
-    return _object(plain | functions)
-
-
-def _formula(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of numbers, which may use `math` or NumPy, as a formula."""
-
-    def formula(xp: Any) -> Callable[..., Any]:
-        def called(x: Value, y: Value) -> Any:
-            with symbolic_functions({function.__module__}, x.trace):
-                return function(x, y)
-
-        return called
-
-    return formula
-
-
-def _activation(name: str) -> str:
-    layer = ACTIVATIONS[name]()
-
-    def function(xp: Any) -> Callable[..., Any]:
-        y = layer.function(xp)
-        return lambda x: y(x, *layer.numbers())
-
-    label = ACTIVATION_LABELS.get(name, name if name in _ENDS else type(layer).__name__)
-    return _object(
-        {
-            "label": _json(label),
-            "ends": _json(_ENDS.get(name)),
-            "apply": _traced(name, function, 1),
-        }
-    )
+    return as_object(plain | functions)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import dlskills
+from dlskills.checks import check_choice
 from dlskills.experiments.text import Text, Texts
+from dlskills.plotting import THEMES
 
 LANGUAGES = {"en": ("en", "English"), "zh": ("zh-Hans", "中文")}
 """For each field of a Text, the language's tag and its own name."""
@@ -29,7 +31,7 @@ def say(text: Text, languages: Sequence[str], element: str = "span") -> str:
     return Markup("").join(span.format(tag, words) for tag, words in said)
 
 
-def environment(languages: Sequence[str], words: Texts) -> Any:
+def environment(languages: Sequence[str], words: Texts, theme: str | None = None) -> Any:
     """Return the templates, in which ``"key" | say`` is a text of `words`.
 
     Parameters
@@ -37,8 +39,18 @@ def environment(languages: Sequence[str], words: Texts) -> Any:
     languages : sequence of str
         Of the page; the first is shown to a reader who has chosen none.
     words : Texts
+    theme : str, optional
+        Colours of the page, ``"light"`` or ``"dark"``, until the reader chooses.
+
+    Raises
+    ------
+    ValueError
+        The theme is not one.
     """
     import jinja2
+
+    if theme is not None:
+        check_choice("theme", theme, THEMES)
 
     def filtered(text: Text | str) -> str:
         return say(words(text) if isinstance(text, str) else text, languages)
@@ -53,6 +65,7 @@ def environment(languages: Sequence[str], words: Texts) -> Any:
     made.filters |= {"say": filtered, "first_words": lambda text: getattr(text, languages[0])}
     made.globals |= {
         "WORDS": words,
+        "theme": theme,
         "languages": [LANGUAGES[language] for language in languages],
         "versions": _versions(),
     }

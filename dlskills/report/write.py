@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import math
 import re
@@ -14,9 +15,9 @@ from dlskills.experiments.claims import ENOUGH, Measured, Verdict
 from dlskills.experiments.experiment import Experiment, find, registered
 from dlskills.experiments.outcome import Record, changed_options, drawn, judged
 from dlskills.experiments.text import Text, as_text, in_each_language, language
+from dlskills.experiments.workers import pool
 from dlskills.files import expanded, write_file
-from dlskills.plotting import Look, chinese_fonts, looking
-from dlskills.processes import processes
+from dlskills.plotting import Look, chinese_fonts, curves_as_csv, looking
 from dlskills.report.figures import colour_variables, inline_svg, lines_in_both, say_texts
 from dlskills.report.templates import LANGUAGES, environment, say
 from dlskills.report.words import WORDS, score_by_source, source_words
@@ -25,11 +26,13 @@ from dlskills.training.progress import Progress
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, wide and narrow, and what it shows in words."""
+    """A figure, wide and narrow, what it shows in words, and its curves as CSV if asked for."""
 
     id: str
+    file: str
     svgs: list[str]
     alt: Text
+    curves: str | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,10 @@ def write_report(
     languages: Sequence[str] = tuple(LANGUAGES),
     jobs: int = 1,
     verbose: bool = False,
+    executor: concurrent.futures.Executor | None = None,
     play: str | None = None,
+    theme: str | None = None,
+    csv: bool = False,
 ) -> list[Verdict]:
     """Write one HTML page that needs no network and no other file.
 
@@ -76,8 +82,15 @@ def write_report(
         Number of processes that draw; experiments of no file are drawn in this one.
     verbose : bool, default False
         Whether to show progress.
+    executor : concurrent.futures.Executor, optional
+        Takes the place of the processes, as for :func:`dlskills.experiments.run`.
     play : str, optional
         Address of the page of :func:`~dlskills.report.write_play`, to link to.
+    theme : str, optional
+        ``"light"`` or ``"dark"``: the page's colours until the reader chooses. By default those
+        of the reader's system.
+    csv : bool, default False
+        Whether to write the curves of each figure beside the page, as ``FIGURE.csv``.
 
     Returns
     -------
@@ -88,18 +101,18 @@ def write_report(
     found = [own.get(name) or find(name) for name in records]
     sections = []
     with Progress(len(records), "report", show=verbose) as progress:
-        for experiment, pictures in _drawn(found, records, languages, jobs):
+        for experiment, pictures in _drawn(found, records, languages, jobs, executor, csv):
             progress.note(f"drew {experiment.name}")
             sections.append(_section(experiment, records[experiment.name], pictures))
             progress.advance()
     verdicts = [verdict for section in sections for verdict in section.verdicts]
-    svgs = [svg for section in sections for picture in section.pictures for svg in picture.svgs]
-    page = environment(languages, WORDS).get_template("report.html").render(
+    pictures = [picture for section in sections for picture in section.pictures]
+    page = environment(languages, WORDS, theme).get_template("report.html").render(
         sections=sections,
         quick=any(record.quick for runs in records.values() for record in runs),
         scores=score_by_source(verdicts),
         few=WORDS("few", enough=ENOUGH),
-        colours=colour_variables(svgs),
+        colours=colour_variables(svg for picture in pictures for svg in picture.svgs),
         play=play,
         value=_value,
         spread=_spread,
@@ -107,7 +120,11 @@ def write_report(
         source=source_words,
         Text=Text,
     )  # fmt: skip
-    write_file(expanded(path), page)
+    path = expanded(path)
+    write_file(path, page)
+    for picture in pictures:
+        if picture.curves is not None:
+            write_file(path.with_name(f"{picture.file}.csv"), picture.curves)
     return verdicts
 
 
@@ -116,27 +133,32 @@ def _drawn(
     records: Mapping[str, Sequence[Record]],
     languages: Sequence[str],
     jobs: int,
+    executor: concurrent.futures.Executor | None,
+    csv: bool,
 ) -> Iterator[tuple[Experiment, list[Picture]]]:
     """Yield each experiment with its pictures, drawn by several processes where they know it."""
     shared = [one.name for one in experiments if registered(one.name) is one]
-    if jobs == 1 or len(shared) < 2:
+    if (jobs == 1 and executor is None) or len(shared) < 2:
         for experiment in experiments:
-            yield experiment, _pictures(experiment, records[experiment.name], languages)
+            yield experiment, _pictures(experiment, records[experiment.name], languages, csv)
         return
-    with processes(jobs) as pool:
+    with pool(executor, jobs) as drawing:
         futures = {
-            name: pool.submit(_pictures_of, name, records[name], languages) for name in shared
+            name: drawing.submit(_pictures_of, name, records[name], languages, csv)
+            for name in shared
         }
         for experiment in experiments:
             name = experiment.name
             if name in futures:
-                yield experiment, futures[name].result()
+                yield experiment, drawing.result(futures[name])
             else:
-                yield experiment, _pictures(experiment, records[name], languages)
+                yield experiment, _pictures(experiment, records[name], languages, csv)
 
 
-def _pictures_of(name: str, runs: Sequence[Record], languages: Sequence[str]) -> list[Picture]:
-    return _pictures(find(name), runs, languages)
+def _pictures_of(
+    name: str, runs: Sequence[Record], languages: Sequence[str], csv: bool
+) -> list[Picture]:
+    return _pictures(find(name), runs, languages, csv)
 
 
 def _section(experiment: Experiment, runs: Sequence[Record], pictures: list[Picture]) -> Section:
@@ -160,10 +182,11 @@ def _section(experiment: Experiment, runs: Sequence[Record], pictures: list[Pict
 
 
 def _pictures(
-    experiment: Experiment, runs: Sequence[Record], languages: Sequence[str]
+    experiment: Experiment, runs: Sequence[Record], languages: Sequence[str], csv: bool
 ) -> list[Picture]:
     """Return the figures, each wide and narrow, in each language of the page."""
     svgs: dict[str, list[str]] = {}
+    curves: dict[str, str] = {}
     fonts = chinese_fonts() if languages[0] == "zh" else ()
     for narrow in (False, True):
         with looking(Look(narrow=narrow, fonts=fonts)):
@@ -172,6 +195,8 @@ def _pictures(
                 with language(name):
                     figures[name] = drawn(experiment, runs)
         for number, (file, figure) in enumerate(figures[languages[0]].items(), 1):
+            if csv and not narrow:
+                curves[file] = curves_as_csv(figure)
             label = f"{experiment.name}-figure-{number}"
             said = (
                 lines_in_both(figures["en"][file], figures["zh"][file]) if len(figures) > 1 else {}
@@ -191,7 +216,8 @@ def _pictures(
         alt = experiment.words_for(file)
         if runs[0].quick:  # a figure's text describes a full run
             alt = WORDS("of a full run", alternative=alt)
-        pictures.append(Picture(f"{experiment.name}-figure-{number}", both, alt))
+        label = f"{experiment.name}-figure-{number}"
+        pictures.append(Picture(label, file, both, alt, curves.get(file)))
     return pictures
 
 

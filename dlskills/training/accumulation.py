@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dlskills.arrays.backend import Array
 from dlskills.arrays.parameters import Parameters
+from dlskills.arrays.share import parts_of
 from dlskills.checks import check_count
 from dlskills.networks.sequential import Sequential
 
@@ -31,15 +32,13 @@ class Accumulated:
             Inputs and targets, and perhaps the weight of each sample.
         """
         size = batch[0].shape[0]
-        parts = max(min(self.parts, size), 1)
         total = self._sum
         loss: Array = 0
         with self.network.backend.active():
             total.flat[...] = 0
-            for part in range(parts):
-                rows = slice(size * part // parts, size * (part + 1) // parts)
-                share = (rows.stop - rows.start) / size
-                own, grads = self.network.loss_and_gradient(*(a[rows, ...] for a in batch))
+            for start, stop in parts_of(size, self.parts):
+                share = (stop - start) / size
+                own, grads = self.network.loss_and_gradient(*(a[start:stop, ...] for a in batch))
                 loss = loss + own * share
                 total.flat[...] = total.flat + grads.flat * share
         return loss, total

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from dlskills.arrays.share import Share, share_of
+import numpy as np
+
+from dlskills.arrays.share import rows_of
 from dlskills.checks import check_count
 from dlskills.data.batches import Batches
 from dlskills.training.callbacks import Batch
@@ -54,15 +56,22 @@ class SampleBatches:
     batches : Batches
         Draws the indices of each epoch.
     rank, ranks : int
-        Which part of each batch to take, of how many; see :func:`~dlskills.arrays.share.share_of`.
+        Which part of each batch to take, of how many; see :func:`~dlskills.arrays.share.rows_of`.
         By default all of it.
+    parts : int, default 1
+        The number of parts of each batch that the ranks share one after the other.
     """
 
-    def __init__(self, samples: Samples, batches: Batches, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, samples: Samples, batches: Batches, rank: int = 0, ranks: int = 1, parts: int = 1
+    ) -> None:
         self._samples, self._batches = samples, batches
         self._bounds: Bounds = batches.bounds
-        if ranks > 1:
+        self._rows: np.ndarray[Any, Any] | None = None  # of an epoch, if a rank's are not in order
+        if ranks > 1 and parts == 1:
             self._bounds = _Shares(batches.bounds, rank, ranks)
+        elif ranks > 1:
+            self._rows, self._bounds = _in_parts(batches.bounds, rank, ranks, parts)
         self.steps_per_epoch: int | None = len(batches)
         self._last = len(batches) - 1
         self._position = 0  # within the epoch
@@ -82,7 +91,10 @@ class SampleBatches:
         else:
             bits.state = self._before
         # the indices are moved as a whole: a copy per step would make a GPU wait
-        self._samples.start_epoch(self._batches.epoch(), self._bounds)
+        order = self._batches.epoch()
+        if self._rows is not None:
+            order = order[self._rows]
+        self._samples.start_epoch(order, self._bounds)
         self._begun = True
 
     @property
@@ -123,8 +135,22 @@ class _Shares(Sequence[tuple[int, int]]):
 
     def __getitem__(self, batch: Any) -> Any:
         start, stop = self._whole[batch]
-        share = Share(*share_of(stop - start, self._rank, self._ranks), stop - start)
-        return start + share.rows.start, start + share.rows.stop
+        (rows,) = rows_of(stop - start, self._rank, self._ranks)
+        return start + rows.start, start + rows.stop
+
+
+def _in_parts(
+    bounds: Bounds, rank: int, ranks: int, parts: int
+) -> tuple[np.ndarray[Any, Any], Bounds]:
+    """Return a rank's rows of all batches, one after the other, and the bounds of each batch's."""
+    rows, own, stop = [], [], 0
+    for first, end in bounds:
+        begin = stop
+        for part in rows_of(end - first, rank, ranks, parts):
+            rows.append(np.arange(first + part.start, first + part.stop))
+            stop += part.stop - part.start
+        own.append((begin, stop))
+    return np.concatenate(rows), own
 
 
 class IterableBatches:

@@ -27,6 +27,7 @@ class Ranks:
     sharded : bool
         Whether each rank keeps a part of the optimizer's state.
     sync : bool
+    accumulate : int
         See :class:`~dlskills.distributed.DataParallel`.
 
     Raises
@@ -36,14 +37,20 @@ class Ranks:
     """
 
     def __init__(
-        self, trainer: Trainer, communicator: Communicator, sharded: bool, sync: bool
+        self,
+        trainer: Trainer,
+        communicator: Communicator,
+        sharded: bool,
+        sync: bool,
+        accumulate: int,
     ) -> None:
         from dlskills.distributed import DataParallel, Sharded
         from dlskills.distributed.communicator import check_alike
 
         self._communicator, self._trainer = communicator, trainer
-        check_alike(communicator, _facts(trainer, sharded, sync))
-        self._passes = DataParallel(trainer.network, communicator, sync=sync)
+        facts = {"sharded": sharded, "sync": sync, "accumulate": accumulate}
+        check_alike(communicator, _facts(trainer) | facts)
+        self._passes = DataParallel(trainer.network, communicator, sync=sync, accumulate=accumulate)
         self.sharded: Sharded | None = None
         if sharded:
             self.sharded = Sharded(trainer.optimizer, trainer.network.params, communicator)
@@ -56,7 +63,7 @@ class Ranks:
         Parameters
         ----------
         batch : tuple of array
-            The whole batch, or with `total` this rank's rows.
+            The whole batch, or with `total` this rank's rows of each part.
         total : int or None
             The number of rows of the whole batch.
         """
@@ -96,9 +103,7 @@ class Ranks:
         return optimizer if self.sharded is None else self.sharded.piece_of(optimizer)
 
 
-def check_options(
-    communicator: Any, sharded: bool, accumulate: int, capture: bool, weighted: bool = False
-) -> None:
+def check_options(communicator: Any, sharded: bool, capture: bool, weighted: bool = False) -> None:
     """Refuse arguments of a trainer that do not go with its communicator.
 
     Raises
@@ -118,10 +123,7 @@ def check_options(
         raise TypeError(
             f"communicator must be one of dlskills.distributed, such as mpi(), got {communicator!r}"
         )
-    options = {
-        "accumulate": accumulate != 1, "capture": capture, "sample_weights": weighted,
-    }  # fmt: skip
-    for name, given in options.items():
+    for name, given in {"capture": capture, "sample_weights": weighted}.items():
         if given:
             raise ValueError(f"{name} does not go with a communicator; leave one of them out")
 
@@ -139,7 +141,7 @@ def on_this_rank(callbacks: Iterable[Any], communicator: Communicator | None) ->
     return [OnRank0(callback) if callback.rank_0_only else callback for callback in made]
 
 
-def _facts(trainer: Trainer, sharded: bool, sync: bool) -> dict[str, Any]:
+def _facts(trainer: Trainer) -> dict[str, Any]:
     """Return what must be the same on all ranks."""
     import dlskills
 
@@ -155,6 +157,4 @@ def _facts(trainer: Trainer, sharded: bool, sync: bool) -> dict[str, Any]:
         "epochs": trainer.epochs,
         "steps": trainer.steps,
         "the number of callbacks": len(trainer.callbacks),
-        "sharded": sharded,
-        "sync": sync,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dlskills.arrays.backend import Array
 from dlskills.arrays.parameters import Parameters
 from dlskills.arrays.random import resolve_seed, stream
+from dlskills.arrays.share import parts_of
 from dlskills.checks import check_choice, check_count, known_keywords
 from dlskills.data.batches import Batches
 from dlskills.networks.sequential import Sequential
@@ -212,7 +213,8 @@ class Trainer(Loop):
         sharded: bool = False,
         sync: bool = True,
     ) -> None:
-        check_options(communicator, sharded, accumulate, capture, sample_weights is not None)
+        check_options(communicator, sharded, capture, sample_weights is not None)
+        accumulate = check_count("accumulate", accumulate)
         self.communicator = communicator
         self.verbose = verbose and is_first(communicator)
         self._budget = Budget(epochs, steps)
@@ -241,6 +243,7 @@ class Trainer(Loop):
             ),
             remainder,
             data_on_device,
+            accumulate,
         )
         self._evaluation = Evaluation(
             network, self._parts, metrics, evaluate_sample_num_per_epoch, evaluate_samples,
@@ -255,7 +258,9 @@ class Trainer(Loop):
                 "Free some, or make the network smaller",
             ):
                 optimizer.prepare(network.params)
-        self._source = SampleBatches(self._parts["train"], self._batches, *self._rank_of_ranks())
+        self._source = SampleBatches(
+            self._parts["train"], self._batches, *self._rank_of_ranks(), accumulate
+        )
         super().__init__(
             network,
             optimizer,
@@ -263,7 +268,7 @@ class Trainer(Loop):
             on_this_rank(
                 [*monitoring(network, monitor), *checked_callbacks(callbacks)], communicator
             ),
-            accumulate=accumulate,
+            accumulate=accumulate if communicator is None else 1,  # otherwise the ranks do
         )
         if capture:
             if accumulate != 1:
@@ -287,7 +292,7 @@ class Trainer(Loop):
         self.test_loss: float | None = None
         self._ranks: Ranks | None = None
         if communicator is not None:
-            self._ranks = Ranks(self, communicator, sharded, sync)
+            self._ranks = Ranks(self, communicator, sharded, sync, accumulate)
 
     def _check_callback(self, callback: Callback) -> None:
         """Refuse a callback that acts after evaluations that are never made."""
@@ -314,6 +319,7 @@ class Trainer(Loop):
         parts: Mapping[str, tuple[Array, ...]],
         remainder: str,
         data_on_device: bool | None,
+        accumulate: int,
     ) -> dict[str, Samples]:
         """Draw batches of the training data, and put all parts where they are trained on."""
         self._batches = Batches(
@@ -323,7 +329,10 @@ class Trainer(Loop):
             remainder=remainder,
             seed=stream(self.seed, "batches"),
         )
-        largest = -(-self._batches.largest // self._rank_of_ranks()[1])
+        largest, ranks = self._batches.largest, self._rank_of_ranks()[1]
+        if ranks > 1:
+            cuts = parts_of(largest, accumulate)
+            largest = sum(-(-(stop - start) // ranks) for start, stop in cuts)
         placed = place_samples(
             network.backend, parts, network.compute_dtype, largest, data_on_device
         )

@@ -103,6 +103,12 @@ def enqueue(study: optuna.Study, index: int) -> None:
     # It is already enqueued if a process died between this call and the start of the trial.
     if index not in map(index_of, waiting):
         study.enqueue_trial({}, user_attrs={_NOTES: {_INDEX: index}})
+    # A process may die before the first heartbeat of its trial, which no other could tell from one
+    # that runs: every waiting trial has a heartbeat.
+    storage = study._storage
+    if getattr(storage, "get_heartbeat_interval", lambda: None)() is not None:
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            storage.record_heartbeat(trial._trial_id)
 
 
 def _runs(trial: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import random
 import secrets
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -182,9 +183,13 @@ def _run_all(worker: Worker, trials: int, jobs: int, progress: Progress) -> None
 def _run(worker: Worker, free: Sequence[int], jobs: int) -> Generator[int]:
     """Yield the indices of the trials run by this call, as they finish."""
     if jobs == 1:
-        for index in free:
+        waiting = list(free)
+        while waiting:
+            index = waiting.pop(0)
             if worker.run_one(index):
                 yield index
+            else:  # processes that share a study in one order would meet at every trial
+                random.shuffle(waiting)
         return
     objective, *others = worker.arguments
     arguments = (pickled(objective), *others)

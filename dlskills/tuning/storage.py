@@ -6,14 +6,21 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from dlskills.files import check_folder, expanded
+from dlskills.installation import install_command
 from dlskills.tuning.errors import StudyError
 
 _PULSE = 10  # seconds between heartbeats of a running trial
 _TRIES = 6  # attempts to open a file that another process may be creating
+# Schemes of URLs, the driver that SQLAlchemy takes for them, and that of the extra `storage`.
+_DRIVERS = (
+    (("postgresql",), "psycopg2", "psycopg"),
+    (("mysql", "mariadb"), "MySQLdb", "pymysql"),
+)
 _IN_MEMORY = ("sqlite://", "sqlite:///:memory:")
 
 
@@ -22,10 +29,19 @@ def url_of(storage: str | Path | None) -> str | None:
     if storage is None or str(storage) in _IN_MEMORY:
         return None
     if "://" in str(storage):
-        return str(storage)
+        return _with_driver(str(storage))
     path = expanded(storage, "the storage").absolute()
     check_folder(path.parent, "--storage")
     return _url_of_file(path)
+
+
+def _with_driver(url: str) -> str:
+    """Return the URL with the driver of the extra ``storage``, if it names none."""
+    scheme, _, rest = url.partition("://")
+    for schemes, default, driver in _DRIVERS:
+        if scheme in schemes and find_spec(default) is None and find_spec(driver) is not None:
+            return f"{schemes[0]}+{driver}://{rest}"
+    return url
 
 
 def _url_of_file(path: Path) -> str:
@@ -56,42 +72,79 @@ def open_storage(url: str) -> Any:
 
     # Heartbeats tell other processes that a trial is still running.
     opened = functools.partial(RDBStorage, url, heartbeat_interval=_PULSE, grace_period=6 * _PULSE)
+    options: dict[str, Any] = {"pool_pre_ping": True}  # a server closes idle connections
+    if url.startswith("sqlite"):
+        options = {"connect_args": {"timeout": 60}}  # wait for other processes' writes
     try:
-        if not url.startswith("sqlite"):
-            return opened()
-        # Wait for writes of other processes instead of failing.
-        storage = _retried(lambda: opened({"connect_args": {"timeout": 60}}))
-    except (
-        SQLAlchemyError,
-        ImportError,
-        RuntimeError,
-    ) as error:  # RuntimeError: tables of another version
-        raise StudyError(
-            f"the storage {_shown(url)!r} can't be opened: {str(error).splitlines()[0]}. Pass the "
-            "name of a file that contains a study or does not exist, or the URL of a database, "
-            "such as 'mysql://user:password@host/name', whose driver must be installed"
-        ) from error
-    _lock_before_reading(storage.engine)
+        storage = _retried(lambda: opened(options))
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError, KeyError) as error:
+        # RuntimeError: tables of another version; ValueError, KeyError: no URL
+        raise StudyError(_message(url, error)) from None  # the cause may show the password
+    if url.startswith("sqlite"):
+        _lock_before_reading(storage.engine)
     return storage
 
 
-def _shown(url: str) -> str:
-    """Return the URL with its password hidden."""
+def _message(url: str, error: Exception) -> str:
+    """Return why a storage can't be opened, without its password."""
+    shown = _shown(url)
+    if isinstance(error, ValueError | KeyError) or shown is None:
+        return (
+            "the storage must be a URL such as 'postgresql://user:password@host/name', got "
+            f"{url.partition('://')[0]}://***. Write special characters of the password as in "
+            "%40, and {{ and }} for braces"
+        )
+    reason = str(error).splitlines()[0]
+    for secret in _secrets(url):
+        reason = reason.replace(secret, "***")
+    message = (
+        f"the storage {shown!r} can't be opened: {reason}. Pass the name of a file that contains a "
+        "study or does not exist, or the URL of a database, such as "
+        "'postgresql://user:password@host/name', whose driver must be installed"
+    )
+    if isinstance(error, ImportError):
+        message += f"; those of PostgreSQL, MySQL and MariaDB: {install_command('storage')}"
+    return message
+
+
+_PASSWORDS = ("password", "passwd", "passfile", "sslpassword")  # parameters of a URL's query
+
+
+def _secrets(url: str) -> list[str]:
+    found = _parsed(url)
+    if found is None:
+        return []
+    values = [found.password, *(found.query.get(name) for name in _PASSWORDS)]
+    return [str(value) for value in values if value]
+
+
+def _shown(url: str) -> str | None:
+    """Return the URL with its passwords hidden; None if it can't be parsed and may hold one."""
+    found = _parsed(url)
+    if found is None:
+        return url if "@" not in url and "=" not in url else None
+    hidden = {name: "***" for name in _PASSWORDS if name in found.query}
+    shown = found.update_query_dict(hidden).render_as_string(hide_password=True)
+    return str(shown)
+
+
+def _parsed(url: str) -> Any:
+    """Return SQLAlchemy's URL; None if it can't be parsed."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return str(make_url(url).render_as_string(hide_password=True))
-    except ArgumentError:
-        return url
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None
 
 
 def _retried(opened: Callable[[], Any]) -> Any:
     """Open a storage, retrying while another process may be creating its tables."""
-    from sqlalchemy.exc import IntegrityError, OperationalError
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     for _ in range(_TRIES - 1):
-        with contextlib.suppress(IntegrityError, OperationalError):
+        with contextlib.suppress(IntegrityError, OperationalError, ProgrammingError):
             return opened()
         time.sleep(0.5)
     return opened()

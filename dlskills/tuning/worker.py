@@ -120,6 +120,10 @@ class Worker:
             self.study.optimize(self._run_objective, n_trials=1, catch=(ArithmeticError,))
         except TakenError:
             return False
+        except Exception as error:
+            if not _overtaken(error):
+                raise
+            return False
         return True
 
     def _run_objective(self, trial: Any) -> float:
@@ -158,6 +162,20 @@ class Worker:
         except ValueError:  # no trial is complete
             return f"{done} done, none complete"
         return f"{done} done, best: {best.value:.4g} in trial {best.number}"
+
+
+def _overtaken(error: BaseException) -> bool:
+    """Return whether the trial of this process, silent for too long, was given to another."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    # Optuna's own clean-up may fail in turn, with an error that says nothing of the reason.
+    while not isinstance(error, UpdateFinishedTrialError):
+        if type(error) is ValueError and str(error) == "Cannot tell a FAIL trial.":
+            return True
+        if error.__context__ is None:
+            return False
+        error = error.__context__
+    return True
 
 
 def _where(error: Exception) -> str:

@@ -12,14 +12,20 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mkdocs.plugins import event_priority
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from generate import api, command_line, errors, experiments, repository  # noqa: E402
+from generate import api, command_line, errors, experiments, play, repository, search  # noqa: E402
 from generate.formulas import from_docstrings, mathml  # noqa: E402
 
-DIRECTIVE = re.compile(r"<!-- (figure|numbers|claims|summary): ([\w ./-]+?) -->")
+DIRECTIVE = re.compile(r"<!-- (figure|numbers|claims|summary|play): ([\w ./-]+?) -->")
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>(~?[\w.]+)</code>")
+_CHINESE = r"[\u2014\u201c\u201d\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+BREAK = re.compile(rf"(?<={_CHINESE})\n(?={_CHINESE})")
+ALTERNATE = re.compile(r'<link rel="alternate"[^>]* hreflang=[^>]*>\s*')
+BASE = re.compile(r'"base": ?"\.\./?([^"]*)"')
 API = "reference/api/"
 english_api = {}
 MARKED = re.compile(r"<!-- (errors|api-index|beyond|command-line) -->")
@@ -50,6 +56,7 @@ def sources():
     for path, picture in repository.pictures().items():
         shutil.copy(picture, folder / path)
     (folder / "assets" / "figures.css").write_text(experiments.colours(), encoding="utf-8")
+    play.write(folder)
     return folder
 
 
@@ -82,6 +89,8 @@ def _order(page):
 def on_page_markdown(markdown, page, config, files):
     if _is_copied(page, config):
         return f"# {page.title}"
+    if not page.file.src_uri.startswith(("reference/", "benchmarks/")):
+        page.meta.setdefault("search", {"boost": 3})  # a search finds what to do before the API
 
     def fill(found):
         match found[1]:
@@ -98,6 +107,26 @@ def on_page_markdown(markdown, page, config, files):
     return repository.links_within_the_site(markdown, page.file.src_uri)
 
 
+def on_post_page(output, page, config):
+    # For each such link Material asks for a sitemap that the site does not have; the switch of
+    # languages leads to the same page without it.
+    output = ALTERNATE.sub("", output)
+    if language_of(config) == "en":
+        return output
+    # where search.split() puts the index of the language
+    return BASE.sub(_below, output)
+
+
+def _below(base):
+    """Return Material's setting `base`, the root of the site, one folder further down."""
+    return f'"base":"{base[1] or "."}"'
+
+
+@event_priority(-100)
+def on_post_build(config):
+    search.split(Path(config.site_dir))
+
+
 def on_page_content(html, page, config, files):
     if _is_copied(page, config):
         html, page.toc, page.present_anchor_ids = english_api[page.file.src_uri]
@@ -109,9 +138,18 @@ def on_page_content(html, page, config, files):
 
     def fill(found):
         what, names = found[1], found[2].split()
+        if what == "play":
+            return play.frame(*names, page.file.src_uri, language=language)
         return getattr(experiments, what)(*names, language=language)
 
-    return mathml(DIRECTIVE.sub(fill, html))
+    html = mathml(DIRECTIVE.sub(fill, html))
+    return joined(html) if language == "zh" else html
+
+
+def joined(html):
+    """Return Chinese text without the spaces that browsers put for line breaks."""
+    parts = re.split(r"(<pre.*?</pre>)", html, flags=re.DOTALL)
+    return "".join(part if part.startswith("<pre") else BREAK.sub("", part) for part in parts)
 
 
 def _reference(role):

@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[([^\[\]]*)\]\((?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 FILES = {  # path in the repository: page
@@ -32,9 +34,23 @@ def pages():
     found = {page: _read(ROOT / path) for path, page in FILES.items()}
     found |= {f"benchmarks/{path.name}": _times(path) for path in _results()}
     found["reference/examples.md"] = _shown_examples()
-    citation = _read(ROOT / "CITATION.cff").rstrip()
-    found["reference/citation.md"] = f"# How to cite\n\n```yaml\n{citation}\n```\n"
+    found["reference/citation.md"] = _citation()
     return found
+
+
+def _citation():
+    """Return how to cite, in BibTeX and as in the repository."""
+    text = _read(ROOT / "CITATION.cff").rstrip()
+    known = yaml.safe_load(text)
+    authors = " and ".join(f"{{{author['name']}}}" for author in known["authors"])
+    entry = [
+        "@software{dlskills,", f"  title   = {{{known['title']}}},", f"  author  = {{{authors}}},",
+        f"  version = {{{known['version']}}},", "}",
+    ]  # fmt: skip
+    return "\n".join(
+        ["# How to cite", "", "BibTeX:", "", "```bibtex", *entry, "```", "", "CITATION.cff:", "",
+         "```yaml", text, "```", ""]
+    )  # fmt: skip
 
 
 def _read(path):
@@ -57,6 +73,15 @@ def _shown_examples():
     lines = ["# Examples", "", "Scripts that run as they are; `python NAME.py` in `examples/`.", ""]
     for path in _examples():
         lines += [f"## {path.name}", "", "```python", _read(path).rstrip(), "```", ""]
+    lines += [
+        "## Notebooks",
+        "",
+        "In `examples/notebooks/`, in English (`en`) and Chinese (`zh`):",
+        "",
+    ]
+    lines += [
+        f"- `{path.name}`" for path in sorted((ROOT / "examples/notebooks/en").glob("*.ipynb"))
+    ]
     return "\n".join(lines)
 
 

@@ -46,6 +46,21 @@ def test_without_a_browser_the_command_says_so(play, monkeypatch):
     assert "Open the file yourself" in play()[0].stdout
 
 
+def test_an_activation_of_a_file_is_shown_first(play, tmp_path):
+    path = tmp_path / "cli_activation.py"
+    path.write_text("def cube(x):\n    return x**3\n", encoding="utf-8")
+    _, page, _ = play("--activation", f"{path}:cube", "--no-open")
+    assert 'const FIRST = "cube"' in page
+    result, _, _ = play("--activation", f"{path}:cubed")
+    assert isinstance(result.exception, WrongUseError)
+    assert "did you mean 'cube'" in str(result.exception)
+
+
+def test_theme(play):
+    assert '<html lang="en" data-theme="dark">' in play("--theme", "dark")[1]
+    assert "data-theme=" not in play()[1].partition("<head>")[0]
+
+
 def test_rules_with_settings(play):
     _, page, _ = play("Adam:lr=0.7", "SGD", "--no-open")
     first, second = page.split('\n"name": ')[1:3]

@@ -41,6 +41,7 @@ def python(*args, **environment):
 
 
 @pytest.mark.parametrize("module", ["dlskills", "dlskills.cli"])
+@pytest.mark.slow
 def test_the_package_runs_as_a_command(module):
     done = python("-m", module, "list")
     assert (done.returncode, done.stderr) == (0, "")

@@ -55,6 +55,7 @@ def test_curves_show_the_measures_over_the_steps(monitor):
         assert axes.get_ylabel()
 
 
+@pytest.mark.slow
 def test_figures_of_one_observation_can_be_saved(tmp_path):
     network = MultiLayerNet(6, [5], 3, "sigmoid", seed=0)
     for name, figure in observed(network, 1).plot().items():

@@ -64,7 +64,7 @@ def in_place():
 
 
 def trainings():
-    for options in ({}, {"sampling": "epoch", "remainder": "fold"}):
+    for options in ({}, {"sampling": "epoch", "remainder": "fold"}, {"accumulate": 3}):
         for sharded in (False, True):
             alone = make_trainer(optimizer="momentum", **options)
             alone.train()

@@ -5,8 +5,10 @@ import pytest
 from rank_threads import on_ranks
 from small_batches import BATCHES, T, X, make_network
 
-from dlskills import Momentum
+from dlskills import Momentum, MultiLayerNet
+from dlskills.arrays.share import rows_of
 from dlskills.distributed import DataParallel
+from dlskills.training.accumulation import Accumulated
 
 
 def steps(network, gradient, optimizer, batches):
@@ -35,6 +37,44 @@ def test_ranks_follow_one_process(ranks, width, backend):
         mine, whole = network.state_dict(), alone.state_dict()
         for name, value in whole.items():
             np.testing.assert_allclose(mine[name], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("parts", [2, 5, 100])
+def test_ranks_that_accumulate_follow_one_process(ranks, parts, backend):
+    batches = [(backend.asarray(x), backend.asarray(t)) for x, t in BATCHES]
+    alone = make_network(backend)
+    one = Accumulated(alone, parts)
+    expected = steps(alone, one.loss_and_gradient, Momentum(0.1), batches)
+
+    def run(communicator):
+        network = make_network(backend)
+        parallel = DataParallel(network, communicator, accumulate=parts)
+        return network, steps(network, parallel.loss_and_gradient, Momentum(0.1), batches)
+
+    for network, losses in on_ranks(ranks, run):
+        np.testing.assert_allclose(losses, expected, rtol=1e-12)
+        mine, whole = network.state_dict(), alone.state_dict()
+        for name, value in whole.items():
+            np.testing.assert_allclose(mine[name], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_do_not_change_the_gradient_of_a_batch(ranks, parts):
+    def network():
+        return MultiLayerNet(7, [9], 3, weight_decay_lambda=0.1, seed=1, dtype="float64")
+
+    loss, grads = network().loss_and_gradient(X, T)
+
+    def run(communicator):
+        parallel = DataParallel(network(), communicator, accumulate=parts)
+        rows = np.r_[tuple(rows_of(len(X), communicator.rank, ranks, parts))]
+        return parallel.loss_and_gradient(X[rows], T[rows], len(X))
+
+    for own, found in on_ranks(ranks, run):
+        np.testing.assert_allclose(own, loss, rtol=1e-13)
+        np.testing.assert_allclose(found.flat, grads.flat, rtol=1e-11, atol=1e-15)
 
 
 def test_without_sync_each_rank_takes_its_own_statistics():

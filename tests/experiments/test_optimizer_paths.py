@@ -205,6 +205,7 @@ def test_gradients_of_surfaces_are_right(name):
 
 
 @pytest.mark.parametrize("name", SURFACES)
+@pytest.mark.slow
 def test_every_surface_can_be_run_and_drawn(name):
     numbers = optimizer_paths.run(Settings(verbose=False), points=5, function=name)
     surface = SURFACES[name]

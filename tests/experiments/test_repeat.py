@@ -212,6 +212,7 @@ def test_objects_are_named(tmp_path):
         (lambda c: c.update(own_experiment=True), "is of an experiment of your own"),
     ],
 )
+@pytest.mark.slow
 def test_a_bad_file_is_refused_by_name(tmp_path, change, message):
     path = edited(written(tmp_path, points=5), change)
     with pytest.raises(FileFormatError, match=rf"optimizer-paths\.json {message}"):

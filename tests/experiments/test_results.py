@@ -88,6 +88,7 @@ def test_a_number_that_is_none_is_null(tmp_path):
 
 
 @pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.slow
 def test_figures_of_a_quick_run_say_so(tmp_path, quick):
     write_results([record(quick=quick)], tmp_path)
     for path in tmp_path.glob("*.svg"):
@@ -139,6 +140,7 @@ def test_a_mark_is_below_all_axes():
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+@pytest.mark.slow
 def test_figures_have_the_formats_and_the_size_asked_for(tmp_path, kind):
     look = plotting.Look(size=(6, 3), dpi=50, formats=(kind,))
     _, paths = write_results([record()], tmp_path, look=look)
@@ -159,6 +161,7 @@ def test_curves_are_written_as_csv(tmp_path):
     assert sgd[:30] == [tuple(point) for point in numbers["paths"]["SGD"]]
 
 
+@pytest.mark.slow
 def test_figures_are_in_the_language_asked_for(tmp_path):
     look = plotting.Look(formats=("svg",))
     for lang, word in (("en", "learning rate 0.95"), ("zh", "学习率 0.95")):

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info
 
 import dlskills
 from dlskills import experiments
-from dlskills.experiments import EXPERIMENTS, Experiment, Record, Settings, runner
+from dlskills.experiments import EXPERIMENTS, Experiment, Record, Settings, runner, workers
 from dlskills.formulas.engines import forced_engine
 from dlskills.processes import WorkerLostError
 
@@ -204,7 +204,7 @@ def test_matrix_products_take_one_thread(fake):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_forced_engine_is_forced_in_processes_too(fake, monkeypatch, jobs):
     # threads, which as processes don't know what was forced outside
-    monkeypatch.setattr(runner, "processes", concurrent.futures.ThreadPoolExecutor)
+    monkeypatch.setattr(workers, "processes", concurrent.futures.ThreadPoolExecutor)
     fake.run = lambda settings: {"engine": forced_engine()}
     for name in ("plain", "blocked"):
         with dlskills.engine(name):
@@ -217,7 +217,7 @@ def test_a_forced_engine_is_forced_in_processes_too(fake, monkeypatch, jobs):
 @pytest.fixture
 def in_threads(monkeypatch):
     """In place of processes, to which nothing has to be sent."""
-    monkeypatch.setattr(runner, "processes", concurrent.futures.ThreadPoolExecutor)
+    monkeypatch.setattr(workers, "processes", concurrent.futures.ThreadPoolExecutor)
 
 
 def test_what_was_finished_of_a_run_is_kept_until_it_is_whole(fake, in_threads, tmp_path):
@@ -254,7 +254,7 @@ def test_parts_that_are_finished_when_another_fails_are_kept(fake, monkeypatch, 
         concurrent.futures.wait(futures)
         return sorted(futures, key=lambda future: future.exception() is None)
 
-    monkeypatch.setattr(runner, "processes", concurrent.futures.ThreadPoolExecutor)
+    monkeypatch.setattr(workers, "processes", concurrent.futures.ThreadPoolExecutor)
     monkeypatch.setattr(concurrent.futures, "as_completed", failure_first)
     fake.split, work = "scales", fake.run
 
@@ -289,7 +289,7 @@ def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, t
 
 
 def test_a_single_part_needs_no_process(fake, monkeypatch):
-    monkeypatch.setattr(runner, "processes", None)
+    monkeypatch.setattr(workers, "processes", None)
     (records,) = experiments.run(["fake"], QUIET, jobs=2).values()
     assert records[0].numbers == numbers()
 

@@ -9,7 +9,7 @@ from dlskills.formulas import engines
 from dlskills.formulas.cuda_source import CHUNK
 from dlskills.formulas.engines import cuda_table
 from dlskills.formulas.formula import Rule
-from dlskills.formulas.table import Table
+from dlskills.formulas.table import FlatTable, Table
 
 pytestmark = pytest.mark.backends("cupy")
 
@@ -185,4 +185,70 @@ def test_a_rule_with_too_few_results_is_rejected(rows, backend):
 
 
 def test_coefficients_fit_into_the_kernel_arguments():
-    assert cuda_table.NUMBERS_BYTES + 8 + 4 + 8 + 8 <= 4096
+    flat_arrays = 64
+    table, factor = 8 + 4 + 4 + 4, 8
+    assert cuda_table.NUMBERS_BYTES + table + 8 * flat_arrays + factor <= 4096
+
+
+def flat_table(rng, backend, runs, size, dtypes=("float32",) * 4):
+    host = row_of(size, dtypes, rng)
+    flats = [backend.asarray(array) for array in host]
+    table = FlatTable(lambda: flats, runs)
+    table.rule, table.numbers = ADAM, [numbers_of(group) for group in range(3)]
+    return flats, host, table
+
+
+def check_ranges(flats, host, runs):
+    for start, stop, group in runs:
+        check([[a[start:stop] for a in flats]], [[a[start:stop] for a in host]], [group])
+    inside = np.zeros(len(host[0]), bool)
+    for start, stop, _ in runs:
+        inside[start:stop] = True
+    for flat, before in zip(flats, host, strict=True):
+        np.testing.assert_array_equal(flat.get()[~inside], before[~inside])
+
+
+@pytest.mark.parametrize("dtypes", DTYPES)
+def test_ranges_of_flat_arrays_are_updated_and_nothing_between_them(dtypes, backend):
+    runs = [(0, 3, 0), (16, 16 + 2 * CHUNK + 5, 2), (2 * CHUNK + 40, 2 * CHUNK + 41, 1)]
+    flats, host, table = flat_table(np.random.default_rng(0), backend, runs, 2 * CHUNK + 64, dtypes)
+    engines.update(table)
+    check_ranges(flats, host, runs)
+
+
+def test_a_step_over_flat_arrays_makes_no_views_and_takes_new_gradients(backend, monkeypatch):
+    rng = np.random.default_rng(0)
+    runs = [(64 * i, 64 * i + 50, i % 3) for i in range(100)]
+    flats, _, table = flat_table(rng, backend, runs, 6400)
+    engines.update(table)
+    monkeypatch.setattr(FlatTable, "_ranges", None)  # would be called to make views
+    flats[1] = backend.asarray(row_of(6400, ["float32"], rng)[0])
+    table.renew_gradients()
+    assert table.memory, "prepared once"
+    host = [flat.get() for flat in flats]
+    engines.update(table)
+    check_ranges(flats, host, runs)
+
+
+def test_rows_take_new_gradients_without_a_new_table(backend):
+    rng = np.random.default_rng(0)
+    host = [row_of(size, ["float32"] * 4, rng) for size in (3, CHUNK + 1, 7)]
+    rows = [[backend.asarray(array) for array in row] for row in host]
+    groups = [1, 0, 1]
+    table = Table(lambda: rows, groups)
+    table.rule, table.numbers = ADAM, [numbers_of(group) for group in range(2)]
+    engines.update(table)
+    prepared = table.memory["cuda"]
+    for row in rows:
+        row[1] = backend.asarray(row_of(row[0].size, ["float32"], rng)[0])
+    table.renew_gradients()
+    assert table.memory["cuda"] is prepared
+    host = [[array.get() for array in row] for row in rows]
+    engines.update(table)
+    check(rows, host, groups)
+    rows[1][1] = backend.zeros((2 * CHUNK + 2,), "float32")[::2]  # not contiguous
+    table.renew_gradients()
+    assert not table.memory
+    host = [[array.get() for array in row] for row in rows]
+    engines.update(table)
+    check(rows, host, groups)

@@ -141,18 +141,22 @@ def test_arrays_are_loaded_once_and_stored_once(name, dtype, compiled):
 
 @pytest.mark.parametrize("dtypes", [("float32",), ("float64",), ("float16", "float32")])
 @pytest.mark.parametrize("name", CASES)
-def test_the_kernel_for_many_arrays_loads_and_stores_each_element_once(name, dtypes, compiled):
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_kernel_for_many_arrays_loads_and_stores_each_element_once(
+    name, dtypes, flat, compiled
+):
     case = CASES[name]
     dtypes = [np.dtype(dtype) for dtype in (dtypes[0], dtypes[0], *[dtypes[-1]] * case.slots)]
     factors = [np.dtype("float32")] * case.factor
     count = case.numbers - case.factor
     for arch, groups in itertools.product(("80", "90"), (1, 100)):
         groups = min(groups, cuda_table.at_once(count, dtypes[0].itemsize))
-        kernel = cuda_table.update_kernel(case.rule, tuple(dtypes), groups, count, factors)
+        kernel = cuda_table.update_kernel(case.rule, tuple(dtypes), groups, count, factors, flat)
         text, log = compiled(kernel.code, arch)
 
         names = ptx.arguments_of(kernel.code)
-        table = case.arrays + 1 + (groups > 1)  # addresses, the size, and the group
+        # the start or the addresses, the size, and the group
+        table = (1 if flat else case.arrays) + 1 + (groups > 1)
         assert ptx.accesses(text, names) == Counter(
             {
                 ("ld", "chunks"): table + case.arrays,

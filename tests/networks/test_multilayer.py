@@ -59,6 +59,7 @@ def test_gradients_of_the_plain_network(backend, activation, decay):
     ],
     ids=lambda extras: ",".join(extras) or "none",
 )
+@pytest.mark.slow
 def test_gradients_of_the_extended_network(backend, activation, extras):
     assert_gradients(on(backend, MultiLayerNetExtend, activation=activation, **extras), backend)
 

@@ -55,6 +55,7 @@ def million(count, number=0):
 @on_numpy
 @every_setting
 @pytest.mark.parametrize("kind", [Parameters, dict])
+@pytest.mark.slow
 def test_adam_allocates_little_for_ten_million_parameters(engine_name, settings, kind):
     params, grads = kind(million(10)), kind(million(10, 0.5))
 

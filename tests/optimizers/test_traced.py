@@ -41,7 +41,7 @@ def path_of(optimizer, start=1.0):
 
 def assert_same(traced, optimizer, values=None):
     np.testing.assert_allclose(
-        path_of_graph(traced, values or {}), path_of(optimizer), rtol=1e-11, atol=1e-13
+        path_of_graph(traced, values or {}), path_of(optimizer), rtol=1e-9, atol=1e-12
     )
 
 

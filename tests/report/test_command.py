@@ -60,6 +60,7 @@ def test_a_quick_report_has_one_seed(report):
     assert report("--quick")[0]["seeds"] == 1
 
 
+@pytest.mark.slow
 def test_fresh_is_passed_on(report):
     assert not report()[0]["fresh"]
     assert report("--fresh")[0]["fresh"]
@@ -81,6 +82,7 @@ def test_experiments_of_a_file_replace_the_tutorials(report, tmp_path):
     assert [one.name for one in asked["names"]] == ["mine"]
 
 
+@pytest.mark.slow
 def test_experiments_on_papers_are_added_on_request_and_long_ones_apart(report):
     asked, _, _ = report("--beyond")
     names = [one.name for one in asked["names"]]
@@ -95,3 +97,32 @@ def test_long_experiments_are_refused_without_beyond(report):
     assert result.exit_code != 0
     assert "--long must be combined with --beyond" in str(result.exception or result.output)
     assert page is None
+
+
+@pytest.mark.slow
+def test_the_theme_is_that_of_both_pages_until_the_reader_chooses(report, tmp_path):
+    def themes():
+        pages = [tmp_path / "report.html", tmp_path / "play.html"]
+        return ["data-theme=" in path.read_text("utf-8").partition("<head>")[0] for path in pages]
+
+    _, _, page = report("--theme", "dark")
+    assert '<html lang="en" data-theme="dark">' in page
+    assert themes() == [True, True]
+    report()
+    assert themes() == [False, False]
+
+
+def test_an_unknown_theme_is_a_usage_error(report):
+    _, result, page = report("--theme", "blue")
+    assert result.exit_code == 2
+    assert page is None
+
+
+@pytest.mark.slow
+def test_curves_are_written_beside_the_report(report, tmp_path):
+    report()
+    assert list(tmp_path.glob("*.csv")) == []
+    report("--csv")
+    files = sorted(tmp_path.glob("*.csv"))
+    assert [file.name for file in files] == ["first.csv", "second.csv"]
+    assert files[0].read_text(encoding="utf-8").startswith("panel,title,curve,x,y\n1,")

@@ -1,10 +1,12 @@
 """The page to play with: what is written, and in a browser the numbers and the controls."""
 
 import re
+import sys
+import time
 
 import numpy as np
 import pytest
-from browser import needs_chromium, result_of, told
+from browser import needs_chromium, opened, result_of, told
 
 from dlskills.experiments import Settings
 from dlskills.experiments.optimizer_paths import run
@@ -13,6 +15,7 @@ from dlskills.formulas import UnsuitedFormulaError
 from dlskills.layers import ACTIVATIONS
 from dlskills.optimizers import OPTIMIZERS
 from dlskills.report import play, write_play
+from dlskills.report.translate import as_json
 
 OWN = '''
 import math
@@ -57,6 +60,57 @@ def waves(x, y):
     return np.sin(x) + y**2 / 10
 """
 
+ACTIVATIONS_OF_A_USER = '''
+import numpy as np
+
+from dlskills import Activation, along, elementwise
+
+
+class Bent(Activation):
+    """Bent identity."""
+
+    keeps = "input"
+
+    def __init__(self, bend=0.5):
+        self.bend = bend
+
+    def numbers(self):
+        return (self.bend,)
+
+    @staticmethod
+    def function(xp):
+        return lambda x, bend: (xp.sqrt(x * x + 1) - 1) * bend + x
+
+    @staticmethod
+    def derivative(xp):
+        return lambda dout, x, bend: dout * (x / xp.sqrt(x * x + 1) * bend + 1)
+
+
+@elementwise
+def swish_of_mine(xp):
+    return lambda x: x / (1 + xp.exp(-1.5 * x))
+
+
+def bump(x):
+    return np.where(x > 2, 1.0, x * np.exp(-(x**2)))
+
+
+@along
+def centred(xp):
+    return lambda x, axis: x - xp.mean(x, axis=axis, keepdims=True)
+
+
+def tanh(x):
+    return np.tanh(x)
+
+
+def integral(x):
+    return np.cumsum(x)
+
+
+number = 3
+'''
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
@@ -93,7 +147,7 @@ def test_a_page_of_one_language_has_no_switch(tmp_path):
 
 
 def test_a_name_cannot_end_the_script():
-    assert "<" not in play._json("</script>")
+    assert "<" not in as_json("</script>")
 
 
 def test_a_rule_that_is_not_elementwise_is_refused(own, tmp_path):
@@ -106,6 +160,42 @@ def test_a_rate_that_was_given_holds_on_every_surface():
     assert '"rates": {}' in play.program(["SGD:lr=0.5"]).split("Momentum")[0]
     first = play.program(["Adam"]).split('"numbers"')[0]
     assert '"rates": {"bowl": 0.3, "rosenbrock": 0.1, "beale": 0.2, "saddle": 0.2}' in first
+
+
+@pytest.fixture(scope="module")
+def own_activations(tmp_path_factory):
+    path = tmp_path_factory.mktemp("activations") / "activations_to_play.py"
+    path.write_text(ACTIVATIONS_OF_A_USER, encoding="utf-8")
+    return path
+
+
+def test_given_activations_come_first_and_the_first_is_shown(own_activations):
+    script = play.program(activations=[f"{own_activations}:Bent", "tanh"])
+    labels = re.findall(r'^"label": "([\w ]+)"', script, re.MULTILINE)
+    assert labels[:4] == ["Bent", "tanh", "ReLU", "Leaky ReLU"]
+    assert len(labels) == len(ACTIVATIONS) + 1
+    assert 'const FIRST = "Bent"' in script
+    assert 'const FIRST = "sigmoid"' in play.program()
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("number", TypeError, "number must be a class derived from Activation.*got 3"),
+        ("centred", TypeError, "made by elementwise"),
+        ("tanh", ValueError, "there is an activation 'tanh' already; give yours another name"),
+        ("bumps", ValueError, "has no 'bumps'; did you mean 'bump'"),
+        ("integral", UnsuitedFormulaError, "activation integral can't be translated: cumsum"),
+    ],
+)
+def test_an_activation_that_does_not_fit_is_refused(own_activations, name, error, message):
+    with pytest.raises(error, match=message):
+        play.program(activations=[f"{own_activations}:{name}"])
+
+
+def test_an_activation_given_twice_is_refused():
+    with pytest.raises(ValueError, match="activation 'tanh' is given twice"):
+        play.program(activations=["tanh", "tanh"])
 
 
 # In the browser
@@ -207,6 +297,110 @@ def test_activations_are_those_of_python(page, tmp_path):
     assert abs(found["described"]["mean"]) < 0.02
     assert abs(found["described"]["std"] - 1) < 0.02
     assert abs(found["quarter"] / 100000 - 0.25) < 0.01
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_users_activations_are_those_of_numpy(own_activations, tmp_path):
+    names = ("Bent", "swish_of_mine", "bump")
+    path = tmp_path / "play.html"
+    write_play(path, activations=[f"{own_activations}:{name}" for name in names])
+    inputs = np.linspace(-6, 6, 101)
+    script = f"""Object.fromEntries({list(names)}.map((name) => [name,
+      {inputs.tolist()}.map((x) => ACTIVATIONS[name].apply(x)[0])]))"""
+    found = result_of(script, tmp_path, path.read_text(encoding="utf-8"))
+    module = sys.modules[own_activations.stem]
+    expected = {
+        "Bent": module.Bent().forward(inputs),
+        "swish_of_mine": inputs / (1 + np.exp(-1.5 * inputs)),
+        "bump": module.bump(inputs),
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+STATE = """({
+  path: document.querySelector("#drawn polyline:not([stroke-dasharray])").getAttribute("points"),
+  rate: document.getElementById("number-lr-number").value,
+  start: ["x", "y"].map((axis) => Number(document.getElementById(`start-${axis}-number`).value)),
+  layers: document.querySelectorAll(".layer:not([hidden])").length,
+  focus: document.activeElement.id,
+})"""
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("width", [1200, 390])
+def test_arrow_keys_move_sliders_and_the_start_point(page, tmp_path, width):
+    path = tmp_path / "play.html"
+    path.write_text(page, encoding="utf-8")
+    with opened(tmp_path) as shown:
+        shown.open(path.as_uri(), width=width)
+
+        def after(id, key, times):
+            shown.value(f"document.getElementById('{id}').focus()")
+            shown.press(key, times)
+            return shown.value(STATE)
+
+        before = shown.value(STATE)
+        rate = after("number-lr-range", "ArrowRight", 40)
+        right = after("start-x-range", "ArrowRight", 20)
+        left = after("start-x-range", "ArrowLeft", 20)
+        down = after("start-y-range", "ArrowDown", 30)
+        deeper = after("depth-range", "ArrowUp", 2)
+        shown.press("Tab")
+        tabbed = shown.value(STATE)
+        assert shown.console == []
+    assert float(rate["rate"]) > 1.5 * float(before["rate"])
+    assert rate["focus"] == "number-lr-range"  # it keeps the focus while it moves
+    assert right["start"][0] > rate["start"][0] + 0.5
+    assert left["start"][0] == pytest.approx(rate["start"][0], abs=0.06)
+    assert down["start"][1] < left["start"][1] - 0.3
+    assert down["start"][0] == left["start"][0]
+    assert len({state["path"] for state in (before, rate, right, down)}) == 4
+    firsts = [state["path"].split()[0] for state in (rate, right, down)]
+    assert len(set(firsts)) == 3  # the path begins at the start point
+    assert deeper["layers"] == before["layers"] + 2
+    assert tabbed["focus"] == "depth-number"
+
+
+# A page around a part of it, as on the documentation's site.
+AROUND_PART = """<!DOCTYPE html><iframe src="play.html?part=%s" style="width: 600px"></iframe>
+<script>
+addEventListener("message", ({ source, data }) => {
+  window.heard = data;
+  source.postMessage({ theme: "dark" }, "*");
+});
+</script>"""
+
+INSIDE = """({
+  shown: [...document.querySelectorAll("h1, h2, header, footer, #paths, #activations")]
+    .filter((one) => one.checkVisibility()).map((one) => one.id),
+  height: document.body.scrollHeight,
+  theme: document.documentElement.dataset.theme,
+  paper: getComputedStyle(document.documentElement).backgroundColor,
+})"""
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("part", ["paths", "activations"])
+def test_a_frame_shows_one_part_in_the_colours_of_the_page_around_it(page, tmp_path, part):
+    tells = f"setTimeout(() => parent.postMessage({INSIDE}, '*'), 500)"
+    probe = f"<script>addEventListener('load', () => {tells});</script></body>"
+    (tmp_path / "play.html").write_text(page.replace("</body>", probe), encoding="utf-8")
+    (tmp_path / "around.html").write_text(AROUND_PART % part, encoding="utf-8")
+    with opened(tmp_path) as shown:
+        shown.open((tmp_path / "around.html").as_uri())
+        for _ in range(100):
+            heard = shown.value("window.heard")
+            if heard and "shown" in heard:
+                break
+            time.sleep(0.05)
+        assert shown.console == []
+    assert heard["shown"] == [part]
+    assert heard["height"] > 300
+    assert (heard["theme"], heard["paper"]) == ("dark", "rgb(23, 23, 23)")
 
 
 # What a reader does, and what the page looks like then.

@@ -258,6 +258,7 @@ def test_what_has_no_number_is_not_judged(written):
     assert off == ["no number无数值"] * 3
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_file(small, tmp_path):
     for name in ("a.html", "b.html"):
         write_report(small, tmp_path / name)

@@ -44,6 +44,8 @@ OPTIONS = [
     {"sampling": "replacement", "record_loss": "before", "evaluate": "last"},
     {"optimizer": SGD(0.1, clip_norm=0.1), "metrics": ["accuracy", "loss"], "validation": 0.2},
     {"evaluate_sample_num_per_epoch": 10, "evaluate_samples": "random"},
+    {"accumulate": 3, "sampling": "epoch", "remainder": "fold", "record_loss": "both"},
+    {"accumulate": 100, "mini_batch_size": 9, "validation": 0.2},
 ]
 
 
@@ -79,6 +81,22 @@ def test_a_batch_of_your_own_is_a_whole_one():
 
     for found in on_ranks(2, run):
         assert_alike(found, summary(alone))
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_gradients_of_all_parts_are_summed_in_one_operation(sharded):
+    def run(communicator):
+        trainer = make_trainer(
+            make_network(use_batchnorm=False), communicator=communicator, sharded=sharded,
+            epochs=1, accumulate=4, record_loss="before",
+        )  # fmt: skip
+        communicator.calls.clear()
+        trainer.train_on(np.ones((8, 4)), np.zeros(8, int))
+        return communicator.calls, trainer.network.params.flat.shape
+
+    for calls, shape in on_ranks(2, run):
+        gradient = "reduce_scatter" if sharded else "allreduce"
+        assert calls == [("allreduce", (1,)), (gradient, shape)]  # the loss, and then
 
 
 def test_only_rank_0_prints(capsys):
@@ -144,6 +162,7 @@ def test_steps_are_told_to_the_communicator():
         (lambda rank: {"seed": rank}, "the seed of the batches is 1 on rank 1 and 0 on rank 0"),
         (lambda rank: {"validation": 0.2 + 0.1 * rank}, "the setting 'train data' is"),
         (lambda rank: {"epochs": 1 + rank}, "epochs is 2 on rank 1 and 1 on rank 0"),
+        (lambda rank: {"accumulate": 1 + rank}, "accumulate is 2 on rank 1 and 1 on rank 0"),
     ],
 )
 def test_ranks_that_differ_are_refused_by_name(differing, named):
@@ -181,7 +200,7 @@ def test_another_version_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"accumulate": 2}, "accumulate does not go with a communicator"),
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
         ({"capture": True}, "capture does not go with a communicator"),
         ({"sample_weights": [1.0]}, "sample_weights does not go with a communicator"),
         ({"sharded": 1}, "sharded must be True or False, got 1"),

@@ -33,6 +33,7 @@ def train(folder, communicator=None, sharded=False, epochs=3, resume=False, **op
 @pytest.mark.parametrize("sharded_after", [False, True])
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize(("ranks", "ranks_after"), [(2, 2), (2, 3), (3, 1), (1, 2)])
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on(tmp_path, ranks, ranks_after, sharded, sharded_after):
     params, losses = train(tmp_path / "whole")
     folder = tmp_path / "ranks"

@@ -40,35 +40,34 @@ class Cuda(Engine):
     ) -> tuple[Array, ...]:
         from dlskills.formulas.engines.cuda_calls import prepared
 
-        if not _is_current(operands[0]):
+        if operands[0].data.device_id != _current():
             with operands[0].device:
                 return self.run(formula, operands, axis, out)
         return prepared(formula, operands, axis, out)(operands, out)
 
     def update(self, table: Table) -> None:
-        first = table.rows[0][0]
-        if not _is_current(first):
-            with first.device:
+        found: Any = table.memory.get(self.name)
+        if found is None:
+            from dlskills.formulas.engines.cuda_table import prepared
+
+            with table.rows[0][0].device:
+                found = table.memory[self.name] = prepared(table)
+        if found.device.id != _current():
+            with found.device:
                 self.update(table)
             return
-        if len(table.rows) == 1:
-            super().update(table)
-            return
-        found = table.memory.get(self.name)
-        if found is None:
-            from dlskills.formulas.engines.cuda_table import Rows
-
-            found = table.memory[self.name] = Rows(table)
         found.update(table)
-        for i in found.others:
-            self.update_row(table.rule, table.rows[i], table.numbers[table.groups[i]])
+        if found.others:
+            rows = table.rows
+            for i in found.others:
+                self.update_row(table.rule, rows[i], table.numbers[table.groups[i]])
 
 
 ENGINE = Cuda()
 
 
-def _is_current(array: Array) -> bool:
-    """Return whether an array is on the current device."""
+def _current() -> int:
+    """Return the number of the current device."""
     import cupy
 
-    return bool(array.data.device_id == cupy.cuda.runtime.getDevice())
+    return int(cupy.cuda.runtime.getDevice())

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Array
 from dlskills.formulas import threads
 from dlskills.formulas.addresses import addresses_of
 from dlskills.formulas.engines import blocked
 from dlskills.formulas.engines.numba_kernels import DTYPES, call, kernel_for
 from dlskills.formulas.formula import Formula
 from dlskills.formulas.numba_source import update_source
-from dlskills.formulas.table import Table
+from dlskills.formulas.table import FlatTable, Table
 
 
 class Rows:
@@ -42,8 +41,13 @@ class Rows:
         addresses = np.array(addresses_of(every), np.int64).reshape((-1, self.arrays))
         self.addresses = addresses[self.rows] + self.offsets[:, np.newaxis]
 
-    def renew_gradients(self, rows: Sequence[Sequence[Array]]) -> bool:
+    def renew_gradients(self, table: Table) -> bool:
         """Use other gradients; return False if they are not laid out like their parameters."""
+        if isinstance(table, FlatTable) and not self.others:
+            param, grad = addresses_of(table.flats[:2])
+            self.addresses[:, 1] = self.addresses[:, 0] + (grad - param)
+            return True
+        rows = table.rows
         grads = [rows[i][1] for i in self.inside]
         for i, grad, strides in zip(self.inside, grads, self.strides, strict=True):
             if grad.strides != strides and blocked.flattened(rows[i]) is None:

@@ -27,12 +27,12 @@ const SCALES = {
     positions: high - low,
   }),
   log: ({ low, high, zero }) => ({
-    value: (at) => (zero && at === 0 ? 0 : Number((low * (high / low) ** at).toPrecision(2))),
+    value: (at) => (zero && at === 0 ? 0 : Number((low * (high / low) ** at).toPrecision(3))),
     at: (value) => (value > 0 ? Math.log(value / low) / Math.log(high / low) : 0),
   }),
   // for what is kept from step to step: 0, 0.9, 0.99, 0.999, 0.9999 are equally far apart
   share: () => ({
-    value: (at) => Number((1 - Number((10 ** (-4 * at)).toPrecision(2))).toFixed(7)),
+    value: (at) => Number((1 - Number((10 ** (-4 * at)).toPrecision(3))).toFixed(7)),
     at: (value) => -Math.log10(1 - value) / 4,
   }),
 };
@@ -46,18 +46,19 @@ const attach = (box, settings, change) => {
   const bounds = settings.bounds || {};
   const positions = scale.positions || 400;
   Object.assign(range, { min: 0, max: positions, step: 1 });
-  const show = (value) => {
+  const move = (value) => {
     range.value = Math.round(Math.min(Math.max(scale.at(value), 0), 1) * positions);
-    range.setAttribute("aria-valuetext", short(value, 6));
   };
-  const set = (value) => {
-    show(value);
+  const tell = (value) => range.setAttribute("aria-valuetext", short(value, 6));
+  const write = (value) => {
+    tell(value);
     number.value = Number(value.toPrecision(6));
     number.removeAttribute("aria-invalid");
   };
+  const set = (value) => { move(value); write(value); };
   range.addEventListener("input", () => {
     const value = scale.value(range.value / positions);
-    set(value);
+    write(value); // without moving it: a rounded value could take an arrow key's step back
     change(value);
   });
   number.addEventListener("input", () => {
@@ -65,7 +66,8 @@ const attach = (box, settings, change) => {
     const fits = isWithin(value, bounds);
     number.setAttribute("aria-invalid", !fits);
     if (!fits) return;
-    show(value);
+    move(value);
+    tell(value);
     change(value);
   });
   return set;

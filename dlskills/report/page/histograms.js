@@ -2,7 +2,7 @@
 
 const INPUTS = 300;
 const BINS = 30;
-const network = { activation: "sigmoid", spread: 1, depth: 5, seed: 1, drawn: 0 };
+const network = { activation: FIRST, spread: 1, depth: 5, seed: 1, drawn: 0 };
 const panels = [...document.querySelectorAll(".layer")];
 
 const drawNetwork = () => {

@@ -54,6 +54,7 @@ def test_the_best_rate_is_chosen_on_validation_data():
     assert learning_rates.best(numbers, "SGD") == BEST
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_two_rules():
     settings = Settings(verbose=False)
     numbers = learning_rates.run(settings, iterations=8, rules=["SGD", "Adam"])
