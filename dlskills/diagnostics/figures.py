@@ -61,6 +61,42 @@ def _histogram(panel: Axes, monitor: Monitor, step: int, i: int, color: str) -> 
 
 
 @styled
+def percentiles(monitor: Monitor) -> Figure:
+    """Plot how the outputs of each layer are spread over the steps, a panel per layer."""
+    shown, columns = _shown(monitor), 4
+    rows = -(-len(shown) // columns)
+    size = (max(2.6 * min(len(shown), columns) + 1.2, 5), 2.3 * rows + 0.9)
+    figure, axes = new_figure(rows, min(len(shown), columns), size=size, sharex=True, squeeze=False)
+    values = monitor.percentiles()
+    for panel, i in zip(axes.flat, shown, strict=False):
+        lowest, low, median, high, highest = values[:, i].T
+        panel.fill_between(
+            monitor.steps,
+            lowest,
+            highest,
+            color=COLORS[0],
+            alpha=0.2,
+            linewidth=0,
+            label="5 to 95 %",
+        )
+        panel.fill_between(
+            monitor.steps, low, high, color=COLORS[0], alpha=0.4, linewidth=0, label="25 to 75 %"
+        )
+        panel.plot(monitor.steps, median, color=COLORS[0], label="median")
+        panel.set_title(plain(monitor.layers[i]), fontsize=10)
+        panel.tick_params(labelsize=9)
+    for panel in axes.flat[len(shown) :]:
+        panel.remove()
+    for panel in axes.flat[max(len(shown) - columns, 0) : len(shown)]:
+        panel.set_xlabel("step", fontsize=10)
+        panel.tick_params(labelbottom=True)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    figure.suptitle("Percentiles of activations")
+    return figure
+
+
+@styled
 def curves(monitor: Monitor) -> Figure:
     """Plot the spread of activations and gradients, dead or saturated units, and update sizes."""
     figure, axes = new_figure(2, 2, size=(12, 7), sharex=True)

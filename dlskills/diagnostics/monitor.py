@@ -187,7 +187,8 @@ class Monitor(Callback):
         -------
         Figures
             A dict of figures, which notebooks show: ``"histograms"`` of the activations in the
-            first and the last observation, and ``"curves"`` of the measures over the steps.
+            first and the last observation, their ``"percentiles"`` over the steps, and
+            ``"curves"`` of the measures over the steps.
 
         Raises
         ------
@@ -196,7 +197,11 @@ class Monitor(Callback):
         """
         if not self.steps:
             raise ValueError("nothing has been observed yet. Call observe(x, t) after an update")
-        return Figures(histograms=figures.histograms(self), curves=figures.curves(self))
+        return Figures(
+            histograms=figures.histograms(self),
+            percentiles=figures.percentiles(self),
+            curves=figures.curves(self),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all observations and the count of updates."""

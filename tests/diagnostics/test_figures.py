@@ -8,7 +8,7 @@ import pytest
 
 from dlskills import Adam, Affine, MultiLayerNet, Sequential
 from dlskills.diagnostics import Monitor
-from dlskills.plotting import save_figure
+from dlskills.plotting import plain, save_figure
 
 X = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
 T = np.arange(50) % 3
@@ -40,6 +40,24 @@ def test_histograms_show_the_first_and_last_activations(monitor):
         assert sum(bar.get_height() for bar in axes.patches) == pytest.approx(1 - zeros)
 
 
+def test_percentiles_show_the_spread_of_each_activation_over_the_steps(monitor):
+    figure = monitor.plot()["percentiles"]
+    values = monitor.percentiles()
+    shown = [i for i, name in enumerate(monitor.layers) if plain(name) in titles_of(figure)]
+    assert len(shown) == len(figure.axes)
+    for panel, i in zip(figure.axes, shown, strict=True):
+        (median,) = panel.get_lines()
+        np.testing.assert_array_equal(median.get_xdata(), monitor.steps)
+        np.testing.assert_array_equal(median.get_ydata(), values[:, i, 2])
+        outer, inner = (band.get_datalim(panel.transData) for band in panel.collections)
+        assert (outer.ymin, outer.ymax) == (values[:, i, 0].min(), values[:, i, 4].max())
+        assert (inner.ymin, inner.ymax) == (values[:, i, 1].min(), values[:, i, 3].max())
+
+
+def titles_of(figure):
+    return [panel.get_title() for panel in figure.axes]
+
+
 def test_curves_show_the_measures_over_the_steps(monitor):
     figure = monitor.plot()["curves"]
     measures = ("activation_std", "gradient_std", "dead", "update_ratio")
@@ -63,19 +81,20 @@ def test_figures_of_one_observation_can_be_saved(tmp_path):
 
 
 def test_figures_without_activations_and_after_divergence_can_be_saved(tmp_path):
-    plain = Sequential([Affine(6, 3)], seed=0)
-    assert len(observed(plain).plot()["histograms"].axes) == 2
-    plain.params["W1"] = np.full((6, 3), np.nan)
-    monitor = Monitor(plain)
+    network = Sequential([Affine(6, 3)], seed=0)
+    assert len(observed(network).plot()["histograms"].axes) == 2
+    network.params["W1"] = np.full((6, 3), np.nan)
+    monitor = Monitor(network)
     monitor.observe(X, T)
     figures = monitor.plot()
     assert figures["histograms"].axes[0].get_title() == "not finite"
-    save_figure(figures["curves"], tmp_path, "curves")
+    for name, figure in figures.items():
+        save_figure(figure, tmp_path, name)
 
 
 def test_notebooks_show_the_figures(monitor):
     shown = monitor.plot()._repr_html_()
     for name, image in re.findall('<img alt="(.*?)" src="data:image/png;base64,(.*?)">', shown):
-        assert name in ("histograms", "curves")
+        assert name in ("histograms", "percentiles", "curves")
         assert base64.b64decode(image).startswith(b"\x89PNG")
-    assert shown.count("<img") == 2
+    assert shown.count("<img") == 3
