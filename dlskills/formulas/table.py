@@ -55,17 +55,25 @@ class Table:
         self, rows: Rows | Callable[[], Rows], groups: Sequence[int] | None = None
     ) -> None:
         self._rows = rows
-        rows = self.rows
-        self.groups = [0] * len(rows) if groups is None else list(groups)
-        self.arrays = len(rows[0])
-        self.dtype: DType = rows[0][0].dtype
-        self.size = sum(math.prod(row[0].shape) for row in rows)
+        self.groups = [0] * len(self.rows) if groups is None else list(groups)
+        alike = self.alike
+        self.arrays = len(alike)
+        self.dtype: DType = alike[0].dtype
+        self.size = self._count()
         self.memory: dict[str, Any] = {}
+
+    def _count(self) -> int:
+        return sum(math.prod(row[0].shape) for row in self.rows)
 
     @property
     def rows(self) -> Rows:
         """The current arrays."""
         return self._rows() if callable(self._rows) else self._rows
+
+    @property
+    def alike(self) -> Sequence[Array]:
+        """Arrays of the library, the device and the dtypes of every row."""
+        return self.rows[0]
 
     def renew_gradients(self) -> None:
         """Tell the engines that the gradients are now other arrays of the same shape and dtype.
@@ -103,6 +111,13 @@ class FlatTable(Table):
     ) -> None:
         self._flats, self.runs = flats, runs
         super().__init__(self._ranges, [group for *_, group in runs])
+
+    def _count(self) -> int:
+        return sum(stop - start for start, stop, _ in self.runs)
+
+    @property
+    def alike(self) -> Sequence[Array]:
+        return self.flats  # without a view of each range
 
     @property
     def flats(self) -> Sequence[Array]:

@@ -81,7 +81,7 @@ def choose(table: Table) -> Engine:
     """
     forced = _forced.get()
     if table.chosen is None or table.chosen[0] != forced:
-        table.chosen = forced, engine_for(table.rows[0][0], table.size)
+        table.chosen = forced, engine_for(table.alike[0], table.size)
     return table.chosen[1]
 
 

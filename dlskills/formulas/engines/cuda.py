@@ -50,7 +50,7 @@ class Cuda(Engine):
         if found is None:
             from dlskills.formulas.engines.cuda_table import prepared
 
-            with table.rows[0][0].device:
+            with table.alike[0].device:
                 found = table.memory[self.name] = prepared(table)
         if found.device.id != _current():
             with found.device:
