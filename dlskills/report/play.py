@@ -59,8 +59,8 @@ def write_play(
         Surfaces that come first, see :func:`~dlskills.experiments.surfaces.surface_of`. All
         surfaces of dlskills follow.
     activations : sequence, optional
-        Activation functions that come first, the first of which is shown: names, or
-        ``"FILE.py:NAME"`` or the object that NAME is, which is a class derived from
+        Activation functions to list before the others; the first is shown. Each is a name,
+        ``"FILE.py:NAME"``, or the object that NAME is, which is a class derived from
         :class:`~dlskills.layers.Activation`, a formula made by
         :func:`~dlskills.formulas.elementwise`, or a function ``f(x)``. All activations of dlskills
         follow.

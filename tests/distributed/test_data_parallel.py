@@ -20,6 +20,16 @@ def steps(network, gradient, optimizer, batches):
     return losses
 
 
+def assert_all_follow(found, alone, expected):
+    """Compare each rank's network and losses with those of one process."""
+    whole = alone.state_dict()
+    for network, losses in found:
+        np.testing.assert_allclose(losses, expected, rtol=1e-12)
+        mine = network.state_dict()
+        for name, value in whole.items():
+            np.testing.assert_allclose(mine[name], value, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("width", [9, 16])  # masks that start within a block, and at one
 def test_ranks_follow_one_process(ranks, width, backend):
@@ -32,11 +42,7 @@ def test_ranks_follow_one_process(ranks, width, backend):
         parallel = DataParallel(network, communicator)
         return network, steps(network, parallel.loss_and_gradient, Momentum(0.1), batches)
 
-    for network, losses in on_ranks(ranks, run):
-        np.testing.assert_allclose(losses, expected, rtol=1e-12)
-        mine, whole = network.state_dict(), alone.state_dict()
-        for name, value in whole.items():
-            np.testing.assert_allclose(mine[name], value, rtol=1e-9, atol=1e-12)
+    assert_all_follow(on_ranks(ranks, run), alone, expected)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
@@ -52,11 +58,7 @@ def test_ranks_that_accumulate_follow_one_process(ranks, parts, backend):
         parallel = DataParallel(network, communicator, accumulate=parts)
         return network, steps(network, parallel.loss_and_gradient, Momentum(0.1), batches)
 
-    for network, losses in on_ranks(ranks, run):
-        np.testing.assert_allclose(losses, expected, rtol=1e-12)
-        mine, whole = network.state_dict(), alone.state_dict()
-        for name, value in whole.items():
-            np.testing.assert_allclose(mine[name], value, rtol=1e-9, atol=1e-12)
+    assert_all_follow(on_ranks(ranks, run), alone, expected)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
