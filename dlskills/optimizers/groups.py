@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from dlskills.checks import check_number, suggestion
@@ -40,12 +40,16 @@ def check_names(what: str, value: Any) -> Names:
     """
     if callable(value):
         return value  # type: ignore[no-any-return]
-    if isinstance(value, str) or not isinstance(value, Collection):
+    if isinstance(value, str) or not isinstance(value, Collection) or not _are_names(value):
         raise TypeError(
             f"{what} must be a collection of parameter names, such as ('W1',), or a function of a "
             f"name, got {value!r}"
         )
     return tuple(value)
+
+
+def _are_names(values: Collection[Any]) -> bool:
+    return all(isinstance(value, Hashable) for value in values)
 
 
 def check_rates(value: Any) -> dict[str, float]:

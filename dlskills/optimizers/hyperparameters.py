@@ -94,6 +94,8 @@ def check_hyperparameter(name: str, kind: str, value: Any) -> Any:
     TypeError
         The value is not of the annotated kind.
     """
+    if name == "frozen" and value is None:
+        return ()
     if name in GROUP_NAMES and value is not None:
         return check_rates(value) if name == "rates" else check_names(name, value)
     if name == "bounds" and value is not None:

@@ -130,6 +130,12 @@ def test_an_error_in_coefficients_keeps_the_learning_rate():
 # Frozen parameters
 
 
+def test_no_frozen_parameters_may_be_none():
+    params = {"x": 1.0}
+    SGD(1.0, frozen=None).update(params, {"x": 1.0})
+    assert params == {"x": 0.0}
+
+
 @every_kind
 @pytest.mark.parametrize("frozen", [("W1", "b2"), lambda name: name in ("W1", "b2")])
 def test_frozen_parameters_and_their_slots_do_not_change(backend, kind, frozen):
