@@ -362,22 +362,26 @@ class Trainer(Loop):
     def epochs(self) -> int:
         """The number of epochs that :meth:`train` goes up to; it may be set.
 
-        Where a number of steps was given, an epoch that they leave incomplete counts.
+        A training that a callback stopped then goes on. Where a number of steps was given, an epoch
+        that they leave incomplete counts.
         """
         return self._budget.in_epochs(self.iter_per_epoch)
 
     @epochs.setter
     def epochs(self, epochs: int) -> None:
-        self._budget = Budget(epochs=check_count("epochs", epochs))
+        self._set_budget(Budget(epochs=check_count("epochs", epochs)))
+
+    def _set_budget(self, budget: Budget) -> None:
+        self._budget, self.stopped = budget, False
 
     @property
     def steps(self) -> int:
-        """The number of steps that :meth:`train` goes up to; it may be set."""
+        """The number of steps that :meth:`train` goes up to; it may be set, as `epochs` may."""
         return self._budget.in_steps(self.iter_per_epoch)
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        self._budget = Budget(steps=check_count("steps", steps))
+        self._set_budget(Budget(steps=check_count("steps", steps)))
 
     @property
     def max_iter(self) -> int:

@@ -167,3 +167,17 @@ def test_training_that_goes_on_after_a_stop_is_as_patient_again():
     assert trainer.epoch == 3
     trainer.train(epochs=5)
     assert trainer.epoch == 5
+
+
+@pytest.mark.parametrize("unit", ["epochs", "steps"])
+def test_a_larger_budget_continues_a_training_that_was_stopped(unit):
+    trainer = make_trainer(
+        callbacks=[EarlyStopping(patience=2)], evaluate="last", epochs=9, optimizer="sgd"
+    )
+    trainer._evaluation.measure = lambda: {"validation_loss": 1.0}
+    trainer.train()
+    trainer.train()
+    assert trainer.epoch == 3  # it stays stopped
+    setattr(trainer, unit, 5 * (1 if unit == "epochs" else trainer.iter_per_epoch))
+    trainer.train()
+    assert trainer.epoch == 5
