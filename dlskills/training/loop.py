@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlskills.arrays.backend import Array
+from dlskills.arrays.backend import Array, dtype_name
 from dlskills.arrays.parameters import Parameters
 from dlskills.checks import check_count
 from dlskills.layers import Layer
@@ -430,6 +430,8 @@ class Loop:
         return {
             "layers": [repr(layer) for layer in network.layers],
             "loss": repr(network.loss_layer),
+            "dtype": dtype_name(network.params.dtype),
+            "compute dtype": dtype_name(network.compute_dtype),
             "weight decay": network.weight_decay_lambda,
             "optimizer": type(self.optimizer).__name__,
             "steps per epoch": self.batches.steps_per_epoch,

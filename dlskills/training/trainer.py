@@ -647,6 +647,7 @@ class Trainer(Loop):
             | ({} if self._evaluation.on_all else {"evaluate_on": list(self._evaluation.on)})
             | {
                 "mini_batch_size": self.batch_size,
+                "remainder": self._batches.remainder,
                 **{name: getattr(self, name) for name in settings},
                 **{f"{part} data": samples.digest() for part, samples in self._parts.items()},
             }
