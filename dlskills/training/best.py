@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from dlskills.checks import check_choice, check_number
+from dlskills.checks import check_choice, check_count, check_number
 
 _SMALLER = ("loss", "error", "penalty")
 _LARGER = ("accuracy", "acc", "score")
@@ -80,6 +81,19 @@ class Best:
         return float(row[self.metric])
 
 
+def as_value(best: Any) -> float:
+    """Return the best value of a state, which is infinite before the first evaluation.
+
+    Raises
+    ------
+    TypeError
+        It is not a number.
+    """
+    if isinstance(best, bool) or not isinstance(best, int | float):
+        raise TypeError(f"best must be a number, got {best!r:.60}")
+    return float(best)
+
+
 class Plateau(Best):
     """Counts the evaluations since a metric last improved.
 
@@ -103,6 +117,17 @@ class Plateau(Best):
         better = self.improves(self.latest(trainer))
         self.waited = 0 if better else self.waited + 1
         return better
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go back to the ``best`` value and the evaluations ``waited`` since.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            One of them is missing or not a number.
+        """
+        waited = check_count("waited", state["waited"], at_least=0)
+        self.value, self.waited = as_value(state["best"]), waited
 
     def reached(self, patience: int) -> bool:
         """Return whether it has lasted for `patience` evaluations; then the count begins anew."""

@@ -104,6 +104,9 @@ class Callback:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state of :meth:`state_dict`."""
 
+    def check_loaded(self, trainer: Loop) -> None:
+        """Raise an error if the state just loaded does not fit the trainer."""
+
 
 class OnRank0(Callback):
     """A callback that another rank calls: nothing is left of it here but its state."""
@@ -121,6 +124,9 @@ class OnRank0(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.callback.load_state_dict(state)
+
+    def check_loaded(self, trainer: Loop) -> None:
+        self.callback.check_loaded(trainer)
 
     def __repr__(self) -> str:
         return repr(self.callback)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlskills.checks import check_count
 from dlskills.distributed.communicator import on_rank_0, restored_on_ranks
 from dlskills.files import FileFormatError
-from dlskills.training.best import Best
+from dlskills.training.best import Best, as_value
 from dlskills.training.callbacks import Callback
 from dlskills.training.checkpoint_folder import CheckpointFolder, Shards
 from dlskills.training.shards import split, with_shards
@@ -263,7 +263,9 @@ class Checkpoint(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._best is not None:
-            self._best.value, self._best_step = state["best"], state["best_step"]
+            step = state["best_step"]
+            self._best_step = None if step is None else check_count("best_step", step, at_least=0)
+            self._best.value = as_value(state["best"])
             self._best_written = self._best_of_now()
 
     def __repr__(self) -> str:

@@ -232,7 +232,12 @@ def load_checked(
         It is of another kind, version, run or training, or the state does not fit.
     """
     head, state = content.get("head"), content.get("state")
-    if not isinstance(head, dict) or not isinstance(state, dict) or head.get("kind") != _KIND:
+    if (
+        not isinstance(head, dict)
+        or not isinstance(state, dict)
+        or not isinstance(head.get("kind"), str)  # it may be an array
+        or head["kind"] != _KIND
+    ):
         raise FileFormatError(f"{file} is no checkpoint of a training")
     version, run = head.get("version"), head.get("run")
     if not isinstance(version, int) or not isinstance(run, str):

@@ -106,8 +106,18 @@ class EarlyStopping(Callback):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._plateau.value, self.best_step = state["best"], state["best_step"]
-        self._plateau.waited, self._network = state["waited"], state["network"]
+        network = state["network"]
+        if network is not None and not isinstance(network, Mapping):
+            raise TypeError(f"network must be a state or None, got a {type(network).__name__}")
+        self.best_step = check_count("best_step", state["best_step"], at_least=0)
+        self._plateau.load(state)
+        self._network = None if network is None else dict(network)
+
+    def check_loaded(self, trainer: Loop) -> None:
+        if self._network is not None:  # better now than at the end of the training
+            own = trainer.network.state_dict(on_host=False)
+            trainer.network.load_state_dict(self._network)
+            trainer.network.load_state_dict(own)
 
     def __repr__(self) -> str:
         return f"EarlyStopping({self.metric!r}, patience={self.patience})"
@@ -175,7 +185,7 @@ class ReduceOnPlateau(Callback):
         return {"best": self._plateau.value, "waited": self._plateau.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._plateau.value, self._plateau.waited = state["best"], state["waited"]
+        self._plateau.load(state)
 
     def __repr__(self) -> str:
         return (

@@ -378,6 +378,7 @@ class Loop:
         self.batches.load_state_dict(state["batches"])
         for callback, own in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(own)
+            callback.check_loaded(self)
         self.step = check_count("step", state["step"], at_least=0)
         self.stopped = bool(state["stopped"])
         self._losses = DeviceNumbers(map(float, state["losses"]))

@@ -628,7 +628,8 @@ class Trainer(Loop):
         elif self._ranks is not None:
             state = {**state, "optimizer": self._ranks.piece_of(state["optimizer"])}
         super()._load(state)
-        self.current_epoch, self._mean_from = state["current_epoch"], state["mean_from"]
+        self.current_epoch = check_count("current_epoch", state["current_epoch"], at_least=0)
+        self._mean_from = check_count("mean_from", state["mean_from"], at_least=0)
         self._after_losses = DeviceNumbers(map(float, state["losses_after"]))
         self._divergence = DivergenceCheck(self.network, self.optimizer)
         self.test_acc = self.test_loss = None

@@ -275,6 +275,12 @@ def newer(path):
     write_state(path, state)
 
 
+def with_an_array_as_its_kind(path):
+    state = read_state(path)
+    state["head"]["kind"] = np.ones(3)
+    write_state(path, state)
+
+
 def of_another_run(path):
     state = read_state(path)
     state["head"]["run"] = "another"
@@ -298,6 +304,7 @@ DAMAGE = {
     "empty": (damaged_by(lambda content: b""), "holds 0 bytes"),
     "flipped": (damaged_by(flipped), "is damaged: its checksum"),
     "newer": (newer, "is of version 3, and this dlskills reads up to 2"),
+    "array as the kind": (with_an_array_as_its_kind, "is no checkpoint of a training"),
     "another run": (of_another_run, "is of another run than the folder"),
     "array in the head": (with_an_array_in_its_head, "is of another training .loss: array"),
     "lacking": (lacking, "does not fit this training"),
@@ -332,6 +339,7 @@ def test_where_none_is_good_nothing_is_begun_anew(tmp_path):
         ({"mini_batch_size": 4}, "mini_batch_size: 8 there, 4 here"),
         ({"optimizer": "sgd"}, "optimizer: 'Adam' there, 'SGD' here"),
         ({"sampling": "epoch"}, "sampling: 'replacement' there, 'epoch' here"),
+        ({"network": make_network(dtype="float32")}, "[(]dtype: 'float64' there, 'float32' here"),
         ({"validation": 0.2}, "validation data: None there, '8 samples"),
         ({"network": make_network(dropout_ratio=0.5)}, "layers: .*Dropout"),
     ],
@@ -340,6 +348,55 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, options, differen
     crashed(tmp_path, 11)
     with pytest.raises(FileFormatError, match=difference):
         resumed(tmp_path, **options)
+
+
+def test_a_checkpoint_of_other_remainders_is_refused(tmp_path):
+    """Both have as many batches per epoch, of other samples."""
+    crashed(tmp_path, 11, sampling="epoch", remainder="drop")
+    with pytest.raises(FileFormatError, match="remainder: 'drop' there, 'fold' here"):
+        resumed(tmp_path, sampling="epoch", remainder="fold")
+
+
+@pytest.mark.parametrize(
+    ("network", "other"),
+    [
+        ({"dtype": "float64", "compute_dtype": "float32"}, {"dtype": "float32"}),
+        ({"dtype": "float32", "compute_dtype": "float16"}, {"dtype": "float32"}),
+    ],
+)
+def test_a_checkpoint_of_another_precision_is_refused(tmp_path, network, other):
+    crashed(tmp_path, 11, network=make_network(**network))
+    with pytest.raises(FileFormatError, match="dtype: .* there, .* here"):
+        resumed(tmp_path, network=make_network(**other))
+
+
+FORGED = {
+    "a value that is no number": lambda own, _: own.update(best=np.ones(2)),
+    "a count that is none": lambda own, _: own.update(waited=[]),
+    "a step that is none": lambda own, _: own.update(best_step="7"),
+    "a best network of another shape": lambda own, _: own["network"].update(W1=np.zeros((2, 2))),
+    "no best network": lambda own, _: own.update(network=3),
+    "an epoch that is none": lambda _, state: state.update(current_epoch=None),
+    "names that are arrays": lambda _, state: state["optimizer"]["hyperparameters"].update(
+        decay=np.ones((2, 3))
+    ),
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_a_forged_checkpoint_is_refused_by_name_and_changes_nothing(tmp_path, change):
+    crashed(tmp_path, 11, callbacks=[EarlyStopping("test_accuracy")])
+    file = newest(tmp_path)
+    content = read_state(file)
+    change(content["state"]["callbacks"][1], content["state"])
+    for other in tmp_path.glob("step-*"):
+        other.unlink()
+    write_state(file, content)  # with a checksum that fits
+    trainer = make_trainer(callbacks=[never, EarlyStopping("test_accuracy"), Checkpoint(tmp_path)])
+    before = outcome(trainer)
+    with pytest.raises(FileFormatError, match=rf"{file.name} does not fit this training"):
+        trainer.resume(tmp_path)
+    assert outcome(trainer) == before
 
 
 def test_a_checkpoint_swapped_with_another_runs_is_refused(tmp_path):
@@ -398,9 +455,10 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the mode of a folder has no effect there")
-@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_named_at_the_start(tmp_path):
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write anywhere")
     trainer = make_trainer(callbacks=[Checkpoint(tmp_path)])
     with pytest.raises(OSError, match="the folder .* can't be written to: .*Checkpoint.folder"):
         trainer.train()
