@@ -71,6 +71,21 @@ def test_the_content_is_synced_before_the_file_is_renamed(tmp_path, monkeypatch)
 
 
 @posix
+def test_the_folder_is_synced_after_the_file_is_renamed(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a", []
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            synced.append((os.fstat(descriptor).st_ino, path.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_file(path, "content")
+    assert synced == [(tmp_path.stat().st_ino, True)]
+
+
+@posix
 def test_writing_to_a_symbolic_link_replaces_its_target(tmp_path):
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("earlier")
