@@ -30,7 +30,7 @@ MEASURED_WITH = (
 )  # fmt: skip
 VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
 QUICK = 85  # seconds after which a quick run starts no further task, to end within two minutes
-INSTEAD = ("report", "parallel", "profile", "saving")  # accepted in place of tasks
+INSTEAD = ("report", "parallel", "profile", "saving", "loop")  # accepted in place of tasks
 
 
 def main() -> None:
@@ -56,6 +56,10 @@ def main() -> None:
 
         rounds = 1 if options.quick else options.rounds or saving.ROUNDS
         saving.main(rounds, *map(Path, options.tasks[1:2]))
+    elif options.tasks[:1] == ["loop"]:
+        from benchmarks import loop_cost
+
+        loop_cost.main(1 if options.quick else options.rounds or loop_cost.ROUNDS)
     elif problem := _obstacle(options.device):
         print(f"skipped: {problem}")
     elif failures := _measure(options):
@@ -69,7 +73,8 @@ def _options() -> argparse.Namespace:
         description=__doc__,
         epilog="Instead of tasks: `report [file.json ...]` writes results as Markdown and figure; "
         "`parallel` finds the size at which several threads become faster; `profile [width]` "
-        "times the parts of a training step; `saving [folder]` writes and reads checkpoints.",
+        "times the parts of a training step; `loop` times what `Loop` adds to a step; "
+        "`saving [folder]` writes and reads checkpoints.",
     )
     parser.add_argument("tasks", nargs="*", help="parts of names, such as adam, 'width 100', relu")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, help="default: all")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -103,6 +104,13 @@ def test_names_that_match_nothing_are_errors(bench, tmp_path, args, message):
     assert message in said
     assert found == {earlier: {}}
     assert FakeWorker.made == []
+
+
+def test_the_cost_of_a_loop_is_told_for_each_kind(bench):
+    status, said, found = bench("loop")
+    assert (status, found) == (0, {})
+    rows = re.findall(r"^  (.+?) +-?[\d.]+ +-?[\d.]+  (?:reached|missed)$", said, re.MULTILINE)
+    assert rows == ["no callbacks", "Batch Norm and Dropout", "a callback per step"]
 
 
 def test_without_failures_the_status_is_0(bench):
