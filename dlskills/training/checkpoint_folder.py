@@ -96,7 +96,8 @@ class CheckpointFolder:
 
     def _stated_run(self) -> str | None:
         try:
-            return str(read_json(self.path / _RUN)["run"])
+            run = read_json(self.path / _RUN)["run"]
+            return run if isinstance(run, str) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

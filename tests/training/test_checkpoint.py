@@ -568,7 +568,7 @@ def test_a_disk_that_is_full_in_mid_file_leaves_the_good_checkpoints(tmp_path):
 # Damage beyond one file, and errors
 
 
-@pytest.mark.parametrize("content", ["{", None])
+@pytest.mark.parametrize("content", ["{", '{"run": null}', "3", None])
 def test_a_run_is_resumed_without_a_good_run_json(tmp_path, content):
     crashed(tmp_path, 11)
     run = json.loads((tmp_path / "run.json").read_text())["run"]
