@@ -56,7 +56,7 @@ def measure(network: Sequential, x: Array, t: Array, known: int) -> Array:
     xp = network.backend.xp
     y = network.predict(x)
     with network.backend.active():
-        right = xp.astype(xp.argmax(y, axis=1) == t, y.dtype)
+        right = xp.astype(network.loss_layer.correct(y, t), y.dtype)
         losses = [
             network.loss_layer.forward(y[rows, ...], t[rows])
             for rows in (slice(known, None), slice(None, known))

@@ -64,6 +64,18 @@ def test_the_pages_loop_ends_with_the_first_batch_of_its_last_epoch():
         small_data.book_steps(0)
 
 
+def test_its_accuracy_is_that_of_the_network():
+    network = MultiLayerNet(4, [5], 3, seed=0)
+    x, t = np.ones((6, 4), np.float32), np.zeros(6, np.int64)
+    x[1] = np.nan  # its scores are NaN, which are no prediction
+    x[2:] *= -np.arange(1, 5, dtype=np.float32)[:, None]
+    right = small_data.measure(network, x, t, known=3)[:2]
+    np.testing.assert_array_equal(
+        right, [3 * network.accuracy(x[:3], t[:3]), 3 * network.accuracy(x[3:], t[3:])]
+    )
+    assert right[0] <= 2
+
+
 def test_measures_of_the_end():
     final = {
         "a": {"train_accuracy": 1.0, "test_accuracy": 0.75},
