@@ -1,6 +1,9 @@
 """Checkpoints: resumed bit for bit, damaged ones refused by name, one process per folder."""
 
+import copy
+import functools
 import json
+import math
 import os
 import re
 import subprocess
@@ -19,7 +22,7 @@ from dlskills.files import FileFormatError
 from dlskills.formulas.engines import ENGINES, engine
 from dlskills.optimizers import schedules
 from dlskills.training import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
-from dlskills.training.checkpoint_folder import CheckpointFolder
+from dlskills.training.checkpoint_folder import CheckpointFolder, load_checked
 from dlskills.training.state_file import read_state, write_state
 
 STEPS_PER_EPOCH = 6  # of small_run
@@ -397,6 +400,56 @@ def test_a_forged_checkpoint_is_refused_by_name_and_changes_nothing(tmp_path, ch
     with pytest.raises(FileFormatError, match=rf"{file.name} does not fit this training"):
         trainer.resume(tmp_path)
     assert outcome(trainer) == before
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("content")
+    crashed(folder, 11, callbacks=[EarlyStopping("test_accuracy"), ReduceOnPlateau("test_loss")],
+            metrics=["accuracy", "loss"])  # fmt: skip
+    return read_state(newest(folder))
+
+
+WRONG = [
+    None, -1, 10**30, 1.5, math.nan, True, "x", "../../x", [], [1, 2], [[[]]], {}, {"a": 1},
+    np.zeros(0), np.ones((2, 3)), np.array(3), np.array([True]),
+]  # fmt: skip
+
+
+def places(value, path=()):
+    """Yield the paths to all values of a nested state, but for long lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value[:3])
+    for key, item in items:
+        yield (*path, key)
+        if isinstance(item, dict | list):
+            yield from places(item, (*path, key))
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_value_that_is_replaced_is_refused_by_name_or_loaded(content, data):
+    forged = copy.deepcopy(content)
+    path = data.draw(st.sampled_from(list(places(content))))
+    owner = functools.reduce(lambda inner, key: inner[key], path[:-1], forged)
+    owner[path[-1]] = data.draw(st.sampled_from(WRONG))
+    trainer = make_trainer(
+        callbacks=[never, EarlyStopping("test_accuracy"), ReduceOnPlateau("test_loss"), never],
+        metrics=["accuracy", "loss"],
+    )
+    before, refusal = outcome(trainer), ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of schedules, and of numbers that are cast
+        try:
+            load_checked(
+                forged, "a-file", None, trainer.about(), lambda s, _: trainer.load_state_dict(s)
+            )
+        except FileFormatError as error:
+            refusal = str(error)
+    if refusal:
+        assert "a-file" in refusal
+        assert outcome(trainer) == before
+    else:
+        assert trainer.step == forged["state"]["step"]
 
 
 def test_a_checkpoint_swapped_with_another_runs_is_refused(tmp_path):
