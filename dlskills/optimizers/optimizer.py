@@ -269,10 +269,11 @@ class Optimizer:
             arrays = plan.first(params, grads)
         common, rule = self._modifiers(plan, arrays)
         numbers = [(*self._numbers_of(group), *common) for group in kinds]
+        limit = self.max_weight_norm
         plan.run(arrays, rule_of(rule), numbers)
-        if self.max_weight_norm is not None:
-            limit_norms(params, groups, self.max_weight_norm)
-        vars(self)["step"] = self.step + 1
+        vars(self)["step"] = self.step + 1  # also if the limit fails: the update is made
+        if limit is not None:
+            limit_norms(params, groups, limit)
 
     def _groups(self, params: Any) -> tuple[Groups, list[Group]]:
         """Return the group index of each parameter, and the groups."""

@@ -232,13 +232,15 @@ class Loop:
         # most layers have none, and asking them takes time
         layers = [layer for layer in self.network.layers if type(layer).get_state is not _STATELESS]
         states = [layer.get_state() for layer in layers]
+        updates = getattr(self.optimizer, "step", None)
         try:
             loss, grads = self._gradient(current, whole=batch is not None)
             self._before_update(loss, current)
             self._updating = True
             self._update_parameters(grads)
         except BaseException as error:
-            if isinstance(error, Exception) or not self._updating:
+            unchanged = getattr(self.optimizer, "step", None) == updates
+            if not self._updating or (isinstance(error, Exception) and unchanged):
                 self._updating = False  # an update that fails has changed nothing: it is one pass
                 for layer, state in zip(layers, states, strict=True):
                     layer.set_state(state)

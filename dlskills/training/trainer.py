@@ -416,10 +416,13 @@ class Trainer(Loop):
         try:
             return super()._update(batch)
         except Exception as error:
+            left = f"Parameters and history are as after step {done}"
+            if self._updating:  # it failed after a part of the update
+                left = "Parameters are undefined; go on from a checkpoint: trainer.resume(folder)"
             with memory_explained(
                 self.network.backend,
                 f"step {done + 1} with mini_batch_size={self.batch_size}",
-                f"Make mini_batch_size smaller. Parameters and history are as after step {done}",
+                f"Make mini_batch_size smaller. {left}",
             ):
                 raise error
 

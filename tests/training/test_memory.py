@@ -14,6 +14,7 @@ from dlskills import (
     get_backend,
     to_host,
 )
+from dlskills.optimizers import optimizer
 from dlskills.training.memory import memory_explained
 
 
@@ -98,6 +99,24 @@ def test_after_an_error_training_goes_on_as_without_it(backend, monkeypatch, pla
     training.train()  # with memory again
     assert outcome(training) == outcome(undisturbed)
     assert training.monitor.seen == undisturbed.monitor.seen
+
+
+def test_an_update_whose_second_pass_fails_is_not_made_twice(monkeypatch):
+    def starved(*args):
+        raise MemoryError("no more")
+
+    training = trainer(get_backend())
+    training.optimizer.max_weight_norm = 0.5
+    training.train_step()
+    monkeypatch.setattr(optimizer, "limit_norms", starved)
+    with pytest.raises(DeviceMemoryError, match="Parameters are undefined; go on from a checkpo"):
+        training.train_step()
+    monkeypatch.undo()
+    params = training.network.params.flat.copy()
+    with pytest.raises(RuntimeError, match="step 2 was broken off within its update"):
+        training.train()
+    np.testing.assert_array_equal(training.network.params.flat, params)
+    assert training.step == 1
 
 
 @pytest.mark.backends("cupy")
