@@ -7,7 +7,7 @@ from dlskills import SGD, MultiLayerNet, MultiLayerNetExtend, load_mnist
 from dlskills.arrays.random import stream
 from dlskills.experiments import Settings, batch_norm, judge
 from dlskills.experiments.batch_norm import SCALES, WITH, WITHOUT, first_not_finite
-from dlskills.experiments.runner import _union
+from dlskills.experiments.parts import union
 
 SOME = [1.0, SCALES[7], 0.1]
 
@@ -62,7 +62,7 @@ def test_a_diverged_network_stops_and_is_not_taken_for_a_guess(numbers):
 
 def test_scales_can_be_shared_out(numbers):
     parts = [run([scale]) for scale in SOME]
-    assert _union(_union(parts[0], parts[1]), parts[2]) == numbers
+    assert union(union(parts[0], parts[1]), parts[2]) == numbers
 
 
 # Where numbers stop being finite first
