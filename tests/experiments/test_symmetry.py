@@ -108,7 +108,7 @@ def test_pictures_are_means_of_the_changes_of_four_pixels(numbers):
     assert not np.array_equal(random[0], random[1])
     change = np.zeros((28, 28))
     change[2:4, 4:6] = [[1, 2], [3, 4]]
-    picture = np.array(symmetry._picture(change.ravel()))
+    picture = np.array(symmetry.picture_of(change.ravel()))
     assert picture[1, 2] == 2.5
     assert np.sum(picture) == 2.5
 
