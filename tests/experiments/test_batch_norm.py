@@ -21,7 +21,7 @@ def numbers():
     return run()
 
 
-def test_the_scales_are_the_pages():
+def test_the_scales_are_the_tutorials():
     np.testing.assert_allclose(SCALES, np.logspace(0, -4, 16))
     assert len({f"{scale:.3g}" for scale in SCALES}) == 16
 
@@ -163,6 +163,6 @@ def test_the_same_on_a_gpu(backend):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed():
+def test_the_tutorials_claims_are_confirmed():
     verdicts = judge(batch_norm.CLAIMS, [batch_norm.run(Settings(verbose=False))])
     assert all(verdict.confirmed for verdict in verdicts)

@@ -83,7 +83,7 @@ def test_where_nothing_is_random_one_run_does(fake):
     assert len(records) == len(fake.calls) == 1
 
 
-def test_options_come_before_those_of_a_quick_run_and_these_before_the_pages(fake):
+def test_options_override_those_of_a_quick_run_which_override_the_tutorials(fake):
     for quick, options, steps in [
         (False, {}, 9), (True, {}, 2), (True, {"steps": 4}, 4), (False, {"steps": 4}, 4),
     ]:  # fmt: skip
@@ -224,7 +224,7 @@ def test_a_forced_engine_is_forced_in_processes_too(fake, monkeypatch, jobs):
             assert record.engine == name
 
 
-def test_what_was_finished_of_a_run_is_kept_until_it_is_whole(fake, in_threads, tmp_path):
+def test_finished_parts_are_kept_until_the_run_is_complete(fake, in_threads, tmp_path):
     fake.split, work = "scales", fake.run
 
     def interrupted(settings, *, steps=9, scales=(1, 2, 3)):
@@ -274,7 +274,7 @@ def test_parts_that_are_finished_when_another_fails_are_kept(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, tmp_path):
+def test_a_run_whose_parts_are_all_kept_is_merged_from_them(fake, in_threads, tmp_path):
     fake.split = "scales"
     (records,) = experiments.run(["fake"], QUIET).values()
     keep_parts(records[0], tmp_path)
@@ -299,7 +299,7 @@ def test_a_single_part_needs_no_process(fake, monkeypatch):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("given", [[], "ab", 3])
-def test_what_is_to_be_shared_out_must_be_there(fake, given, jobs):
+def test_an_option_to_split_by_must_be_a_list_of_items(fake, given, jobs):
     fake.split = "scales"
     with pytest.raises(ValueError, match=r"fake takes a list of at least one item for scales, got"):
         experiments.run(["fake"], QUIET, options={"scales": given}, jobs=jobs)

@@ -153,6 +153,6 @@ def test_the_same_on_a_gpu(backend):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed_but_for_relu():
+def test_the_tutorials_claims_are_confirmed_except_for_relu():
     verdicts = judge(symmetry.CLAIMS, [run(1000)])
     assert [verdict.confirmed for verdict in verdicts] == [True, True, False, True, True]

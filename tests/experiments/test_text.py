@@ -37,7 +37,7 @@ def test_a_missing_text_is_an_error():
         Texts("symmetry")("titl")
 
 
-def test_every_text_that_code_asks_for_is_there():
+def test_every_text_that_code_asks_for_exists():
     """Literal keys in the modules of the experiments; a misspelt one would show only when used."""
     modules = {
         "labels": ["drawing", "small_data", "trials"], "report": ["../report/write"],
