@@ -61,7 +61,7 @@ def tests_torch(session: nox.Session) -> None:
     session.install(".[test,jit,tune]", TORCH)
     environment = {
         "DLSKILLS_TEST_BACKENDS": "numpy,torch",
-        "DLSKILLS_TEST_NAMING": "backend torch numba optuna engine",
+        "DLSKILLS_TEST_NAMING": "backend torch numba optuna formulas engine",
     }
     session.run("pytest", *session.posargs, env=environment)
 

@@ -57,7 +57,7 @@ def test_a_count_becomes_a_python_int(value):
 
 
 @pytest.mark.parametrize("value", [3.0, "3", True, None])
-def test_values_that_are_not_whole_numbers_are_rejected(value):
+def test_values_that_are_not_integers_are_rejected(value):
     with pytest.raises(TypeError, match="^epochs must be a whole number, got "):
         check_count("epochs", value)
 

@@ -356,12 +356,12 @@ def test_an_optimizer_by_name_in_any_case(name, kind):
     assert trainer.optimizer.lr == 0.002
 
 
-def test_the_default_is_the_pages_sgd():
+def test_the_default_is_the_tutorials_sgd():
     optimizer = make_trainer().optimizer
     assert (type(optimizer), optimizer.lr) == (SGD, 0.01)
 
 
-def test_the_pages_misspelling_is_taken_with_a_warning():
+def test_the_tutorials_misspelling_is_taken_with_a_warning():
     with pytest.warns(DeprecationWarning, match="'rmsprpo'"):
         assert type(make_trainer(optimizer="rmsprpo").optimizer) is RMSprop
 
@@ -890,7 +890,7 @@ def test_labels_of_a_shape_that_fits_no_class_are_refused(part, change, given, r
 
 @pytest.mark.parametrize(("evaluate", "steps"), [("first", (1, 5)), ("last", (4, 8))])
 @pytest.mark.parametrize("record_loss", ["after", "before", "both"])
-def test_each_epoch_is_told_at_its_end(capsys, evaluate, steps, record_loss):
+def test_each_epoch_is_printed_at_its_end(capsys, evaluate, steps, record_loss):
     printed = []
 
     class Watcher:
