@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from small_run import make_trainer, outcome
 from dlskills.training import Checkpoint
 
 EPOCHS = 12
-MEAN_SECONDS = 0.03
+KILLS = 15  # of each training, about, however busy the machine is
 CONFIGURATIONS = [
     {"optimizer": "adam", "background": True},
     {"optimizer": "momentum", "background": False, "sampling": "epoch", "evaluate": "last"},
@@ -77,11 +78,13 @@ def newest_step(folder):
 def main(parent, count):
     rng = np.random.default_rng(0)
     counts = {"kills": 0, "in_saves": 0, "trainings": 0, "runs": 0}
-    while counts["kills"] < count:
+    while counts["kills"] < count or counts["trainings"] < len(CONFIGURATIONS):
         number = counts["trainings"]
         configuration = CONFIGURATIONS[number % len(CONFIGURATIONS)]
         whole = made(parent / f"whole-{number}", **configuration)
+        start = time.perf_counter()
         whole.train()
+        mean = (time.perf_counter() - start) / KILLS
         folder, ended = parent / f"killed-{number}", None
         while not ended:
             expected, parts = newest_step(folder), set(folder.glob(".*.part"))
@@ -90,7 +93,7 @@ def main(parent, count):
             begins = received(pipe, 60)
             if begins is None or not begins.strip().isdigit() or int(begins) != expected:
                 sys.exit(f"a run began at {begins!r}, expected step {expected}: {configuration}")
-            ended = received(pipe, float(rng.exponential(MEAN_SECONDS)))
+            ended = received(pipe, float(rng.exponential(mean)))
             if ended is None:
                 os.kill(process, signal.SIGKILL)
                 ended = received(pipe, 60)  # it may have ended just before

@@ -582,7 +582,7 @@ def test_of_200_kills_none_loses_anything(tmp_path, record_property):
     done = subprocess.run(
         [sys.executable, "-W", "error", str(Path(__file__).parents[1] / "kills.py"),
          str(tmp_path), "200"],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
