@@ -286,6 +286,17 @@ def test_hostile_files_are_refused_by_name(content, message):
     assert len(str(error.value)) < 400
 
 
+def test_a_header_too_long_is_refused_before_it_is_read():
+    content = (HEADER_LIMIT + 8).to_bytes(8, "little") + b" " * (HEADER_LIMIT + 8)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileFormatError, match="headers may have 16,777,216"):
+            read(content)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     rng = np.random.default_rng(0)

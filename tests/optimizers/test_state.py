@@ -200,6 +200,24 @@ def test_a_state_is_a_copy_when_saved_and_when_loaded(backend, kind):
     assert not any((to_host(v) == 9).any() for v in slots_of(first.state_dict()).values())
 
 
+@pytest.mark.parametrize("kind", [as_arrays, as_parameters])
+@pytest.mark.backends("torch", "cupy")
+def test_a_pickled_optimizer_needs_no_other_library_and_goes_on(backend, kind):
+    optimizer, params = make("adam"), kind(backend, 0)
+    walk(optimizer, params, kind, backend, range(3))
+    pickled = pickle.dumps(optimizer)
+    again = pickle.loads(pickled)
+    if kind is as_arrays:  # Parameters name their device, to return to it
+        assert backend.name.encode() not in pickled
+    copies = kind(backend, 0)
+    for key in copies:
+        copies[key] = backend.asarray(to_host(params[key]).copy())
+    walk(optimizer, params, kind, backend, range(3, 6))
+    walk(again, copies, kind, backend, range(3, 6))
+    for key in params:
+        np.testing.assert_array_equal(to_host(params[key]), to_host(copies[key]))
+
+
 def test_a_state_can_be_saved_before_the_first_update():
     optimizer = Adam(0.5)
     optimizer.load_state_dict(Adam(0.25, clip_value=1.0).state_dict())
