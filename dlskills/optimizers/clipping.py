@@ -41,7 +41,7 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
     Raises
     ------
     TypeError
-        The gradients are on different devices.
+        The gradients are on different devices, or one is None.
 
     References
     ----------
@@ -49,6 +49,9 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
     networks", algorithm 1.
     """
     arrays = [grads.flat] if isinstance(grads, Parameters) else list(grads.values())
+    if any(grad is None for grad in arrays):
+        missing = next(name for name, grad in grads.items() if grad is None)
+        raise TypeError(f"the gradient of {missing!r} is None. Compute it before its norm")
     backends = [backend_of(grad) for grad in arrays if hasattr(grad, "shape")]
     backend = backends[0] if backends else None
     for other in backends:

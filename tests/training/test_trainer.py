@@ -395,7 +395,18 @@ def test_hyperparameters_are_refused_beside_an_optimizer(param):
         make_trainer(optimizer=Momentum(), optimizer_param=param)
 
 
-@pytest.mark.parametrize("optimizer", [None, SGD, 0.01])
+@pytest.mark.parametrize("param", [0.01, [("lr", 0.01)], "lr"])
+def test_hyperparameters_that_are_no_dict_are_refused(param):
+    with pytest.raises(TypeError, match="optimizer_param must be a dict such as {'lr': 0.01}, got"):
+        make_trainer(optimizer="adam", optimizer_param=param)
+
+
+def test_the_class_of_an_optimizer_is_refused_with_the_remedy():
+    with pytest.raises(TypeError, match=r"got the class SGD. Create one: SGD\(...\)"):
+        make_trainer(optimizer=SGD)
+
+
+@pytest.mark.parametrize("optimizer", [None, {"lr": 0.01}, 0.01])
 def test_what_is_no_optimizer_is_refused(optimizer):
     with pytest.raises(TypeError, match="optimizer must be a name or an Optimizer, got"):
         make_trainer(optimizer=optimizer)
@@ -600,6 +611,9 @@ def test_one_hot_labels_train_as_their_integers_do():
         ("learning_rate", 0.1, r"optimizer_param={'lr': ...}, or optimizer=Adam\(lr=...\)"),
         ("lr", 0.1, "optimizer_param={'lr': ...}"),
         ("num_epochs", 3, "epochs=..."),
+        ("betas", (0.9, 0.99), "optimizer_param={'beta1': ..., 'beta2': ...}"),
+        ("momentum", 0.9, "optimizer_param={'momentum': ...}"),
+        ("clip_norm", 1.0, "optimizer_param={'clip_norm': ...}"),
         ("validation_data", None, r"validation=\(x, t\)"),
         ("shuffle", True, 'sampling="epoch"'),
         ("criterion", None, "loss=... for the network"),
