@@ -397,6 +397,7 @@ class Sequential:
         loss : array, shape ()
         grads : Parameters
         """
+        self._unwritten.start()
         loss = self._data_loss(x, t, True, weights)
         with self.backend.active():
             dout = self.loss_layer.backward(self.loss_scale * share)
