@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlskills.checks import check_choice, check_count, check_number
@@ -69,15 +69,7 @@ class Best:
             There is no such column; the message names those that there are.
         """
         row = trainer.history.latest
-        if self.metric not in row:
-            hint = (
-                "; give the trainer validation=0.2, or validation=(x, t)"
-                if self.metric.startswith("validation") and "validation_loss" not in row
-                else '; metrics=["accuracy", "loss"] measures both on each part of the data'
-            )
-            raise ValueError(
-                f"no {self.metric!r} is measured, only {', '.join(row) or 'nothing'}{hint}"
-            )
+        check_measured(self.metric, list(row))
         return float(row[self.metric])
 
 
@@ -92,6 +84,24 @@ def as_value(best: Any) -> float:
     if isinstance(best, bool) or not isinstance(best, int | float):
         raise TypeError(f"best must be a number, got {best!r:.60}")
     return float(best)
+
+
+def check_measured(metric: str, columns: Sequence[str]) -> None:
+    """Raise an error if a metric is not among the columns of the history.
+
+    Raises
+    ------
+    ValueError
+        The message names those that there are.
+    """
+    if metric in columns:
+        return
+    hint = (
+        "; give the trainer validation=0.2, or validation=(x, t)"
+        if metric.startswith("validation") and "validation_loss" not in columns
+        else '; metrics=["accuracy", "loss"] measures both on each part of the data'
+    )
+    raise ValueError(f"no {metric!r} is measured, only {', '.join(columns) or 'nothing'}{hint}")
 
 
 class Plateau(Best):

@@ -101,6 +101,11 @@ class Evaluation:
         else:
             self._metrics = dict.fromkeys(PARTS, named_metrics(metrics))
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of what :meth:`measure` returns."""
+        return [f"{part}_{name}" for part in self.on for name in self._metrics[part]]
+
     def measure(self) -> dict[str, float]:
         """Return each metric on the chosen samples, by names such as ``"test_accuracy"``."""
         return {

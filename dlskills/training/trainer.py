@@ -21,6 +21,7 @@ from dlskills.training.arguments import (
     monitoring,
 )
 from dlskills.training.batch_source import SampleBatches
+from dlskills.training.best import check_measured
 from dlskills.training.budget import Budget
 from dlskills.training.callbacks import Batch, Callback, checked_callbacks
 from dlskills.training.capture import CapturedPasses
@@ -28,7 +29,7 @@ from dlskills.training.data_checks import checked_parts
 from dlskills.training.device_numbers import DeviceNumbers
 from dlskills.training.divergence import DivergenceCheck
 from dlskills.training.epoch_line import epoch_line, measured
-from dlskills.training.evaluation import Evaluation
+from dlskills.training.evaluation import PARTS, Evaluation
 from dlskills.training.loop import Loop
 from dlskills.training.memory import memory_explained
 from dlskills.training.metrics import Metrics
@@ -295,7 +296,7 @@ class Trainer(Loop):
             self._ranks = Ranks(self, communicator, sharded, sync, accumulate)
 
     def _check_callback(self, callback: Callback) -> None:
-        """Refuse a callback that acts after evaluations that are never made."""
+        """Refuse a callback that acts after evaluations, or by a metric, that are never made."""
         if callback.needs_evaluations and self.evaluate == "never":
             raise ValueError(
                 f"{callback!r} acts after evaluations, and evaluate='never' makes none; give "
@@ -307,6 +308,8 @@ class Trainer(Loop):
                 f"{callback!r} follows {callback.follows!r}, and evaluations leave out the {part} "
                 f"data, got evaluate_on={self._evaluation.on}; add {part!r} to it"
             )
+        if callback.follows is not None and part in PARTS:
+            check_measured(callback.follows, self._evaluation.columns)
 
     def _rank_of_ranks(self) -> tuple[int, int]:
         """Return the number of this process, and of how many."""

@@ -245,9 +245,8 @@ def test_a_wrong_argument_is_named(tmp_path, options, message):
 
 
 def test_what_is_not_measured_is_named(tmp_path):
-    trainer = make_trainer(callbacks=[Checkpoint(tmp_path, best_by="validation_loss")])
     with pytest.raises(ValueError, match="no 'validation_loss' is measured, only .*validation=0.2"):
-        trainer.train()
+        make_trainer(callbacks=[Checkpoint(tmp_path, best_by="validation_loss")])
 
 
 # Damage

@@ -108,8 +108,13 @@ def test_with_real_validation_data_it_stops_before_the_end():
     ],
 )
 def test_what_is_not_measured_is_named(metric, message):
-    trainer = make_trainer(callbacks=[EarlyStopping(metric)])
     with pytest.raises(ValueError, match=message):
+        make_trainer(callbacks=[EarlyStopping(metric)])
+
+
+def test_a_column_that_no_evaluation_writes_is_named():
+    trainer = make_trainer(callbacks=[EarlyStopping("my_loss")])
+    with pytest.raises(ValueError, match="no 'my_loss' is measured, only "):
         trainer.train()
 
 
@@ -167,11 +172,7 @@ def test_training_that_goes_on_after_a_stop_is_as_patient_again():
 
 @pytest.mark.parametrize("unit", ["epochs", "steps"])
 def test_a_larger_budget_continues_a_training_that_was_stopped(unit):
-    trainer = make_trainer(
-        callbacks=[EarlyStopping(patience=2)], evaluate="last", epochs=9, optimizer="sgd"
-    )
-    trainer._evaluation.measure = lambda: {"validation_loss": 1.0}
-    trainer.train()
+    trainer = trained([1.0] * 9, EarlyStopping(patience=2))
     trainer.train()
     assert trainer.epoch == 3  # it stays stopped
     setattr(trainer, unit, 5 * (1 if unit == "epochs" else trainer.iter_per_epoch))
