@@ -49,7 +49,11 @@ def test_the_package_runs_as_a_command(module):
     assert "Usage: dlskills run" in python("-m", module, "run", "-h").stdout
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["run", "symmetry"], ["tune"], ["compare"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], *([name] for name in ("run", "tune", "compare", "info", "play", "repeat", "report",
+                               "list")), ["run", "symmetry"]],
+)  # fmt: skip
 def test_h_is_short_for_help(command):
     short, long = (CliRunner().invoke(cli.app, [*command, h]) for h in ("-h", "--help"))
     assert short.exit_code == 0
@@ -133,6 +137,15 @@ def wrong(trial):
         ("compare --subset ful --engine plain --engine blocked", "subset must be"),
         ("compare", "the two runs must differ"),
         ("info --device gpu", "device must be"),
+        ("repeat nothing.json", "there is no file 'nothing.json'"),
+        ("repeat .", "there is no file '.'"),
+        ("play adm", "optimizer 'adm'"),
+        ("play my.py:Rule --no-open", "my.py has no 'Rule'"),
+        ("play --theme blue", "'blue' is not one of"),
+        ("report nothing.py", "there is no file 'nothing.py'"),
+        ("report --long", "--long must be combined with --beyond"),
+        ("run symmetry --size big", "size must be WIDTHxHEIGHT"),
+        ("run symmetry --format gif", "format 'gif' is not known"),
         ("tune --sampler grid", "sampler 'grid'"),
         ("tune --pruner mean", "pruner 'mean'"),
         ("tune --subset ful", "subset must be"),
@@ -140,6 +153,8 @@ def wrong(trial):
         ("tune nothing.py:score", "does not exist"),
         ("tune score", "module:function"),
         ("tune my.py:scre", "did you mean 'score'"),
+        ("tune my.py:score --grid n=1,1", "must have different values"),
+        ("tune my.py:score --epochs 3", "can't be combined with"),
         ("run symmetry --iterations 0", "must be at least 1"),
         ("nothing", "No such command"),
         ("list --nothing", "No such option"),
@@ -179,6 +194,18 @@ def test_an_error_in_a_users_objective_has_exit_status_1(status, tmp_path, monke
     code, said = status("tune", "my.py:wrong", "--trials", 1)
     assert code == 1
     assert "error: a mistake of the function\n  in trial 0" in said
+
+
+@pytest.mark.parametrize(
+    "command", ["run bad.py", "report bad.py", "play bad.py:Rule", "tune bad.py:score"]
+)
+def test_a_syntax_error_in_a_users_file_is_one_line(status, tmp_path, monkeypatch, command):
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text("x = 1\ndef score(:\n")
+    assert status(*command.split()) == (
+        1, f"error: {tmp_path / 'bad.py'}, line 2: invalid syntax\n"
+    )  # fmt: skip
 
 
 def test_a_missing_home_folder_gives_no_traceback(status, monkeypatch):
