@@ -22,6 +22,9 @@ from dlskills.training import DivergedError
 from dlskills.training.memory import is_out_of_memory
 from dlskills.tuning import StudyError
 
+NARROW = 80
+"""Columns below which help is plain text: Rich cuts long words in its tables."""
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # they may hold the password of a storage
@@ -72,6 +75,7 @@ def main() -> None:
     The exit status is 0 on success, 1 on an error, 2 on wrong usage, 130 on an interruption.
     """
     with terminal.tolerant_streams():
+        app.rich_markup_mode = None if terminal.console().width < NARROW else "rich"
         try:
             app(prog_name="dlskills")
         except Exception as error:

@@ -1,6 +1,7 @@
 """Use of the command: names, options and exit status."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -59,6 +60,41 @@ def test_h_is_short_for_help(command):
     assert short.exit_code == 0
     assert short.output == long.output
     assert "Usage: " in short.output
+
+
+OPTIONS = {
+    "": ["--install-completion", "optimizers, initial weights"],
+    "run": ["--executor", "mpi|dask://HOST:PORT", "--subset"],
+    "run optimizer-mnist": ["my.py:MyRule:lr=0.002", "--optimizers", "--executor"],
+    "run mine.py": ["--executor", "--theme", "--format"],
+    "tune": ["postgresql://user@host/name", "--sampler", "my.py:score"],
+    "play": ["--activation", "FILE.py:CLASS[:setting=value]"],
+    "report": ["--executor", "--beyond"],
+    "repeat": ["results/optimizer-mnist.json", "--trust"],
+    "compare": ["--tolerance", "--batchnorm"],
+}
+OWN_EXPERIMENT = """
+from dlskills.experiments import Experiment
+def run(settings):
+    return {}
+mine = Experiment(name="mine", title="Mine", about="It.", run=run, plot=lambda runs: {}, alt={})
+"""
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_is_legible_in_narrow_terminals(status, tmp_path, monkeypatch, command, columns):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", columns)
+    monkeypatch.setattr(cli.app, "rich_markup_mode", "rich")
+    (tmp_path / "mine.py").write_text(OWN_EXPERIMENT)
+    code, said = status(*command.split(), "-h")
+    assert code == 0
+    assert "…" not in said
+    said = re.sub(r"[\s│]", "", said)  # long words may be broken, but not cut
+    for expected in OPTIONS[command]:
+        assert expected.replace(" ", "") in said
 
 
 def test_completion_can_be_installed():
