@@ -19,9 +19,10 @@ import database_servers  # noqa: E402
 
 nox.needs_version = ">=2024.4"
 nox.options.sessions = ["tests", "lint", "types"]
-nox.options.default_venv_backend = "venv"
+nox.options.default_venv_backend = "uv|venv"  # pip takes half a minute per session, uv seconds
 
 TORCH = "torch==2.13.0"  # results and times are compared with this release
+WITH_PIP = "venv"  # whose settings may name an index with PyTorch's smaller builds, for the CPU
 CUPY_CUDA = "cupy-cuda12x==14.2.0"  # tests/gpu calls internals of this release
 
 
@@ -55,13 +56,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend=WITH_PIP)
 def tests_torch(session: nox.Session) -> None:
     """Test with PyTorch, Numba and Optuna, on NumPy and PyTorch."""
     session.install(".[test,jit,tune]", TORCH)
     environment = {
         "DLSKILLS_TEST_BACKENDS": "numpy,torch",
-        "DLSKILLS_TEST_NAMING": "backend torch numba optuna engine",
+        "DLSKILLS_TEST_NAMING": "backend torch numba optuna formulas engine",
     }
     session.run("pytest", *session.posargs, env=environment)
 
@@ -161,7 +162,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities of the packages that users get, from the database of PyPI."""
-    session.install(".[jit,tune,test]", "pip-audit>=2.7")
+    session.install(".[jit,tune,test]", "pip", "pip-audit>=2.7")
     session.run("pip-audit", "--skip-editable", *session.posargs)
 
 
@@ -216,7 +217,7 @@ def release(session: nox.Session) -> None:
         session.error(f"the main job must write JSON and PNG, it wrote: {', '.join(written)}")
 
 
-@nox.session
+@nox.session(venv_backend=WITH_PIP)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks (`-- --quick`: a short run; `-- pytest`: pytest-benchmark)."""
     extras = "bench,jit,gpu" if "cuda" in session.posargs else "bench,jit"
@@ -227,7 +228,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend=WITH_PIP)
 def gpu(session: nox.Session) -> None:
     """Validate on a GPU: tests, experiments and benchmarks, summarized in one Markdown file."""
     session.install(".[gpu,jit,test,bench]", TORCH, "pytest-xdist")

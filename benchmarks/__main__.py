@@ -79,16 +79,27 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="2 short rounds, to check that everything runs"
     )
-    parser.add_argument("--rounds", type=int, help=f"turns of each contender; default: {ROUNDS}")
     parser.add_argument(
-        "--threads", type=int, help="threads of every library; default: its own choice"
+        "--rounds", type=_at_least_1, help=f"turns of each contender; default: {ROUNDS}"
+    )
+    parser.add_argument(
+        "--threads", type=_at_least_1, help="threads of every library; default: its own choice"
     )
     parser.add_argument("--json", type=Path, help="output file; default: in benchmarks/results/")
     options = parser.parse_args()
     if options.tasks[:1] not in [[word] for word in INSTEAD] and (problem := _nothing_for(options)):
         parser.error(problem)
+    missing = [name for name in options.tasks[1:] if not Path(name).is_file()]
+    if options.tasks[:1] == ["report"] and missing:
+        parser.error(f"there is no file {missing[0]}")
     options.contenders = options.contenders or list(CONTENDERS)
     return options
+
+
+def _at_least_1(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _nothing_for(options: argparse.Namespace) -> str | None:

@@ -84,7 +84,7 @@ def steps(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
 
 @terminal.tolerant_streams()
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = _options(arguments)
+    options = parse_options(arguments)
     name = _device_name(options.device)
     scratch = options.out or SCRATCH
     scratch.mkdir(parents=True, exist_ok=True)
@@ -97,15 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "device": name, "Python": platform.python_version(), "commit": commit_measured(),
         "steps": dict.fromkeys(commands),
     }  # fmt: skip
-    places = _places(folder)
+    places = folders_here(folder)
     for what, command in commands.items():
         print(f"===== {what}: {' '.join(command[1:])}", flush=True)
-        document["steps"][what] = step = _run(
+        document["steps"][what] = step = run_step(
             command, folder / f"{what}.log", options.timeout, places
         )
         print(f"{_verdict(step)} after {step['seconds']} s", flush=True)
-        document["claims"] = _without(places, _claims(folder))
-        document["benchmarks"] = _without(places, _read(folder / "benchmarks.json"))
+        document["claims"] = without_folders(places, _claims(folder))
+        document["benchmarks"] = without_folders(places, _read(folder / "benchmarks.json"))
         # after each step, so that a crash or the loss of the machine leaves the finished ones
         write_file(path, json.dumps(document, indent=1) + "\n")
         write_file(path.with_suffix(".md"), _page(document))
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu_day", description=(__doc__ or "").partition("\n")[0]
     )
@@ -164,7 +164,7 @@ def _device_name(device: str) -> str:
     return re.sub(r"\W+", "-", asked.stdout).strip("-").lower() or "none"
 
 
-def _run(
+def run_step(
     command: Sequence[str], output: Path, timeout: float, places: Mapping[str, str]
 ) -> dict[str, Any]:
     start = time.monotonic()
@@ -187,10 +187,10 @@ def _run(
             _end(process)
     text = output.read_text(encoding="utf-8", errors="replace")
     return {
-        "command": _without(places, " ".join(command[1:])),
+        "command": without_folders(places, " ".join(command[1:])),
         "status": status,
         "seconds": round(time.monotonic() - start, 1),
-        "output": _without(places, text)[-KEPT:],
+        "output": without_folders(places, text)[-KEPT:],
     }
 
 
@@ -205,7 +205,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
     process.wait()
 
 
-def _places(folder: Path) -> dict[str, str]:
+def folders_here(folder: Path) -> dict[str, str]:
     """Return this machine's folders and their replacements in results; subfolders come first."""
     named = dict.fromkeys(map(sysconfig.get_path, ("stdlib", "platlib", "purelib")), "<python>")
     if sys.prefix != sys.base_prefix:  # otherwise it may be /usr, which holds much else
@@ -217,12 +217,12 @@ def _places(folder: Path) -> dict[str, str]:
     return {place: named[place] for place in longest if len(Path(place).parts) > 1}
 
 
-def _without(places: Mapping[str, str], value: Any) -> Any:
+def without_folders(places: Mapping[str, str], value: Any) -> Any:
     """Return the value with this machine's folders replaced."""
     if isinstance(value, Mapping):
-        return {key: _without(places, item) for key, item in value.items()}
+        return {key: without_folders(places, item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without(places, item) for item in value]
+        return [without_folders(places, item) for item in value]
     if isinstance(value, str):
         for place, word in places.items():
             value = re.sub(re.escape(place) + r"(?![\w-])", lambda _, word=word: word, value)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.tasks import Result, Task
+from benchmarks.tasks import Result, Task, Update
 
 PAUSE = 0.15  # seconds between turns: idle threads of OpenBLAS and OpenMP spin for up to 0.1 s
 
@@ -251,12 +251,23 @@ def _check(task: Task, results: dict[str, Result]) -> None:
 
 
 def _mismatches(task: Task, results: dict[str, Result]) -> dict[str, str]:
-    """Return an error for each contender whose results differ from the reference."""
-    if not results:
-        return {}
-    reference = "book" if "book" in results else next(iter(results))
-    found = {name: _mismatch(task, name, result, reference, results[reference])
-             for name, result in results.items()}  # fmt: skip
+    """Return an error for each contender that does nothing or differs from the reference."""
+    found: dict[str, str | None] = {
+        name: f"{task.name}: the step of {name} changes nothing"
+        for name, result in results.items()
+        if not any(np.any(value) for value in result.values())
+    }
+    working = {name: result for name, result in results.items() if name not in found}
+    expected = task.reference() if isinstance(task, Update) else None
+    reference = "the formula"
+    if expected is None and working:
+        reference = "book" if "book" in working else next(iter(working))
+        expected = working[reference]
+    if expected is not None:
+        found |= {
+            name: _mismatch(task, name, result, reference, expected)
+            for name, result in working.items()
+        }
     return {name: error for name, error in found.items() if error}
 
 

@@ -44,6 +44,8 @@ def check_number(
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be finite, got an int too large for a float") from None
     if not (at_least <= number < below and number > above):
         bounds = [] if math.isfinite(number) else ["finite"]
         if above > -math.inf:

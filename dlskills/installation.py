@@ -26,18 +26,24 @@ def install_command(extra: str) -> str:
         ``pip install "/path/of/the/folder[gpu]"`` if the package was installed from a folder,
         ``pip install "dlskills[gpu] @ URL"`` if it came from a URL or a repository, and otherwise
         ``pip install "dlskills[gpu]"``. If ``pip`` on the search path belongs to another Python,
-        the command begins with ``/path/of/python -m pip`` instead.
+        the command begins with ``/path/of/python -m pip install`` instead, and in an environment
+        of uv, which has no pip, with ``uv pip install --python /path/of/python``.
     """
-    return f"{_pip()} install {_requirement(extra)}"
+    return f"{_install()} {_requirement(extra)}"
 
 
-def _pip() -> str:
+def _install() -> str:
+    # imported here, as only errors need it
+    import importlib.util
+
     found = shutil.which("pip")
     # not resolved: in a virtual environment, python is a link to the interpreter outside
     if found is not None and Path(found).parent == Path(sys.executable).parent:
-        return "pip"
+        return "pip install"
     python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
-    return f"{python} -m pip"
+    if importlib.util.find_spec("pip") is None and shutil.which("uv") is not None:
+        return f"uv pip install --python {python}"
+    return f"{python} -m pip install"
 
 
 def _requirement(extra: str) -> str:

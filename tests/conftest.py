@@ -3,12 +3,14 @@
 A test with the fixture `backend` runs once on each backend that this environment has. The
 environment variable DLSKILLS_TEST_BACKENDS selects some of them, for example
 `DLSKILLS_TEST_BACKENDS=numpy,cupy`; it is an error if a selected backend can't be used. With
-`DLSKILLS_TEST_NAMING="cupy cuda backend"` only the test files that contain one of these words run:
-the others would repeat what another environment has tested.
+`DLSKILLS_TEST_NAMING="cupy cuda backend"` only the tests run whose name, fixtures or code contain
+one of these words: the others would repeat what another environment has tested.
 """
 
 import importlib
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,13 +98,33 @@ def selected_backends() -> list[str]:
     return names
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out test files that name none of the words in DLSKILLS_TEST_NAMING."""
+NEEDED_BY_ALL = re.compile(r"^(?:\w+ = )?pytest\.importorskip\(.*", re.MULTILINE)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that name none of the words in DLSKILLS_TEST_NAMING."""
     words = os.environ.get("DLSKILLS_TEST_NAMING", "").split()
-    if not words or collection_path.suffix != ".py":
-        return None
-    text = collection_path.read_text(encoding="utf-8").lower()
-    return None if any(word in text for word in words) else True
+    if not words:
+        return
+
+    def named(item: pytest.Item) -> bool:
+        fixtures, test = getattr(item, "fixturenames", ()), getattr(item, "function", None)
+        names = " ".join([item.nodeid, *fixtures, _needed_by_all(item.path), _code(test)]).lower()
+        return any(word in names for word in words)
+
+    config.hook.pytest_deselected(items=[item for item in items if not named(item)])
+    items[:] = [item for item in items if named(item)]
+
+
+@cache
+def _code(test: Callable[..., Any] | None) -> str:
+    return inspect.getsource(test) if test else ""
+
+
+@cache
+def _needed_by_all(file: Path) -> str:
+    """Return the lines that skip the whole file where a library is missing."""
+    return " ".join(NEEDED_BY_ALL.findall(file.read_text(encoding="utf-8")))
 
 
 def pytest_report_header() -> str:

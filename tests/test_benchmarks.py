@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import benchmarks.__main__ as command
+import dlskills
 from benchmarks import tasks, turns
 from benchmarks.contenders import CONTENDERS, Contender
 
@@ -93,6 +94,8 @@ def bench(monkeypatch, tmp_path, capsys):
          "third takes part in none of these tasks; their contenders are: first, second"),
         (["import", "--contenders", "first"], "none that can be chosen"),
         (["--contenders", "nobody"], "invalid choice: 'nobody'"),
+        (["adam", "--threads", "0"], "must be a whole number of at least 1, got '0'"),
+        (["report", "nosuch.json"], "there is no file nosuch.json"),
     ],
 )  # fmt: skip
 def test_names_that_match_nothing_are_errors(bench, tmp_path, args, message):
@@ -180,6 +183,74 @@ def test_an_interruption_keeps_what_was_measured(bench, monkeypatch, tmp_path):
     results = json.loads((tmp_path / "scratch" / "interrupted.json").read_text())
     assert list(results["tasks"]) == ["import", "Adam, tiny"]
     assert not (tmp_path / "results").exists()
+
+
+# The comparison of results, with real updates
+
+
+def changed(task, steps=None, scale=1.0, **settings):
+    """Return the result of some steps with dlskills' optimizer, with other settings."""
+    optimizer = dlskills.make_optimizer(task.optimizer, **settings)
+    optimizer.lr = optimizer.lr * scale
+    params, grads = task.params(), task.grads()
+    for _ in range(task.checked if steps is None else steps):
+        optimizer.update(params, grads)
+    return task.result(params.values())
+
+
+def task_of(name):
+    full = REAL_TASKS[f"{name}, 1 x 10M"]
+    return tasks.Update(name, "1 x 10M", {"W1": (1000,)}, (), steps=1, checked=full.checked)
+
+
+REAL_TASKS = dict(tasks.TASKS)
+OPTIMIZERS = ["Adam", *tasks.OTHERS]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"scale": 10.0}, {"scale": 1.1}], ids=str)
+def test_a_step_that_does_nothing_or_too_much_is_refused(name, wrong):
+    task = task_of(name)
+    right = changed(task)
+    assert turns._mismatches(task, {"right": right, "other": right}) == {}
+    assert list(turns._mismatches(task, {"right": right, "wrong": changed(task, **wrong)})) == [
+        "wrong"
+    ]
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "AMSGrad", "NAdam"])
+def test_a_missing_bias_correction_is_refused(name):
+    task = task_of(name)
+    results = {"right": changed(task), "wrong": changed(task, bias_correction=False)}
+    assert list(turns._mismatches(task, results)) == ["wrong"]
+
+
+def test_a_missing_weight_decay_is_refused():
+    task = task_of("AdamW")
+    results = {"right": changed(task), "wrong": changed(task, weight_decay=0.0)}
+    assert list(turns._mismatches(task, results)) == ["wrong"]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_first_contender_is_no_reference_if_it_does_nothing(name):
+    task = task_of(name)
+    results = {"idle": changed(task, steps=0), "right": changed(task)}
+    assert turns._mismatches(task, results) == {
+        "idle": f"{name}, 1 x 10M: the step of idle changes nothing"
+    }
+    assert list(turns._mismatches(task, {"idle": results["idle"]})) == ["idle"]
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.1, 10.0, -1.0])
+def test_an_optimizer_without_peers_is_compared_with_its_formula(scale):
+    task = task_of("Lion")
+    assert tasks.OTHERS["Lion"] == ()
+    right = changed(task)
+    assert turns._mismatches(task, {"dlskills": right}) == {}
+    (error,) = turns._mismatches(
+        task, {"dlskills": {what: scale * value for what, value in right.items()}}
+    ).values()
+    assert "dlskills and the formula do not compute the same" in error
 
 
 def _dies(at, task):

@@ -44,6 +44,11 @@ def test_a_number_out_of_bounds_is_rejected(value, bounds, message):
         check_number("lr", value, **bounds)
 
 
+def test_an_int_that_overflows_is_not_finite():
+    with pytest.raises(ValueError, match="^lr must be finite, got an int too large for a float$"):
+        check_number("lr", 2**2000)
+
+
 @pytest.mark.parametrize("value", ["0.1", True, None, [1.0, 2.0], 1j, np.ones(2)])
 def test_values_that_are_not_numbers_are_rejected(value):
     with pytest.raises(TypeError, match="^lr must be a number, got "):
@@ -57,7 +62,7 @@ def test_a_count_becomes_a_python_int(value):
 
 
 @pytest.mark.parametrize("value", [3.0, "3", True, None])
-def test_values_that_are_not_whole_numbers_are_rejected(value):
+def test_values_that_are_not_integers_are_rejected(value):
     with pytest.raises(TypeError, match="^epochs must be a whole number, got "):
         check_count("epochs", value)
 

@@ -92,7 +92,7 @@ def replace(monkeypatch, name, **changes):
     """Put a changed experiment in the place of one."""
     changed = dataclasses.replace(EXPERIMENTS[name], **changes)
     monkeypatch.setitem(EXPERIMENTS, name, changed)
-    command = cli.run._command(changed)
+    command = cli.run.command_of(changed)
     for info in cli.run.app.registered_commands:
         if info.name == name:
             monkeypatch.setattr(info, "callback", command)
@@ -346,7 +346,7 @@ def test_a_second_run_is_read_from_the_cache_unless_fresh(tmp_path, monkeypatch,
     def not_wanted(*args, **options):
         raise RuntimeError("run again")
 
-    monkeypatch.setattr(runner, "_run_one", not_wanted)
+    monkeypatch.setattr(runner, "run_job", not_wanted)
     assert invoke(*again) == first
     result = CliRunner().invoke(cli.app, [*map(str, again), "--fresh"])
     assert str(result.exception) == "run again"

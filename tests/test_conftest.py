@@ -59,21 +59,46 @@ def test_a_requested_backend_that_is_missing_is_an_error(wanted):
 
 
 @pytest.mark.slow
-def test_files_that_name_none_of_the_words_are_left_out():
-    folder = Path(__file__).parent / "data"
-    words = ["shuffle", "registry"]
-    wanted = {
-        path.name
-        for path in folder.glob("test_*.py")
-        if any(word in path.read_text(encoding="utf-8").lower() for word in words)
-    }
-    assert wanted
-    assert wanted != {path.name for path in folder.glob("test_*.py")}
+def test_tests_that_name_none_of_the_words_are_left_out(tmp_path):
+    tests = Path(__file__).parent
+    (tmp_path / "conftest.py").write_text((tests / "conftest.py").read_text(encoding="utf-8"))
+    (tmp_path / "test_skipped_without_it.py").write_text(
+        'import pytest\n\njson = pytest.importorskip("json")\n\n\ndef test_a():\n    pass\n'
+    )
+    (tmp_path / "test_some.py").write_text("""
+import pytest
+
+@pytest.fixture
+def json_file():
+    pass
+
+@pytest.fixture
+def indirect(json_file):
+    pass
+
+def test_json_by_name():
+    pass
+
+def test_code():
+    import json
+
+def test_fixture(json_file):
+    pass
+
+def test_fixture_of_a_fixture(indirect):
+    pass
+
+def test_another():
+    pass
+""")
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:benchmark", "--collect-only", "-q", folder],
-        env=os.environ | {"DLSKILLS_TEST_NAMING": " ".join(words)},
+        [sys.executable, "-m", "pytest", "-p", "no:benchmark", "--collect-only", "-q", tmp_path],
+        env=os.environ | {"DLSKILLS_TEST_NAMING": "yaml json", "PYTHONPATH": str(tests)},
         capture_output=True,
         text=True,
         check=True,
+        cwd=tmp_path,
     )
-    assert set(re.findall(r"test_\w+\.py", result.stdout)) == wanted
+    assert set(re.findall(r"::(test_\w+)", result.stdout)) == {
+        "test_a", "test_json_by_name", "test_code", "test_fixture", "test_fixture_of_a_fixture"
+    }  # fmt: skip

@@ -26,7 +26,9 @@ OPTIONAL = {
 }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, id=f"{name} {OPTIONAL.get(name, '')}".strip()) for name in MODULES]
+)
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(description, "_CLASSES", dict(description._CLASSES))  # what it registers

@@ -19,7 +19,7 @@ from benchmarks import gpu_day  # noqa: E402
 
 sys.path.remove(str(ROOT))
 
-STEPS = list(gpu_day.steps(gpu_day._options(["--quick"]), Path("folder")))
+STEPS = list(gpu_day.steps(gpu_day.parse_options(["--quick"]), Path("folder")))
 EXPERIMENTS = {"experiments on the CPU": "cpu", "experiments on CUDA": "cuda"}
 
 RESULTS = {
@@ -138,7 +138,7 @@ def test_results_of_an_earlier_call_are_not_used(day):
 
 
 def test_each_step_is_written_before_the_next_one_runs(day, monkeypatch, tmp_path):
-    run, count = gpu_day._run, 0
+    run, count = gpu_day.run_step, 0
 
     def interrupted(*arguments):
         nonlocal count
@@ -147,7 +147,7 @@ def test_each_step_is_written_before_the_next_one_runs(day, monkeypatch, tmp_pat
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(gpu_day, "_run", interrupted)
+    monkeypatch.setattr(gpu_day, "run_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         day()
     statuses = [found and found["status"] for found in read(tmp_path / "out")["steps"].values()]
@@ -196,10 +196,12 @@ def test_no_folder_of_this_machine_is_written(day, tmp_path, monkeypatch):
 
 
 def test_only_whole_folder_names_are_replaced(tmp_path):
-    places = gpu_day._places(tmp_path)
+    places = gpu_day.folders_here(tmp_path)
     named = {"at": [f"{ROOT}/docs:3", f"{ROOT}", f"{tmp_path}/cpu", 3, None]}
-    assert gpu_day._without(places, named) == {"at": ["./docs:3", ".", "<scratch>/cpu", 3, None]}
-    assert gpu_day._without({"/a/b": "."}, "/a/b-other /a/b.") == "/a/b-other .."
+    assert gpu_day.without_folders(places, named) == {
+        "at": ["./docs:3", ".", "<scratch>/cpu", 3, None]
+    }
+    assert gpu_day.without_folders({"/a/b": "."}, "/a/b-other /a/b.") == "/a/b-other .."
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -243,7 +245,7 @@ def test_times_are_on_the_page(day):
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
-    commands = gpu_day.steps(gpu_day._options(["--jobs", str(jobs)]), Path("folder"))
+    commands = gpu_day.steps(gpu_day.parse_options(["--jobs", str(jobs)]), Path("folder"))
     cpu, cuda = ([*commands[name]] for name in EXPERIMENTS)
     assert cuda.pop(cuda.index("--device") + 1) == "cuda"
     cuda.remove("--device")
@@ -256,13 +258,13 @@ def test_experiments_have_equal_jobs_on_both_devices(jobs, day):
 @pytest.mark.parametrize("installed", [True, False])
 def test_tests_share_the_jobs_if_xdist_is_installed(installed, monkeypatch):
     monkeypatch.setattr(gpu_day.importlib.util, "find_spec", lambda name: installed or None)
-    words = gpu_day.steps(gpu_day._options(["--jobs", "3"]), Path("folder"))["tests on CuPy"]
+    words = gpu_day.steps(gpu_day.parse_options(["--jobs", "3"]), Path("folder"))["tests on CuPy"]
     assert ("-n 3" in " ".join(words)) == installed
 
 
 def test_a_run_can_be_shortened():
     given = ["--seeds", "2", "--rounds", "4", "--marks", "not slow"]
-    commands = gpu_day.steps(gpu_day._options(given), Path("folder"))
+    commands = gpu_day.steps(gpu_day.parse_options(given), Path("folder"))
     assert commands["tests on CuPy"][-2:] == ["-m", "not slow"]
     for name in EXPERIMENTS:
         assert "--seeds 2 " in " ".join(commands[name])

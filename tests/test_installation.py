@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ FOLDER = Path(dlskills.__file__).parent
 def command(tmp_path):
     """Prints the command of a copy of the module, installed as direct_url.json says."""
 
-    def run(direct_url=None, path=Path(sys.executable).parent):
+    def run(direct_url=None, path=Path(sys.executable).parent, python=sys.executable):
         package, metadata = tmp_path / "dlskills", tmp_path / "dlskills-0.1.0.dist-info"
         for folder in (package, metadata):
             folder.mkdir()
@@ -34,7 +35,7 @@ def command(tmp_path):
             (metadata / "direct_url.json").write_text(direct_url)
         code = "from dlskills.installation import install_command; print(install_command('gpu'))"
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [python, "-c", code],
             cwd=tmp_path,  # which -c puts first on the path
             env=os.environ | {"PYTHONPATH": str(tmp_path), "PATH": str(path)},
             check=True,
@@ -83,6 +84,23 @@ def test_a_clone_names_itself():
 
 def test_pip_is_named_with_its_python_if_the_shell_would_find_another(command, tmp_path):
     assert command(path=tmp_path)[0].replace('"', "") == f"{sys.executable} -m pip"
+
+
+@pytest.mark.slow  # creates an environment
+@pytest.mark.parametrize("has_uv", [True, False])
+def test_in_an_environment_without_pip_uv_installs(command, tmp_path, has_uv):
+    venv.create(tmp_path / "venv", with_pip=False)
+    scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    program = tmp_path / "programs" / ("uv.exe" if os.name == "nt" else "uv")
+    program.parent.mkdir()
+    if has_uv:
+        program.touch(mode=0o755)
+    python = scripts / Path(sys.executable).name
+    begin, requirement = command(path=program.parent, python=str(python))
+    if has_uv:
+        assert (begin, requirement) == ("uv pip", f'--python {python} "dlskills[gpu]"')
+    else:
+        assert (begin, requirement) == (f"{python} -m pip", '"dlskills[gpu]"')
 
 
 @pytest.mark.skipif(

@@ -113,13 +113,15 @@ def amsgrad(w, gradients, lr, beta1, beta2, epsilon, bias_correction=True) -> Tr
 
 
 def nadam(w, gradients, lr, beta1, beta2, epsilon, momentum_decay) -> Trajectory:
+    beta1_at = beta1 if callable(beta1) else lambda t: beta1
+
     def mu(t):
-        return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+        return beta1_at(t) * (1 - 0.5 * 0.96 ** (t * momentum_decay))
 
     m = v = 0
     for t, g in enumerate(gradients, start=1):
         product = np.prod([mu(i) for i in range(1, t + 1)])
-        m = beta1 * m + (1 - beta1) * g
+        m = beta1_at(t) * m + (1 - beta1_at(t)) * g
         v = beta2 * v + (1 - beta2) * g**2
         ahead = mu(t + 1) * m / (1 - product * mu(t + 1)) + (1 - mu(t)) * g / (1 - product)
         w = w - lr * ahead / (np.sqrt(v / (1 - beta2**t)) + epsilon)

@@ -76,7 +76,7 @@ class Experiments(TyperGroup):
                 "`dlskills report` all"
             )
         single = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
-        single.command(cmd_name)(_command(own[0]))
+        single.command(cmd_name)(command_of(own[0]))
         return get_command(single)
 
 
@@ -235,7 +235,7 @@ _all.__signature__ = inspect.Signature([_CONTEXT, _EVERY, *_COMMON])  # type: ig
 app.callback(invoke_without_command=True)(_all)
 
 
-def _command(experiment: Experiment) -> Callable[..., None]:
+def command_of(experiment: Experiment) -> Callable[..., None]:
     """Return the function of ``dlskills run NAME``, with common and experiment-specific options."""
     inapplicable = _inapplicable(experiment)
 
@@ -302,6 +302,6 @@ def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
 
 
 for _experiment in EXPERIMENTS.values():
-    app.command(_experiment.name)(_command(_experiment))
+    app.command(_experiment.name)(command_of(_experiment))
 for _experiment in BEYOND.values():
-    app.command(_experiment.name, rich_help_panel="Beyond the tutorial")(_command(_experiment))
+    app.command(_experiment.name, rich_help_panel="Beyond the tutorial")(command_of(_experiment))

@@ -3,67 +3,23 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
-import functools
-import hashlib
-import inspect
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dlskills.arrays.backend import get_backend
 from dlskills.checks import check_count, suggestion
 from dlskills.experiments import workers
-from dlskills.experiments.choices import file_digest, files_of, is_plain, plain
-from dlskills.experiments.environment import source_code
-from dlskills.experiments.experiment import Experiment, find, registered
-from dlskills.experiments.loading import load_experiments
+from dlskills.experiments.choices import plain
+from dlskills.experiments.experiment import Experiment, find
+from dlskills.experiments.job import Job, finished, job_of, run_job
 from dlskills.experiments.outcome import Outcome, Record
-from dlskills.experiments.releases import versions
-from dlskills.experiments.settings import Numbers, Settings
-from dlskills.files import FileFormatError, write_file
-from dlskills.formulas.engines import engine, engine_for, forced_engine
-from dlskills.processes import one_thread
-from dlskills.strict_json import read_json
+from dlskills.experiments.parts import merge, split
+from dlskills.experiments.run_cache import forget_parts, read_run, write_run
+from dlskills.experiments.settings import Settings
+from dlskills.formulas.engines import engine_for, forced_engine
 from dlskills.training.progress import Progress
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A run that is to be done: its record without numbers, and what it is done with.
-
-    Attributes
-    ----------
-    options : dict
-        Those of the record with the objects themselves.
-    file : pathlib.Path, optional
-        The file that defines the experiment; None for one of the package.
-    experiment : Experiment, optional
-        One that other processes can't find by its name or file.
-    """
-
-    record: Record
-    options: dict[str, Any]
-    file: Path | None
-    experiment: Experiment | None
-
-    def found(self) -> Experiment:
-        """Return the experiment, in whatever process this is."""
-        if self.experiment is not None:
-            return self.experiment
-        name = self.record.experiment
-        if self.file is None:
-            return find(name)
-        return next(own for own in load_experiments(self.file) if own.name == name)
-
-    @property
-    def stays(self) -> bool:
-        """Whether the run has to be done in this process."""
-        return self.experiment is not None or not is_plain(self.options)
 
 
 def run(
@@ -128,7 +84,7 @@ def run(
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     get_backend(settings.device)  # a missing device is reported before the work
     records: dict[tuple[str, int], Record] = {}
-    wanted: list[_Job] = []
+    wanted: list[Job] = []
     experiments = [find(name) for name in names]
     for experiment in experiments:
         chosen = _options(experiment, quick, options or {})
@@ -138,8 +94,8 @@ def run(
             record = Record(
                 experiment.name, own, plain(chosen), shortened, *_where(settings.device), 0.0, {}
             )
-            job = _job(record, chosen, experiment)
-            found = None if fresh else _read(cache, job)
+            job = job_of(record, chosen, experiment)
+            found = None if fresh else read_run(cache, job)
             if found is None:
                 wanted.append(job)
             else:
@@ -147,20 +103,14 @@ def run(
     earlier = None if fresh else cache
     for job, record in _work(wanted, jobs, settings.verbose, earlier, cache, executor):
         records[record.experiment, record.settings.seed] = record
-        _write(cache, job, record)
-        _forget_parts(cache, job)
+        write_run(cache, job, record)
+        forget_parts(cache, job)
     return {
         experiment.name: Outcome(
             experiment, [records[key] for key in sorted(records) if key[0] == experiment.name]
         )
         for experiment in experiments
     }
-
-
-def _job(record: Record, options: dict[str, Any], experiment: Experiment) -> _Job:
-    known = registered(experiment.name) is experiment
-    stays = not known and experiment.file is None
-    return _Job(record, options, None if known else experiment.file, experiment if stays else None)
 
 
 def _options(experiment: Experiment, quick: bool, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,29 +154,29 @@ def _where(device: str) -> tuple[str, str]:
 
 
 def _work(
-    wanted: Sequence[_Job],
+    wanted: Sequence[Job],
     jobs: int,
     verbose: bool,
     earlier: Path | None,
     cache: Path | None,
     executor: concurrent.futures.Executor | None = None,
-) -> Iterator[tuple[_Job, Record]]:
+) -> Iterator[tuple[Job, Record]]:
     """Yield each record with its numbers when it is done; parts are kept until the whole is."""
     here = [job for job in wanted if job.stays]
     sent = [job for job in wanted if not job.stays]
-    parts = [_split(job) for job in sent]
+    parts = [split(job) for job in sent]
     if executor is None and (jobs == 1 or sum(map(len, parts)) <= 1):
         here, sent = list(wanted), []
     for job in here:
-        yield job, _finish(job, _run_one(job))
+        yield job, finished(job, run_job(job))
     if not sent:
         return
     forced = forced_engine()
-    found = [[_read(earlier, part) if len(own) > 1 else None for part in own] for own in parts]
+    found = [[read_run(earlier, part) if len(own) > 1 else None for part in own] for own in parts]
     left = [(i, j) for i, own in enumerate(found) for j, part in enumerate(own) if part is None]
     progress = Progress(len(left), "experiments", show=verbose)
     with progress, workers.pool(executor, min(jobs, max(len(left), 1))) as pool:
-        futures = {pool.submit(_run_one, _silent(parts[i][j]), forced): (i, j) for i, j in left}
+        futures = {pool.submit(run_job, _silent(parts[i][j]), forced): (i, j) for i, j in left}
         done = pool.completed(futures)
         for i, own in enumerate(found):
             if None not in own:  # all parts had been kept, but not the whole
@@ -237,7 +187,7 @@ def _work(
                 found[i][j] = part = pool.result(future)
                 progress.advance()
                 if None in found[i]:
-                    _write(cache, parts[i][j], part)
+                    write_run(cache, parts[i][j], part)
                 else:
                     yield sent[i], _whole(sent[i], found[i], progress)
         except BaseException:
@@ -248,132 +198,18 @@ def _work(
             raise
 
 
-def _keep(cache: Path | None, part: _Job, future: concurrent.futures.Future[Record]) -> None:
+def _keep(cache: Path | None, part: Job, future: concurrent.futures.Future[Record]) -> None:
     """Keep a part that was finished when the work was cut short."""
     if future.done() and not future.cancelled() and future.exception() is None:
-        _write(cache, part, future.result())
+        write_run(cache, part, future.result())
 
 
-def _whole(job: _Job, parts: Sequence[Record | None], progress: Progress) -> Record:
-    record = _finish(job, _merge(job.record, [part for part in parts if part is not None]))
+def _whole(job: Job, parts: Sequence[Record | None], progress: Progress) -> Record:
+    record = finished(job, merge(job.record, [part for part in parts if part is not None]))
     progress.note(f"{record.experiment}, seed {record.settings.seed}: {record.seconds:.1f} s")
     return record
 
 
-def _run_one(job: _Job, forced: str | None = None) -> Record:
-    """Return the finished run, on the engine that was forced in the process that asks for it."""
-    record = job.record
-    start = time.perf_counter()
-    with one_thread(), engine(forced) if forced else contextlib.nullcontext():
-        numbers = job.found().run(record.settings, **job.options)
-    seconds = round(time.perf_counter() - start, 3)
-    return dataclasses.replace(record, seconds=seconds, numbers=_as_cached(record, numbers))
-
-
-def _as_cached(record: Record, numbers: Any) -> Numbers:
-    """Return numbers as they will come back from the cache, so that fresh and cached agree."""
-    if not isinstance(numbers, dict):
-        raise TypeError(f"{record.experiment}: run must return a dict, got {numbers!r}")
-    try:
-        plain_numbers: Numbers = json.loads(json.dumps(numbers))
-    except TypeError as error:
-        raise TypeError(
-            f"{record.experiment}: run must return what JSON can hold; make plain numbers and "
-            f"lists of arrays by to_host(array).tolist() ({error})"
-        ) from None
-    return plain_numbers
-
-
-def _silent(job: _Job) -> _Job:
+def _silent(job: Job) -> Job:
     settings = dataclasses.replace(job.record.settings, verbose=False)
     return dataclasses.replace(job, record=dataclasses.replace(job.record, settings=settings))
-
-
-def _split(job: _Job) -> list[_Job]:
-    """Return the run in parts: one for each item of the option that the experiment splits."""
-    option = job.found().split
-    if option is None:
-        return [job]
-    return [
-        dataclasses.replace(
-            job,
-            record=dataclasses.replace(
-                job.record, options=job.record.options | {option: plain([item])}
-            ),
-            options=job.options | {option: [item]},
-        )
-        for item in job.options[option]
-    ]
-
-
-def _merge(whole: Record, parts: Sequence[Record]) -> Record:
-    numbers = functools.reduce(_union, (part.numbers for part in parts))
-    seconds = round(sum(part.seconds for part in parts), 3)
-    return dataclasses.replace(whole, numbers=numbers, seconds=seconds)
-
-
-def _finish(job: _Job, record: Record) -> Record:
-    """Return the run with what the experiment computes only from all parts together."""
-    finish = job.found().finish
-    if finish is None:
-        return record
-    start = time.perf_counter()
-    with one_thread():
-        numbers = _as_cached(record, finish(record.settings, record.numbers))
-    seconds = round(record.seconds + time.perf_counter() - start, 3)
-    return dataclasses.replace(record, seconds=seconds, numbers=numbers)
-
-
-def _union(a: Any, b: Any) -> Any:
-    """Return dicts joined, and their dicts joined in turn; common entries must be equal."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a | {key: _union(a[key], value) if key in a else value for key, value in b.items()}
-    if a != b:
-        raise RuntimeError(f"parts of one experiment disagree: {a!r} and {b!r}")
-    return a
-
-
-# Earlier runs
-
-
-def _cache_path(folder: Path, job: _Job) -> Path:
-    record = job.record
-    told = dataclasses.asdict(record)
-    for result in ("seconds", "numbers"):
-        del told[result]
-    del told["settings"]["verbose"]
-    made_with = [source_code(), *versions(), *files_of(job.options)]
-    if job.file is not None:
-        made_with.append(file_digest(job.file))
-    if job.experiment is not None:
-        made_with.append(inspect.getsource(job.experiment.run))
-    key = hashlib.sha256(json.dumps([told, made_with], sort_keys=True).encode()).hexdigest()
-    return folder / f"{record.experiment}-{record.settings.seed}-{key[:16]}.json"
-
-
-def _read(folder: Path | None, job: _Job) -> Record | None:
-    if folder is None:
-        return None
-    try:
-        kept = read_json(_cache_path(folder, job), finite=False)
-    except (OSError, FileFormatError):  # missing or cut short: run it again
-        return None
-    match kept:
-        case {"seconds": int() | float() as seconds, "numbers": dict() as numbers}:
-            return dataclasses.replace(job.record, seconds=seconds, numbers=numbers)
-    return None
-
-
-def _write(folder: Path | None, job: _Job, record: Record) -> None:
-    if folder is None:
-        return
-    text = json.dumps({"seconds": record.seconds, "numbers": record.numbers})
-    write_file(_cache_path(folder, job), text)
-
-
-def _forget_parts(folder: Path | None, job: _Job) -> None:
-    """Remove the kept parts of a run that is whole."""
-    parts = _split(job)
-    if folder is not None and len(parts) > 1:
-        for part in parts:
-            _cache_path(folder, part).unlink(missing_ok=True)

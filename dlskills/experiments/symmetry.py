@@ -78,7 +78,7 @@ def run(settings: Settings, *, iterations: int = 1000, lr: float = 0.1) -> Numbe
             "units": distinct_units(to_host(network.params["W1"])),
             "spread": _spread(changes["W1"]),
             "change": {key: float(np.max(np.abs(change))) for key, change in changes.items()},
-            "pictures": [_picture(changes["W1"][:, i]) for i in range(SHOWN_UNITS)],
+            "pictures": [picture_of(changes["W1"][:, i]) for i in range(SHOWN_UNITS)],
         }
         for key, value in found.items():
             numbers.setdefault(key, {})[name] = value
@@ -110,7 +110,7 @@ def _spread(changes: Array) -> float:
     return float(np.max(np.ptp(changes, axis=1)) / largest) if largest else math.nan
 
 
-def _picture(change: Array) -> list[list[float]]:
+def picture_of(change: Array) -> list[list[float]]:
     """Return 784 numbers as 14 x 14, each the mean of four, to three digits."""
     means = change.reshape(14, 2, 14, 2).mean(axis=(1, 3))
     return [[float(f"{value:.3g}") for value in row] for row in means]

@@ -86,28 +86,28 @@ class Texts:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._entries = _read(name)
+        self.entries = _read(name)
 
     def __call__(self, key: str, **values: Any) -> Text:
         """Return the text of a key such as ``"claims.zigzag.says"``, its fields filled in."""
-        if key not in self._entries:
+        if key not in self.entries:
             raise KeyError(f"texts/{self._name}.toml has no text {key!r} in English and Chinese")
-        text = self._entries[key]
+        text = self.entries[key]
         return text.format(**values) if values else text
 
     def __contains__(self, key: str) -> bool:
-        return key in self._entries
+        return key in self.entries
 
     def name(self, word: str) -> Text:
         """Return what to call a curve or a row: the entry under ``names``, or the word itself."""
-        return self._entries.get(f"names.{word}", Text(word, word))
+        return self.entries.get(f"names.{word}", Text(word, word))
 
     def group(self, prefix: str) -> dict[str, Text]:
         """Return the texts under a heading such as ``alt``, by the rest of their keys."""
         start = f"{prefix}."
         return {
             key.removeprefix(start): text
-            for key, text in self._entries.items()
+            for key, text in self.entries.items()
             if key.startswith(start)
         }
 

@@ -13,13 +13,14 @@ There are three kinds:
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from dlskills.arrays.backend import Array
+from dlskills.arrays.backend import Array, backend_of, sum_dtype, to_host
 from dlskills.formulas import engines
 from dlskills.formulas.trace import NotElementwiseError, Trace, UnsuitedFormulaError
 
@@ -236,27 +237,71 @@ class Rule(Formula):
                 f"got {len(results) or 'nothing'}"
             )
 
-    def check_elementwise(self, arrays: int, numbers: int) -> None:
+    def check_elementwise(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> None:
         """Raise an error if the rule combines different elements of an array.
 
         Engines may split parameters or join them, so such a rule would give different results.
+
+        Parameters
+        ----------
+        arrays : sequence of array
+            Of the library, the device and the dtypes that the rule runs on; not changed.
+        numbers : sequence
+            Coefficients.
 
         Raises
         ------
         NotElementwiseError
         """
-        if (arrays, numbers) in self._is_elementwise:
+        counts = len(arrays), len(numbers)
+        if counts in self._is_elementwise:
             return
+        reason = ". A norm per parameter can't be part of a rule"
         try:
-            self.trace(("B",) * arrays + ("",) * numbers, "B")
+            self.trace(("B",) * counts[0] + ("",) * counts[1], "B")
         except NotElementwiseError as error:
             raise NotElementwiseError(
                 f"an update rule must be elementwise, since it runs over all parameters at once: "
-                f"{error}. A norm per parameter can't be part of a rule"
+                f"{error}{reason}"
             ) from None
         except UnsuitedFormulaError:  # can't be traced, but may still run on the engine 'plain'
-            pass
-        self._is_elementwise.add((arrays, numbers))
+            combines = self._combines_elements(arrays, numbers)
+            if combines is None:
+                return
+            if combines:
+                raise NotElementwiseError(
+                    "an update rule must be elementwise, since it runs over all parameters at "
+                    "once, but an element's new value depends on the other elements or on their "
+                    f"number{reason}"
+                ) from None
+        self._is_elementwise.add(counts)
+
+    def _combines_elements(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> bool | None:
+        """Return whether two elements at once become other values than each one alone.
+
+        None if the rule raises an error here, which may be due to the library of the arrays.
+        """
+        backend = backend_of(arrays[0])
+        xp = backend.xp
+        values = np.random.default_rng(0).uniform(0.5, 1.5, (len(arrays), 2))
+
+        def result(part: slice) -> Any:
+            operands = [
+                backend.asarray(row[part], sum_dtype(xp, array.dtype))
+                for row, array in zip(values, arrays, strict=True)
+            ]
+            found = self.call(xp, [*operands, *numbers], None)
+            return np.stack([to_host(value) for value in found])
+
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+                both, again = result(slice(2)), result(slice(2))
+                alone = np.concatenate([result(slice(1)), result(slice(1, 2))], axis=1)
+        except Exception:
+            return None
+        if not np.array_equal(both, again):  # such as a rule that adds noise
+            return False
+        return not np.allclose(both, alone, rtol=1e-3, equal_nan=True)
 
 
 @functools.cache

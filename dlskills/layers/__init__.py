@@ -29,7 +29,13 @@ from dlskills.layers.regression import (
     RegressionLoss,
 )
 from dlskills.layers.softmax import Softmax
-from dlskills.layers.targets import check_labels, check_targets
+from dlskills.layers.targets import (
+    check_class_count,
+    check_labels,
+    check_probabilities,
+    check_target_rows,
+    check_targets,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -59,7 +65,10 @@ __all__ = [
     "Softplus",
     "Swish",
     "Tanh",
+    "check_class_count",
     "check_labels",
+    "check_probabilities",
     "check_takes_weights",
+    "check_target_rows",
     "check_targets",
 ]

@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable
 from types import ModuleType
 
-import numpy as np
-
 from dlskills.arrays.backend import Array, namespace
 from dlskills.formulas import along
 from dlskills.layers.activations import Sigmoid
 from dlskills.layers.losses import LossWithGradient, broadcastable_weights, weighted
+from dlskills.layers.targets import check_probabilities
 
 
 class BinaryCrossEntropy(LossWithGradient):
@@ -40,10 +39,7 @@ class BinaryCrossEntropy(LossWithGradient):
             The shapes don't match, or a target (on NumPy) is not from 0 to 1.
         """
         t = _targets_like(x, t)
-        if isinstance(t, np.ndarray) and t.size and not (t.min() >= 0 and t.max() <= 1):
-            raise ValueError(
-                f"t must hold values from 0 to 1, got values from {t.min()} to {t.max()}"
-            )
+        check_probabilities("t", t)
         share, axes = 1 / x.shape[0], tuple(range(x.ndim))
         if weights is None:
             return self.keep(x, *_binary_cross_entropy(x, t, share, axis=axes))

@@ -12,7 +12,7 @@ from dlskills.arrays.backend import Array, device_of, namespace, sum_dtype, to_h
 from dlskills.checks import check_number, known_keywords
 from dlskills.formulas import along
 from dlskills.layers.losses import LossWithGradient, broadcastable_weights
-from dlskills.layers.targets import check_target_rows, check_targets
+from dlskills.layers.targets import check_class_count, check_target_rows, check_targets
 
 
 class SoftmaxWithLoss(LossWithGradient):
@@ -90,12 +90,7 @@ class SoftmaxWithLoss(LossWithGradient):
         """
         check_targets(t, x)
         check_target_rows("t", t)
-        if x.shape[1] == 1:
-            raise ValueError(
-                "SoftmaxWithLoss needs scores for at least 2 classes, got 1, whose softmax is "
-                "always 1. Give the network 2 outputs, or use BinaryCrossEntropy() for one score "
-                "or MeanSquaredError() for regression"
-            )
+        check_class_count(x.shape[1])
         of_labels = t.ndim != x.ndim
         operands: list[Any] = [x]
         if of_labels:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dlskills.arrays.backend import Array, is_dtype, namespace
 from dlskills.layers.base import saved, settings_of
-from dlskills.layers.targets import check_targets
+from dlskills.layers.targets import check_class_count, check_targets
 
 
 class Loss:
@@ -57,8 +57,14 @@ class Loss:
         Returns
         -------
         array of bool, shape (N,)
+
+        Raises
+        ------
+        ValueError
+            There is only one score per sample, or the shapes don't match.
         """
         xp = namespace(y)
+        check_class_count(y.shape[1])
         check_targets(t, y)
         if t.ndim > 1:
             if is_dtype(xp, t.dtype, "bool"):  # argmax is not defined for bool

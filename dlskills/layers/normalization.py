@@ -162,7 +162,9 @@ class BatchNormalization(Layer):
         elif own_statistics:
             rate, unbiased = self._next_rate(count)
             running = (self._broadcastable(a, x) for a in (self.running_mean, self.running_var))
-            y, mean, var, *averages = _normalize(
+            # images' sums are short: over one sample, and then over the samples
+            normalize = _normalize_long if x.ndim == 2 and count > _LONG else _normalize
+            y, mean, var, *averages = normalize(
                 x, gamma, beta, *running, rate, unbiased, self.epsilon, axis=axes
             )
             xp = namespace(x)
@@ -286,28 +288,36 @@ class BatchNormalization(Layer):
         )
 
 
-def mean_and_variance(xp: ModuleType, x: Array, axis: Any) -> tuple[Array, Array]:
+_LONG = 4096  # values per feature, above which one correction of the mean is not enough
+
+
+def mean_and_variance(
+    xp: ModuleType, x: Array, axis: Any, corrections: int = 0
+) -> tuple[Array, Array]:
     """Return the mean and the variance by the corrected two-pass algorithm.
+
+    More corrections of the mean may come before it. Each takes another pass over `x`.
 
     In single precision, the rounding error of the sum shifts the mean: for a feature that is 100.1
     in each of 10,000 samples, by more than the square root of epsilon. Chan, Golub & LeVeque
     (1983), "Algorithms for computing the sample variance", equation 1.7.
     """
     near = xp.mean(x, axis=axis, keepdims=True)
+    for _ in range(corrections):
+        near = near + xp.mean(x - near, axis=axis, keepdims=True)
     rest = xp.mean(x - near, axis=axis, keepdims=True)
     var = xp.mean((x - near) ** 2, axis=axis, keepdims=True) - rest**2
     return near + rest, xp.maximum(var, 0.0)
 
 
-@along
-def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
+def _normalizing(xp: ModuleType, corrections: int) -> Callable[..., tuple[Array, ...]]:
     """The output, the batch's mean and variance, and the new running averages."""
 
     def output_and_statistics(
         x: Array, gamma: Array, beta: Array, running_mean: Array, running_var: Array,
         rate: float, unbiased: float, epsilon: float, axis: tuple[int, ...],
     ) -> tuple[Array, ...]:  # fmt: skip
-        mean, var = mean_and_variance(xp, x, axis)
+        mean, var = mean_and_variance(xp, x, axis, corrections)
         y = (x - mean) * (gamma / xp.sqrt(var + epsilon)) + beta
         return (
             y, mean, var,
@@ -316,6 +326,16 @@ def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
         )  # fmt: skip
 
     return output_and_statistics
+
+
+@along
+def _normalize(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
+    return _normalizing(xp, 0)
+
+
+@along
+def _normalize_long(xp: ModuleType) -> Callable[..., tuple[Array, ...]]:
+    return _normalizing(xp, 1)
 
 
 @along

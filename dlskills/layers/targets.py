@@ -22,6 +22,21 @@ def check_targets(t: Array, scores: Array) -> None:
         )
 
 
+def check_class_count(classes: int) -> None:
+    """Raise an error if there is only one class, whose softmax and accuracy are always 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    if classes == 1:
+        raise ValueError(
+            "SoftmaxWithLoss and accuracies need scores for at least 2 classes, got 1, whose "
+            "softmax is always 1. Give the network 2 outputs, or use BinaryCrossEntropy() for one "
+            "score or MeanSquaredError() for regression, which has no accuracy"
+        )
+
+
 def check_target_rows(name: str, t: Array) -> None:
     """Raise an error if target rows hold negative values, NaN, or integers other than 0 and 1.
 
@@ -63,10 +78,31 @@ def check_labels(name: str, labels: np.ndarray[Any, Any], classes: int) -> None:
     Raises
     ------
     ValueError
-        A label is not from 0 to `classes` - 1.
+        A label is not from 0 to `classes` - 1, or there is only one class.
     """
+    check_class_count(classes)
     if labels.ndim == 1 and labels.size and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
             f"{name} must hold labels from 0 to {classes - 1} (the network has {classes} outputs), "
             f"got labels from {labels.min()} to {labels.max()}"
+        )
+
+
+def check_probabilities(name: str, t: Array) -> None:
+    """Raise an error if targets are not from 0 to 1.
+
+    Parameters
+    ----------
+    name : str
+        Name of the targets in the error message.
+    t : array
+        Only NumPy arrays are checked, as in :func:`check_target_rows`.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(t, np.ndarray) and t.size and not (t.min() >= 0 and t.max() <= 1):
+        raise ValueError(
+            f"{name} must hold values from 0 to 1, got values from {t.min()} to {t.max()}"
         )

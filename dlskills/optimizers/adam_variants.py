@@ -186,7 +186,9 @@ class Yogi(Adam):
             m *= 1 - rate1
             m += rate1 * grad
             squares = grad * grad
-            v -= rate2 * xp.sign(v - squares) * squares
+            # by comparisons, since the difference of two infinite numbers is NaN
+            step = rate2 * squares
+            v = xp.where(v > squares, v - step, xp.where(v < squares, v + step, v))
             param -= lr * m / (xp.sqrt(v) + epsilon)
             return param, m, v
 

@@ -35,13 +35,15 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
     float or array, shape ()
         An array on the gradients' device, so that the host does not wait for it; a float for
         NumPy arrays and numbers. NaN if any gradient is NaN. Correct also for gradients whose
-        squares overflow or underflow in their dtype. On a GPU, where CuPy rounds subnormal numbers
-        to 0, float32 gradients below 1.2e-38 count as 0, and so does a factor below that.
+        squares overflow or underflow in their dtype, except for float64 arrays of other libraries
+        than NumPy: there, sizes above 1e154 give a factor of 0, and sizes below 1e-154 count as 0.
+        On a GPU, where CuPy rounds subnormal numbers to 0, float32 gradients below 1.2e-38 count as
+        0, and so does a factor below that.
 
     Raises
     ------
     TypeError
-        The gradients are on different devices.
+        The gradients are on different devices, or one is None.
 
     References
     ----------
@@ -49,6 +51,9 @@ def clip_factor(grads: Mapping[str, Array], max_norm: float, scale: float = 1.0)
     networks", algorithm 1.
     """
     arrays = [grads.flat] if isinstance(grads, Parameters) else list(grads.values())
+    if any(grad is None for grad in arrays):
+        missing = next(name for name, grad in grads.items() if grad is None)
+        raise TypeError(f"the gradient of {missing!r} is None. Compute it before its norm")
     backends = [backend_of(grad) for grad in arrays if hasattr(grad, "shape")]
     backend = backends[0] if backends else None
     for other in backends:

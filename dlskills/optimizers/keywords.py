@@ -44,7 +44,8 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **keywords: Any) -> None:
-        if args and "lr" in keywords:  # Python's own error would be about lr given twice
+        # Python's own errors would be about lr given twice, or about the number of arguments
+        if args and ("lr" in keywords or (len(args) > 1 and hasattr(args[0], "__iter__"))):
             check_rate("lr", args[0])
         known(self, *args, **keywords)
 

@@ -446,23 +446,30 @@ class Optimizer:
 
     def _state_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the slots for these parameters, allocated on first use."""
-        if not self.slots:
+        if not (self.slots or self._schedules or callable(self._given("lr"))):
             return {}
         if self._state is None:
             self._state = State(self.slots, params)
         elif self._state.belongs_to(params):
             self._state.add(self.slots, params)
         else:
-            if added := self._state.lacks(params):
+            added = self._state.lacks(params)
+            if added and not self.slots:
+                self._state = State((), params)
+                return {}
+            if added:
                 raise RuntimeError(
                     f"this {type(self).__name__} has no {' and '.join(self.slots)} for "
                     f"{', '.join(map(repr, added))}, added after its first update. Call reset() to "
                     "start over with all parameters"
                 )
+            name = type(self).__name__
+            what = f"{' and '.join(self.slots)} of this {name} belong"
+            if not self.slots:
+                what = f"step count of this {name}, which its schedule follows, belongs"
             raise RuntimeError(
-                f"the {' and '.join(self.slots)} of this {type(self).__name__} belong to other "
-                "parameters. Create one optimizer per network and run, or call reset() to start "
-                "over. To continue with new values, write arrays in place, "
+                f"the {what} to other parameters. Create one optimizer per network and run, or "
+                "call reset() to start over. To continue with new values, write arrays in place, "
                 "params[key][...] = values, and numbers into the same mapping"
             )
         return self._state.slots

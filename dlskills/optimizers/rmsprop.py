@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -95,6 +96,12 @@ class RMSprop(Optimizer):
         return update
 
 
+def _variance(xp: ModuleType, h: Array, mean: Array) -> Array:
+    """Return h - mean**2, which rounding may make negative; infinite where h is."""
+    # where(), because both are infinite after a gradient whose square overflows
+    return xp.where(h < math.inf, xp.maximum(h - mean * mean, 0.0), h)
+
+
 def _with_momentum(xp: ModuleType) -> Update:
     def update(
         param: Array, grad: Array, h: Array, v: Array,
@@ -118,7 +125,7 @@ def _centered(xp: ModuleType) -> Update:
         h += rate * (grad * grad)
         mean *= 1 - rate
         mean += rate * grad
-        variance = xp.maximum(h - mean * mean, 0.0)  # rounding may make it negative
+        variance = _variance(xp, h, mean)
         param -= lr * grad / (xp.sqrt(variance) + epsilon)
         return param, h, mean
 
@@ -134,7 +141,7 @@ def _centered_with_momentum(xp: ModuleType) -> Update:
         h += rate * (grad * grad)
         mean *= 1 - rate
         mean += rate * grad
-        variance = xp.maximum(h - mean * mean, 0.0)
+        variance = _variance(xp, h, mean)
         v *= momentum
         v -= lr * grad / (xp.sqrt(variance) + epsilon)
         param += v

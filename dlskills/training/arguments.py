@@ -40,6 +40,19 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
     "optimizer_params": "optimizer_param=...",
     "optimizer_kwargs": "optimizer_param=...",
     "weight_decay": _DECAY,
+    "betas": "optimizer_param={'beta1': ..., 'beta2': ...}",
+    "beta1": "optimizer_param={'beta1': ...}",
+    "beta2": "optimizer_param={'beta2': ...}",
+    "eps": "optimizer_param={'epsilon': ...}",
+    "epsilon": "optimizer_param={'epsilon': ...}",
+    "momentum": "optimizer_param={'momentum': ...}, with optimizer='momentum'",
+    "clip_norm": "optimizer_param={'clip_norm': ...}",
+    "max_grad_norm": "optimizer_param={'clip_norm': ...}",
+    "gradient_clip_val": "optimizer_param={'clip_norm': ...}",
+    "lr_scheduler": "optimizer_param={'lr': schedules.CosineDecay(...)}",
+    "scheduler": "optimizer_param={'lr': schedules.CosineDecay(...)}",
+    "patience": "callbacks=[EarlyStopping(..., patience=...)]",
+    "early_stopping": "callbacks=[EarlyStopping(...)]",
     "shuffle": 'sampling="epoch" for each sample once per epoch',
     "drop_last": 'sampling="epoch", remainder="drop"',
     "loss": "loss=... for the network",
@@ -95,10 +108,23 @@ def monitoring(network: Sequential, monitor: Any) -> list[Callback]:
 
 
 def chosen_optimizer(optimizer: str | Optimizer, param: Mapping[str, Any] | None) -> Optimizer:
-    """Return an optimizer made by name with these hyperparameters, or the given one."""
+    """Return an optimizer made by name with these hyperparameters, or the given one.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
     if isinstance(optimizer, str):
+        if param is not None and not isinstance(param, Mapping):
+            raise TypeError(f"optimizer_param must be a dict such as {{'lr': 0.01}}, got {param!r}")
         return make_optimizer(optimizer, **({} if param is None else param))
-    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
+    if isinstance(optimizer, type):
+        raise TypeError(
+            f"optimizer must be a name or an Optimizer, got the class {optimizer.__name__}. Create "
+            f"one: {optimizer.__name__}(...)"
+        )
+    # a dict has an update(), too
+    if isinstance(optimizer, Mapping) or not callable(getattr(optimizer, "update", None)):
         raise TypeError(f"optimizer must be a name or an Optimizer, got {optimizer!r}")
     if param is not None:
         raise ValueError(

@@ -12,7 +12,16 @@ from dlskills.arrays.backend import Array, dtype_name, is_dtype, namespace, to_h
 from dlskills.arrays.random import stream
 from dlskills.checks import check_number
 from dlskills.data.shuffle import shuffle_dataset
-from dlskills.layers import RegressionLoss, SoftmaxWithLoss, check_labels, check_takes_weights
+from dlskills.layers import (
+    BinaryCrossEntropy,
+    RegressionLoss,
+    SoftmaxWithLoss,
+    check_class_count,
+    check_labels,
+    check_probabilities,
+    check_takes_weights,
+    check_target_rows,
+)
 from dlskills.networks.sequential import Sequential
 from dlskills.training.finite import check_finite
 
@@ -147,9 +156,13 @@ def _check_arrays(part: str, x: Any, t: Any) -> None:
             f"x_{part} and t_{part} must have the same number of samples, at least one, got "
             f"{x.shape[0]} and {t.shape[0]}"
         )
-    xp = namespace(t)
-    if not any(is_dtype(xp, t.dtype, kind) for kind in ("numeric", "bool")):
-        raise TypeError(f"t_{part} must hold numbers, such as labels from 0 on, got {t.dtype}")
+    kinds = ("real floating", "integral", "bool")
+    for name, array, example in (
+        (f"x_{part}", x, "for example as float32"),
+        (f"t_{part}", t, "such as labels from 0 on"),
+    ):
+        if not any(is_dtype(namespace(array), array.dtype, kind) for kind in kinds):
+            raise TypeError(f"{name} must hold real numbers, {example}, got {array.dtype}")
 
 
 def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
@@ -157,8 +170,17 @@ def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
     loss = network.loss_layer
     if isinstance(loss, SoftmaxWithLoss) and network.output_size is not None:
         if type(loss).forward is SoftmaxWithLoss.forward:
+            check_class_count(network.output_size)
             _check_classes(f"t_{part}", t, network.output_size)
+            check_target_rows(f"t_{part}", to_host(t))
         check_labels(f"t_{part}", to_host(t), network.output_size)
+    if type(loss).forward is BinaryCrossEntropy.forward:
+        if math.prod(t.shape) != t.shape[0]:
+            raise ValueError(
+                f"t_{part} must have shape ({t.shape[0]},), one target per score, got "
+                f"{tuple(t.shape)}"
+            )
+        check_probabilities(f"t_{part}", to_host(t))
     if type(loss).forward is RegressionLoss.forward:
         _check_shape(network, f"t_{part}", x, t)
 

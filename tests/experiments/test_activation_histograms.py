@@ -1,4 +1,4 @@
-"""Activations of each layer: statistics, histograms and what the page says of them."""
+"""Activations of each layer: statistics, histograms and what the tutorial says of them."""
 
 import copy
 
@@ -132,7 +132,7 @@ DOUBTED = [
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed_but_for_gradients_and_the_bell():
+def test_the_tutorials_claims_are_confirmed_except_for_gradients_and_the_bell():
     verdicts = judge(activation_histograms.CLAIMS, [run(8)])
     assert [str(v.claim.says) for v in verdicts if not v.confirmed] == DOUBTED
 

@@ -7,7 +7,7 @@ from dlskills import SGD, MultiLayerNet, MultiLayerNetExtend, load_mnist
 from dlskills.arrays.random import stream
 from dlskills.experiments import Settings, batch_norm, judge
 from dlskills.experiments.batch_norm import SCALES, WITH, WITHOUT, first_not_finite
-from dlskills.experiments.runner import _union
+from dlskills.experiments.parts import union
 
 SOME = [1.0, SCALES[7], 0.1]
 
@@ -21,7 +21,7 @@ def numbers():
     return run()
 
 
-def test_the_scales_are_the_pages():
+def test_the_scales_are_the_tutorials():
     np.testing.assert_allclose(SCALES, np.logspace(0, -4, 16))
     assert len({f"{scale:.3g}" for scale in SCALES}) == 16
 
@@ -62,7 +62,7 @@ def test_a_diverged_network_stops_and_is_not_taken_for_a_guess(numbers):
 
 def test_scales_can_be_shared_out(numbers):
     parts = [run([scale]) for scale in SOME]
-    assert _union(_union(parts[0], parts[1]), parts[2]) == numbers
+    assert union(union(parts[0], parts[1]), parts[2]) == numbers
 
 
 # Where numbers stop being finite first
@@ -163,6 +163,6 @@ def test_the_same_on_a_gpu(backend):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed():
+def test_the_tutorials_claims_are_confirmed():
     verdicts = judge(batch_norm.CLAIMS, [batch_norm.run(Settings(verbose=False))])
     assert all(verdict.confirmed for verdict in verdicts)

@@ -37,7 +37,7 @@ def test_parts_alone_are_the_parts_of_the_whole(numbers):
     assert alone["masks"] == numbers["masks"]
 
 
-def test_masks_are_as_the_page_has_them_but_for_the_factor_in_a_test(numbers):
+def test_masks_are_the_tutorials_except_for_the_factor_at_inference(numbers):
     assert [verdict.confirmed for verdict in judge(OF_MASKS, [numbers])] == [
         True, True, False, True,
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_the_same_on_a_gpu(backend, numbers):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed_but_for_the_factor_and_better_generalization():
+def test_the_tutorials_claims_are_confirmed_except_for_the_factor_and_better_generalization():
     doubted = [
         str(verdict.claim.says)
         for verdict in judge(dropout.CLAIMS, [dropout.run(QUIET)])

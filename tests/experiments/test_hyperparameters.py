@@ -65,7 +65,7 @@ def test_a_trial_is_scored_on_digits_that_it_was_not_trained_on():
     assert curves["train_accuracy"][-1] > curves["validation_accuracy"][-1] > 0.5
 
 
-def test_the_watch_is_told_each_epoch_and_can_end_the_training():
+def test_the_watch_sees_each_epoch_and_can_end_the_training():
     seen = []
 
     def watch(epoch, accuracy):

@@ -86,7 +86,7 @@ def test_sgd_zigzags_at_every_step(paths):
     assert np.all(np.diff(paths["SGD"][:, 0]) > 0)
 
 
-def test_the_table_has_the_figures_of_the_page(rows, paths):
+def test_the_table_has_the_figures_of_the_tutorial(rows, paths):
     columns = ["method", "lr", "last point", "f there", "path length", "y = 0 crossed"]
     assert all(list(row) == columns for row in rows.values())
     assert [row["path length"] for row in rows.values()] == ["36.8", "12.6", "7.6", "8.2"]
@@ -100,7 +100,7 @@ def test_the_table_has_the_figures_of_the_page(rows, paths):
     assert rows["SGD"]["last point"] == "(-0.387, -0.094)"
 
 
-def test_what_the_page_says_is_confirmed_but_for_one(numbers):
+def test_the_tutorials_claims_are_confirmed_except_for_one(numbers):
     verdicts = judge(optimizer_paths.CLAIMS, [numbers])
     doubted = [str(v.claim.says) for v in verdicts if not v.confirmed]
     assert doubted == ["Compared with SGD, Momentum approaches faster along x."]
@@ -118,7 +118,7 @@ def test_what_the_page_says_is_confirmed_but_for_one(numbers):
 
 
 def test_a_claim_can_come_out_false(numbers):
-    """The paths of another method in SGD's place zig-zag less than the page says."""
+    """The paths of another method in SGD's place zig-zag less than the tutorial says."""
     paths = numbers["paths"] | {"SGD": numbers["paths"]["AdaGrad"]}
     verdicts = judge(optimizer_paths.CLAIMS, [numbers | {"paths": paths}])
     doubted = [str(v.claim.says) for v in verdicts if not v.confirmed]

@@ -57,6 +57,6 @@ def test_the_table(numbers):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed():
+def test_the_tutorials_claims_are_confirmed():
     verdicts = judge(overfitting.CLAIMS, [run(201)])
     assert all(verdict.confirmed for verdict in verdicts)

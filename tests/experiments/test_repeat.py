@@ -241,7 +241,7 @@ def test_an_option_or_experiment_that_is_unknown_is_named(tmp_path):
         repeat(read_results(path))
 
 
-def test_the_command_tells_errors_without_a_traceback(tmp_path):
+def test_the_command_prints_errors_without_a_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "dlskills", "repeat", str(tmp_path / "missing.json")],
         capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "300"},

@@ -9,7 +9,9 @@ from threadpoolctl import threadpool_info
 
 import dlskills
 from dlskills import experiments
-from dlskills.experiments import EXPERIMENTS, Experiment, Record, Settings, runner, workers
+from dlskills.experiments import EXPERIMENTS, Experiment, Record, Settings, run_cache, workers
+from dlskills.experiments.job import job_of, run_job
+from dlskills.experiments.parts import split
 from dlskills.formulas.engines import forced_engine
 from dlskills.processes import WorkerLostError
 
@@ -49,8 +51,16 @@ def fake(monkeypatch):
     return Fake()
 
 
-def job(record):
-    return runner._job(record, record.options, EXPERIMENTS[record.experiment])
+@pytest.fixture
+def in_threads(monkeypatch):
+    """In place of processes, to which nothing has to be sent."""
+    monkeypatch.setattr(workers, "processes", concurrent.futures.ThreadPoolExecutor)
+
+
+def keep_parts(record, folder):
+    """Leave the parts of a run as work that was cut short before the whole leaves them."""
+    for part in split(job_of(record, record.options, EXPERIMENTS[record.experiment])):
+        run_cache.write_run(folder, part, run_job(part))
 
 
 def numbers(seed=0, steps=9, scales=(1, 2)):
@@ -73,7 +83,7 @@ def test_where_nothing_is_random_one_run_does(fake):
     assert len(records) == len(fake.calls) == 1
 
 
-def test_options_come_before_those_of_a_quick_run_and_these_before_the_pages(fake):
+def test_options_override_those_of_a_quick_run_which_override_the_tutorials(fake):
     for quick, options, steps in [
         (False, {}, 9), (True, {}, 2), (True, {"steps": 4}, 4), (False, {"steps": 4}, 4),
     ]:  # fmt: skip
@@ -139,7 +149,7 @@ def test_progress_does_not_matter_to_the_cache(fake, tmp_path):
 
 def test_other_source_code_is_another_run(fake, tmp_path, monkeypatch):
     experiments.run(["fake"], QUIET, cache=tmp_path)
-    monkeypatch.setattr(runner, "source_code", lambda: "other")
+    monkeypatch.setattr(run_cache, "source_code", lambda: "other")
     experiments.run(["fake"], QUIET, cache=tmp_path)
     assert len(fake.calls) == 2
 
@@ -164,19 +174,19 @@ def test_a_spoilt_file_is_run_again(fake, tmp_path, content):
 # Processes
 
 
-def test_parts_make_up_the_whole(fake):
+def test_parts_make_up_the_whole(fake, in_threads):
     fake.split = "scales"
-    (records,) = experiments.run(["fake"], QUIET).values()
-    parts = [runner._run_one(part) for part in runner._split(job(records[0]))]
-    assert [call[2] for call in fake.calls[1:]] == [(1,), (2,)]
-    assert runner._merge(records[0], parts).numbers == records[0].numbers
+    (records,) = experiments.run(["fake"], QUIET, jobs=2).values()
+    assert sorted(call[2] for call in fake.calls) == [(1,), (2,)]
+    assert records[0].numbers == numbers()
+    assert records[0].options == {"steps": 9, "scales": [1, 2]}
 
 
-def test_parts_that_disagree_are_an_error():
-    a, b = {"x": {"same": 1, "one": 2}}, {"x": {"same": 1, "other": 3}}
-    assert runner._union(a, b) == {"x": {"same": 1, "one": 2, "other": 3}}
-    with pytest.raises(RuntimeError, match="disagree"):
-        runner._union(a, {"x": {"same": 2}})
+def test_parts_that_disagree_are_an_error(fake, in_threads):
+    fake.split = "scales"
+    fake.run = lambda settings, *, scales=(1, 2): {"x": {"same": scales[0]}}
+    with pytest.raises(RuntimeError, match="disagree: [12] and [12]"):
+        experiments.run(["fake"], QUIET, jobs=2)
 
 
 @pytest.mark.slow  # starts processes
@@ -214,13 +224,7 @@ def test_a_forced_engine_is_forced_in_processes_too(fake, monkeypatch, jobs):
             assert record.engine == name
 
 
-@pytest.fixture
-def in_threads(monkeypatch):
-    """In place of processes, to which nothing has to be sent."""
-    monkeypatch.setattr(workers, "processes", concurrent.futures.ThreadPoolExecutor)
-
-
-def test_what_was_finished_of_a_run_is_kept_until_it_is_whole(fake, in_threads, tmp_path):
+def test_finished_parts_are_kept_until_the_run_is_complete(fake, in_threads, tmp_path):
     fake.split, work = "scales", fake.run
 
     def interrupted(settings, *, steps=9, scales=(1, 2, 3)):
@@ -249,12 +253,13 @@ def test_what_was_finished_of_a_run_is_kept_until_it_is_whole(fake, in_threads, 
     assert json.loads(path.read_text())["numbers"] == records[0].numbers
 
 
-def test_parts_that_are_finished_when_another_fails_are_kept(fake, monkeypatch, tmp_path):
+def test_parts_that_are_finished_when_another_fails_are_kept(
+    fake, in_threads, monkeypatch, tmp_path
+):
     def failure_first(futures):
         concurrent.futures.wait(futures)
         return sorted(futures, key=lambda future: future.exception() is None)
 
-    monkeypatch.setattr(workers, "processes", concurrent.futures.ThreadPoolExecutor)
     monkeypatch.setattr(concurrent.futures, "as_completed", failure_first)
     fake.split, work = "scales", fake.run
 
@@ -269,11 +274,10 @@ def test_parts_that_are_finished_when_another_fails_are_kept(fake, monkeypatch, 
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, tmp_path):
+def test_a_run_whose_parts_are_all_kept_is_merged_from_them(fake, in_threads, tmp_path):
     fake.split = "scales"
     (records,) = experiments.run(["fake"], QUIET).values()
-    for part in runner._split(job(records[0])):
-        runner._write(tmp_path, part, runner._run_one(part))
+    keep_parts(records[0], tmp_path)
     fake.calls.clear()
     told = {"jobs": 2, "cache": tmp_path}
     (again,) = experiments.run(["fake"], QUIET, **told).values()
@@ -281,8 +285,7 @@ def test_where_all_parts_are_there_the_whole_is_made_of_them(fake, in_threads, t
     assert again[0].numbers == records[0].numbers
     (path,) = tmp_path.iterdir()
     path.unlink()
-    for part in runner._split(job(records[0])):
-        runner._write(tmp_path, part, runner._run_one(part))
+    keep_parts(records[0], tmp_path)
     fake.calls.clear()
     experiments.run(["fake"], QUIET, fresh=True, **told)
     assert len(fake.calls) == 2
@@ -296,7 +299,7 @@ def test_a_single_part_needs_no_process(fake, monkeypatch):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("given", [[], "ab", 3])
-def test_what_is_to_be_shared_out_must_be_there(fake, given, jobs):
+def test_an_option_to_split_by_must_be_a_list_of_items(fake, given, jobs):
     fake.split = "scales"
     with pytest.raises(ValueError, match=r"fake takes a list of at least one item for scales, got"):
         experiments.run(["fake"], QUIET, options={"scales": given}, jobs=jobs)

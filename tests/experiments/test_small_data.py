@@ -57,7 +57,7 @@ def test_variants_start_from_the_same_weights(trained):
     assert decayed["squares"][2] < 0.98 * plain["squares"][2]
 
 
-def test_the_pages_loop_ends_with_the_first_batch_of_its_last_epoch():
+def test_the_tutorials_loop_ends_with_the_first_batch_of_its_last_epoch():
     assert small_data.book_steps(201) == 601
     assert small_data.book_steps(1) == 1
     with pytest.raises(ValueError, match="epochs must be at least 1"):

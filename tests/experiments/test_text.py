@@ -23,8 +23,8 @@ def is_chinese(words):
 @pytest.mark.parametrize("name", FILES)
 def test_every_text_is_in_both_languages(name):
     texts = Texts(name)
-    assert texts._entries
-    for key, text in texts._entries.items():
+    assert texts.entries
+    for key, text in texts.entries.items():
         assert not is_chinese(text.en), key
         words = set(re.findall(r"[^\W\d_]{2,}", re.sub(r"\{.*?\}", "", text.en)))
         assert is_chinese(text.zh) or words <= NAMES, key
@@ -37,7 +37,7 @@ def test_a_missing_text_is_an_error():
         Texts("symmetry")("titl")
 
 
-def test_every_text_that_code_asks_for_is_there():
+def test_every_text_that_code_asks_for_exists():
     """Literal keys in the modules of the experiments; a misspelt one would show only when used."""
     modules = {
         "labels": ["drawing", "small_data", "trials"], "report": ["../report/write"],

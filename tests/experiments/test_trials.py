@@ -65,13 +65,13 @@ def test_rates_are_drawn_on_their_scales_where_a_trial_has_them():
     assert sum(len(line.get_xdata()) for line in right.get_lines()) == 1
 
 
-def test_the_legend_counts_what_there_is():
+def test_the_legend_counts_the_trials():
     figure = plot_rates(trials(4), "title", "score", {"lr": "a", "n": "b"}, ["lr"])
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["best", "the next 3"]
 
 
-def test_whole_numbers_have_whole_ticks():
+def test_integers_have_integer_ticks():
     whole = [Trial(i, {"units": i + 1}, 0.1 * i, {}) for i in range(4)]
     figure = plot_rates(whole, "title", "score", {"units": "units"}, [])
     figure.draw_without_rendering()

@@ -56,7 +56,7 @@ def test_the_table_has_a_row_for_each_lambda(numbers):
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed_but_for_better_generalization():
+def test_the_tutorials_claims_are_confirmed_except_for_better_generalization():
     verdicts = judge(weight_decay.CLAIMS, [run(201)])
     doubted = [str(verdict.claim.says) for verdict in verdicts if not verdict.confirmed]
     assert len(doubted) == 1

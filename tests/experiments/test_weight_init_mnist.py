@@ -89,6 +89,6 @@ def test_a_scale_of_ones_own():
 
 
 @pytest.mark.slow
-def test_what_the_page_says_is_confirmed():
+def test_the_tutorials_claims_are_confirmed():
     verdicts = judge(weight_init_mnist.CLAIMS, [run(2000)])
     assert all(verdict.confirmed for verdict in verdicts)

@@ -374,6 +374,48 @@ def test_a_rule_with_a_norm_is_rejected_with_the_reason(backend, kind, size, nam
     assert to_host(params["w"]).tolist() == [1] * size
 
 
+@pytest.mark.backends("numpy", "torch", "cupy")
+@pytest.mark.parametrize("kind", [dict, Parameters])
+@pytest.mark.parametrize(
+    "factor",
+    [
+        lambda param, grad: (param * param).sum(),
+        lambda param, grad: grad @ grad,
+        lambda param, grad: abs(grad).max(),
+        lambda param, grad: param.shape[0],
+    ],
+    ids=["sum", "product", "max", "shape"],
+)
+def test_a_rule_that_cannot_be_traced_may_not_combine_elements_either(backend, kind, factor):
+    class Own(LARS):
+        rule = staticmethod(lambda xp: lambda param, grad, lr: param - lr * factor(param, grad))
+
+    params, grads = (kind({"w": ones(backend, 3), "b": ones(backend, 2)}) for _ in range(2))
+    with pytest.raises(NotElementwiseError, match="depends on the other elements .* A norm per"):
+        Own().update(params, grads)
+    assert to_host(params["w"]).tolist() == [1, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*Falling back")
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_a_rule_that_cannot_be_traced_runs_if_it_is_elementwise(noise):
+    rng = np.random.default_rng(0)
+
+    class Own(LARS):
+        @staticmethod
+        def rule(xp):
+            return lambda param, grad, lr: (
+                param - lr * np.cbrt(grad) + noise * rng.standard_normal(param.shape)
+            )
+
+    params = {"w": np.ones(3)}
+    Own().update(params, {"w": np.array([0.0, 1.0, 8.0])})
+    if noise:
+        assert len(set(params["w"])) == 3
+    else:
+        np.testing.assert_allclose(params["w"], [1, 0.9, 0.8])
+
+
 @with_numba
 def test_a_rule_that_branches_is_rejected_with_the_remedy():
     class Branching(SGD):

@@ -42,7 +42,11 @@ def compiled(monkeypatch):
             pytest.fail(problem)
         pytest.skip(problem)
     from cupy._core import core
-    from cupy.cuda import compiler, function
+    from cupy.cuda import compiler, function, nvrtc
+
+    options = ("--ptxas-options=-v",)
+    if nvrtc.getVersion() >= (12, 8):
+        options += ("--pch",)  # parses the same headers once instead of for each kernel
 
     class Module(function.Module):
         def load(self, ptx):  # keeps the PTX instead of loading it onto a GPU
@@ -59,7 +63,7 @@ def compiled(monkeypatch):
         log = io.StringIO()
         # CUDA 13 caches compiled code across processes and then reports nothing: make it unique
         text += f"\n__device__ int unlike_others_{uuid.uuid4().hex};\n"
-        module = core.compile_with_cache(text, ("--ptxas-options=-v",), arch, log_stream=log)
+        module = core.compile_with_cache(text, options, arch, log_stream=log)
         return module.ptx, log.getvalue()
 
     return compiled

@@ -204,3 +204,11 @@ def test_weights_of_another_library_are_rejected(backend):
     x, t = normal(backend, 5, 4, dtype="float32"), backend.asarray([0, 1, 2, 1, 0])
     with pytest.raises(TypeError, match="weights"):
         network.loss(x, t, weights=np.ones(5))
+
+
+@pytest.mark.parametrize("loss", [MeanSquaredError, SoftmaxWithLoss])
+def test_one_score_has_no_accuracy(backend, loss):
+    y = backend.zeros((3, 1), "float32")
+    for t in ([0, 0, 0], [[1], [1], [1]]):
+        with pytest.raises(ValueError, match="accuracies need scores for at least 2 classes"):
+            loss().correct(y, backend.asarray(np.array(t)))

@@ -268,8 +268,10 @@ def test_invalid_settings_are_rejected(settings, message):
         BatchNormalization(**settings)
 
 
-@pytest.mark.parametrize("value", [100.1, -7.3, 1e4 + 0.1])
-@pytest.mark.parametrize("shape", [(10_000, 3), (500, 3, 4, 5)])
+@pytest.mark.parametrize("value", [100.1, -7.3, 1234.567, 1e4 + 0.1])
+@pytest.mark.parametrize(
+    "shape", [(4096, 3), (10_000, 3), (200_000, 3), (500, 3, 4, 5), (20_000, 3, 2, 2)]
+)
 @pytest.mark.parametrize("name", ["plain", None])
 def test_a_constant_feature_is_normalized_to_0(backend, value, shape, name):
     layer = bind(BatchNormalization(3), backend, dtype="float32")

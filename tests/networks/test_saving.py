@@ -706,7 +706,7 @@ def test_an_unknown_device_is_no_fault_of_the_file(good):
         dlskills.load(good, device="nowhere", xp=strict)
 
 
-def test_no_warning_where_the_library_is_there(backend):
+def test_no_warning_where_the_library_is_installed(backend):
     network = on(backend, extended)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

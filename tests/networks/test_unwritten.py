@@ -61,6 +61,37 @@ def test_a_gradient_that_was_not_written_is_an_error(backend, write):
     assert not np.any(to_host(net.grads["a1"]))
 
 
+def add(layer, da):
+    layer.grads["a"] += da
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gradient_that_is_added_to_is_an_error(backend, dtype):
+    # from the second batch on, it would be the sum over all batches
+    net = network(backend, add, dtype=dtype)
+    message = r"Scale\(\) adds to the gradient of its parameter 'a', .*; replace it, such as self"
+    with pytest.raises(RuntimeError, match=message):
+        net.gradient(*batch(backend))
+
+
+def test_a_backward_pass_may_change_its_argument(backend):
+    def doubled(layer, da):
+        layer.grads["a"][...] = da
+        layer.dout *= 2.0  # so that a second pass with the same array would look like a sum
+
+    class InPlace(Scale):
+        def backward(self, dout):
+            self.dout = dout
+            return super().backward(dout)
+
+    net = Sequential(
+        [InPlace(4, doubled), Affine(4, 3)], device=backend.device, xp=backend.xp, seed=0
+    )
+    x, t = normal(backend, 5, 4, dtype="float32"), backend.asarray(np.arange(5) % 3)
+    first = net.gradient(x, t).copy()
+    np.testing.assert_array_equal(to_host(net.gradient(x, t).flat), to_host(first.flat))
+
+
 @pytest.mark.parametrize("write", [into_view, as_item])
 @pytest.mark.parametrize("decay", [0, 0.1])
 def test_a_gradient_that_was_written_is_right(backend, write, decay):

@@ -158,3 +158,20 @@ def test_lion_moves_every_element_by_the_learning_rate():
     Lion(lr=0.1).update(params, {"x": 1e-5, "y": -300.0, "z": 0.0})
 
     assert params == {"x": -0.1, "y": 0.1, "z": 0.0}
+
+
+# The weight after each of five steps in Keras's own test of its Nadam, for the gradients 0.01, then
+# 0.1 and 1
+KERAS = [[0.4281, -0.1738, -0.7115, -1.2335, -1.7492], [0.4281, -0.1717, -0.7084, -1.2299, -1.7454]]
+
+
+@pytest.mark.parametrize(("grad", "expected"), list(zip([0.1, 1.0], KERAS, strict=True)))
+def test_nadam_is_that_of_keras_with_a_momentum_decay_of_1(grad, expected):
+    def path(**settings):
+        optimizer, params = NAdam(lr=0.5, beta1=0.5, beta2=0.67, epsilon=1e-5, **settings), {"x": 1}
+        for step in range(5):
+            optimizer.update(params, {"x": grad if step else 0.01})
+            yield params["x"]
+
+    np.testing.assert_allclose(list(path(momentum_decay=1.0)), expected, rtol=5e-4, atol=5e-4)
+    assert min(np.abs(np.subtract(list(path()), expected))) > 5e-3  # the default is PyTorch's

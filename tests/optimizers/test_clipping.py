@@ -131,6 +131,11 @@ def test_the_norm_is_correct_when_squares_overflow_or_underflow(backend, value, 
     np.testing.assert_allclose(to_host(params["a"]), expected, rtol=2e-3, atol=0)
 
 
+def test_a_gradient_that_is_none_is_named():
+    with pytest.raises(TypeError, match="the gradient of 'b' is None"):
+        clip_factor({"a": np.ones(2), "b": None}, 1.0)
+
+
 def test_the_factor_of_zeros_nan_and_infinity(backend):
     zeros = backend.zeros((4,), "float32")
     assert float(clip_factor({"a": zeros}, 1.0)) == 1

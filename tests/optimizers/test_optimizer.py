@@ -23,7 +23,7 @@ from dlskills import (
     optimizers,
     to_host,
 )
-from dlskills.optimizers import OPTIMIZERS
+from dlskills.optimizers import OPTIMIZERS, schedules
 
 SHAPES = {"W": (3, 4), "b": (4,), "scale": (), "none": (0,), "empty": (2, 0)}
 ELSEWHERE = pytest.mark.backends("strict", "torch", "cupy")
@@ -549,6 +549,33 @@ def test_a_loop_over_folds_with_one_optimizer_is_refused(backend, name, keep):
     assert optimizer.step == 2
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"lr": schedules.CosineDecay(0.1, steps=10)}, {"clip_value": schedules.Linear(1, 2, 10)}],
+)
+@pytest.mark.parametrize("kind", [Parameters, dict])
+def test_a_schedule_is_not_carried_into_another_run(backend, options, kind):
+    # SGD has no slots; its schedule would go on with the count of the first run
+    optimizer, params = SGD(**options), kind(arrays(backend, 0))
+    walk(optimizer, params, backend, 2)
+    message = "step count of this SGD, which its schedule follows, belongs to other parameters"
+    with pytest.raises(RuntimeError, match=message):
+        walk(optimizer, kind(arrays(backend, 1)), backend, 1)
+    walk(optimizer, params, backend, 1)
+    optimizer.reset()
+    walk(optimizer, kind(arrays(backend, 1)), backend, 1)
+
+
+def test_parameters_may_join_under_a_schedule():
+    optimizer = SGD(lr=schedules.CosineDecay(0.1, steps=10))
+    params = {"a": np.ones(3)}
+    optimizer.update(params, {"a": np.ones(3)})
+    params["b"] = np.ones(2)
+    optimizer.update(params, {"a": np.ones(3), "b": np.ones(2)})
+    with pytest.raises(RuntimeError, match="belongs to other parameters"):
+        optimizer.update({"a": np.ones(3), "b": np.ones(2)}, {"a": np.ones(3), "b": np.ones(2)})
+
+
 def test_a_loop_over_folds_of_plain_numbers_is_refused():
     optimizer = Adam()
     for _ in range(2):
@@ -797,6 +824,10 @@ def test_parameters_passed_to_the_constructor_are_refused():
     # Python's own error would be about two values for lr
     with pytest.raises(TypeError, match=r"Parameters are passed at each update: update\(params, g"):
         Adam(iter([np.zeros(3)]), lr=0.1)
+    with pytest.raises(TypeError, match="Parameters are passed at each update"):
+        SGD([np.zeros(3)], 0.1)
+    with pytest.raises(TypeError, match="got a MultiLayerNet. Parameters are passed at each"):
+        Adam(MultiLayerNet(3, [4], 2))
 
 
 def test_custom_optimizers_get_the_same_error_messages():

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+import textbook
 from textbook import RULES
 
 from dlskills import SGD, Adam, Momentum, NAdam, Optimizer, make_optimizer
@@ -268,10 +269,15 @@ def test_every_modifier_takes_a_schedule(field, start, end):
 
 
 def test_nadams_product_follows_a_schedule_of_beta1():
-    optimizer = NAdam(beta1=Linear(0.5, 0.9, steps=4))
-    mu = [(0.5 + 0.1 * min(i, 4)) * (1 - 0.5 * 0.96 ** ((i + 1) * 0.004)) for i in range(8)]
-    for step in range(1, 8):
-        assert optimizer._product_of_mu(step) == pytest.approx(np.prod(mu[:step]), rel=1e-12)
+    schedule, gradients = Linear(0.5, 0.9, steps=4), [np.sin(np.arange(3.0) + i) for i in range(8)]
+    optimizer = NAdam(0.1, beta1=schedule, epsilon=1e-8, momentum_decay=0.004)
+    params = {"w": np.ones(3)}
+    path = textbook.nadam(
+        np.ones(3), gradients, 0.1, lambda t: schedule(t - 1), 0.999, 1e-8, momentum_decay=0.004
+    )
+    for gradient, expected in zip(gradients, path, strict=True):
+        optimizer.update(params, {"w": gradient})
+        np.testing.assert_allclose(params["w"], expected, rtol=1e-12)
 
 
 def test_a_number_replaces_a_schedule_and_vice_versa():

@@ -9,7 +9,8 @@ import pytest
 import small_experiments
 
 from dlskills.experiments import EXPERIMENTS, Experiment, Record, Settings
-from dlskills.report import write, write_report
+from dlskills.experiments.tables import Table
+from dlskills.report import write_report
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -182,9 +183,21 @@ def test_numbers_and_settings_are_there(whole):
     assert page.find(tag="b") == []  # what looks like markup is text
 
 
-def test_numbers_stand_in_line_at_their_right():
-    assert write._alignment(["1.5", "-2", "(-0.4, 3)", "≥ 3", "nan", "12%"]) == "right"
-    assert write._alignment(["1.5", "std 1"]) == "left"
+def test_numbers_stand_in_line_at_their_right(small, undrawn, tmp_path, monkeypatch):
+    def sides(cells):
+        table = Table(["row", "column"], [["a", cell] for cell in cells])
+        changed = small_experiments.experiment("one", table=lambda numbers: table)
+        monkeypatch.setitem(EXPERIMENTS, "one", changed)
+        write_report({"one": small["one"]}, tmp_path / "report.html")
+        page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+        (numbers,) = page.find(tag="table", class_="numbers")
+        within = [e for e in page.find(tag="td") if numbers in e["inside"]]
+        assert len(within) == len(cells)
+        return {element["class"] for element in within}
+
+    assert sides(["1.5", "-2", "(-0.4, 3)", "≥ 3", "nan", "12%"]) == {"right"}
+    assert sides(["1.5", "diverged", "never"]) == {"right"}
+    assert sides(["1.5", "std 1"]) == {"left"}
 
 
 def test_a_page_of_both_languages_begins_in_english(whole):

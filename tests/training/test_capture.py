@@ -48,7 +48,7 @@ def test_a_captured_training_is_an_eager_one(backend):
 
 
 @pytest.mark.backends("cupy")
-def test_where_there_are_no_graphs_it_is_said_before_training(backend):
+def test_missing_graphs_are_reported_before_training(backend):
     if obstacle() is None:
         pytest.skip("this device records graphs")
     with pytest.raises(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_run import make_network, make_trainer, outcome, write_script
+from small_run import finding, make_network, make_trainer, outcome, write_script
 
 from dlskills import SGD, Adam, MultiLayerNet
 from dlskills.files import FileFormatError
@@ -215,18 +215,16 @@ def test_by_default_one_per_epoch(tmp_path):
 
 @pytest.mark.parametrize("background", [True, False])
 def test_the_best_is_kept(tmp_path, background):
-    accuracies = iter([0.5, 0.9, 0.2, 0.3])
+    accuracies = finding([0.5, 0.9, 0.2, 0.3], "test", "accuracy")
     checkpoint = Checkpoint(
         tmp_path, every=100, keep=1, best_by="test_accuracy", background=background
     )
-    trainer = make_trainer(epochs=4, callbacks=[checkpoint])
-    trainer._evaluation.measure = lambda: {"test_accuracy": next(accuracies)}
-    trainer.train()
+    make_trainer(epochs=4, callbacks=[checkpoint], **accuracies).train()
     assert files(tmp_path) == ["step-00000007.safetensors", "step-00000024.safetensors"]
     assert checkpoint.best_file == tmp_path / "step-00000007.safetensors"
-    other = make_trainer(callbacks=[Checkpoint(tmp_path, best_by="test_accuracy")])
-    other.resume(tmp_path)
-    assert other.callbacks[0].best_file == checkpoint.best_file
+    other = Checkpoint(tmp_path, best_by="test_accuracy")
+    make_trainer(callbacks=[other], **finding([], "test", "accuracy")).resume(tmp_path)
+    assert other.best_file == checkpoint.best_file
 
 
 @pytest.mark.parametrize(
@@ -588,18 +586,21 @@ def test_an_optimizer_without_a_state_is_refused_at_the_start(tmp_path):
 
 def test_the_best_network_is_loaded(tmp_path):
     checkpoint = Checkpoint(tmp_path, best_by="test_accuracy", keep=1)
-    trainer = make_trainer(callbacks=[checkpoint], evaluate="last", epochs=3)
+    params = {}
+
+    def watch(trainer):
+        params[trainer.epoch] = np.array(trainer.network.params.flat)
+
+    trainer = make_trainer(
+        callbacks=[checkpoint, watch], evaluate="last", epochs=3,
+        **finding([0.0, 1.0, 0.0], "test", "accuracy"),
+    )  # fmt: skip
     with pytest.raises(ValueError, match="there is no best checkpoint"):
         checkpoint.load_best(trainer.network)
-    params = {}
-    trainer._evaluation.measure = lambda: (
-        params.update({trainer.step: np.array(trainer.network.params.flat)})
-        or {"test_accuracy": float(trainer.epoch == 2)}
-    )
     trainer.train()
     network = make_network()
     checkpoint.load_best(network)
-    np.testing.assert_array_equal(network.params.flat, params[2 * STEPS_PER_EPOCH])
+    np.testing.assert_array_equal(network.params.flat, params[2])
     with pytest.raises(FileFormatError, match="does not fit"):
         checkpoint.load_best(MultiLayerNet(4, [5], 3))
 
@@ -607,12 +608,11 @@ def test_the_best_network_is_loaded(tmp_path):
 def test_an_error_while_copying_leaves_the_save_due_for_ctrl_c(tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path, every=4)
     trainer = make_trainer(callbacks=[checkpoint])
-    take = trainer._state
-    monkeypatch.setattr(trainer, "_state", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     trainer.train_step()
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(trainer)
-    monkeypatch.setattr(trainer, "_state", take)
+    with monkeypatch.context() as patched:
+        patched.setattr(Adam, "state_dict", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(trainer)
     checkpoint.interrupted(trainer)
     checkpoint.close(trainer)
     assert files(tmp_path) == ["step-00000001.safetensors"]

@@ -1,5 +1,7 @@
 """Numbers on a device: appended without waiting, fetched together."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -24,10 +26,13 @@ def test_numbers_come_in_order_as_floats(backend):
 
 def test_what_is_not_read_stays_bounded(backend, monkeypatch):
     monkeypatch.setattr(device_numbers, "_AT_MOST", 4)
-    losses = DeviceNumbers()
+    losses, on_device = DeviceNumbers(), []
     for number in range(11):
-        losses.append(backend.asarray(float(number), "float32"))
-        assert len(losses._unread) < 4
+        array = backend.asarray(float(number), "float32")
+        on_device.append(weakref.ref(array))
+        losses.append(array)
+        del array
+        assert sum(kept() is not None for kept in on_device) < 4
     assert len(losses) == 11
     assert losses.read() == [float(number) for number in range(11)]
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from small_run import make_network, make_trainer
+from small_run import finding, make_network, make_trainer
 
 from dlskills import SGD, to_host
 from dlskills.optimizers.schedules import StepDecay
@@ -12,12 +12,12 @@ from dlskills.training import EarlyStopping, ReduceOnPlateau
 from dlskills.training.best import Best
 
 
-def trained(values, *callbacks, column="validation_loss", network=None, **options):
+def trained(values, *callbacks, metric="loss", network=None, **options):
     """A training whose evaluations find these values, one per epoch."""
     options = {"epochs": len(values), "evaluate": "last", "optimizer": "sgd"} | options
-    trainer = make_trainer(network, callbacks=callbacks, **options)
-    found = iter(values)
-    trainer._evaluation.measure = lambda: {column: next(found)}
+    trainer = make_trainer(
+        network, callbacks=callbacks, **finding(values, metric=metric), **options
+    )
     trainer.train()
     return trainer
 
@@ -45,7 +45,7 @@ def test_it_stops_after_so_many_evaluations_without_improvement(
 @pytest.mark.parametrize(("mode", "epochs"), [("max", 3), ("min", 5)])
 def test_larger_may_be_better(mode, epochs):
     values = [0.5, 0.4, 0.3, 0.2, 0.1]
-    trainer = trained(values, EarlyStopping("my", 2, mode=mode), column="my")
+    trainer = trained(values, EarlyStopping("validation_my", 2, mode=mode), metric="my")
     assert trainer.epoch == epochs
 
 
@@ -159,11 +159,7 @@ def test_names_tell_the_direction(metric, mode):
 
 
 def test_training_that_goes_on_after_a_stop_is_as_patient_again():
-    trainer = make_trainer(
-        callbacks=[EarlyStopping(patience=2)], evaluate="last", epochs=9, optimizer="sgd"
-    )
-    trainer._evaluation.measure = lambda: {"validation_loss": 1.0}
-    trainer.train()
+    trainer = trained([1.0] * 9, EarlyStopping(patience=2))
     assert trainer.epoch == 3
     trainer.train(epochs=5)
     assert trainer.epoch == 5

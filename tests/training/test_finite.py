@@ -40,7 +40,7 @@ def test_no_elements_are_finite(backend, shape):
 @pytest.mark.parametrize(
     ("value", "dtype", "kind"), [(1e300, "float64", "float32"), (-7e4, "float32", "float16")]
 )
-def test_numbers_too_large_to_compute_with_are_told_apart(backend, value, dtype, kind):
+def test_numbers_too_large_to_compute_with_are_distinguished(backend, value, dtype, kind):
     x = backend.asarray([[1.0], [value], [2.0]], dtype)
     check(x, dtype)
     with pytest.raises(

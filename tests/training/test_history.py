@@ -39,7 +39,7 @@ def test_a_row_may_lack_numbers():
     assert (history.rows, len(history)) == (2, 3)
 
 
-def test_an_unknown_column_is_named_with_those_that_there_are():
+def test_an_unknown_column_is_named_with_the_known_ones():
     history = History()
     with pytest.raises(KeyError, match="no column 'a'; it has: none yet"):
         history["a"]

@@ -40,7 +40,7 @@ def test_a_second_one_is_not_held_back():
         pytest.fail("the interrupt was held back")
 
 
-def test_the_handler_that_was_there_is_called_and_restored():
+def test_the_previous_handler_is_called_and_restored():
     seen = []
 
     def handler(number, frame):

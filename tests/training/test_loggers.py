@@ -27,7 +27,7 @@ def test_a_csv_file_grows_with_the_history(tmp_path):
         assert [float(row[name]) for row in found] == column
 
 
-def test_after_resuming_no_row_is_there_twice(tmp_path):
+def test_after_resuming_no_row_is_written_twice(tmp_path):
     path = tmp_path / "run.csv"
 
     def trainer(epochs):

@@ -143,7 +143,7 @@ def test_early_stopping_restores_the_best_on_all_ranks():
     np.testing.assert_allclose(params, other_params, rtol=1e-12)
 
 
-def test_steps_are_told_to_the_communicator():
+def test_the_communicator_is_notified_of_steps():
     def run(communicator):
         make_trainer(communicator=communicator, epochs=1).train()
         return communicator.steps

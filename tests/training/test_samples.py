@@ -136,7 +136,9 @@ def test_parts_that_do_not_fit_together_are_all_staged(backend, device_counters,
 
 
 @pytest.mark.backends("cupy")
-def test_what_is_there_stays_there_and_takes_no_memory(backend, device_counters, no_spare_memory):
+def test_data_on_the_device_stay_there_and_take_no_memory(
+    backend, device_counters, no_spare_memory
+):
     x, t = data(size=1000)
     there = backend.asarray(x), backend.asarray(t)
     free = device_counters.counters()["bytes_in_use"] + 3 * x.nbytes
@@ -149,7 +151,7 @@ def test_what_is_there_stays_there_and_takes_no_memory(backend, device_counters,
         assert place(backend, train=cast, test=(x, t)) == [StagedSamples] * 2
 
 
-def test_what_is_there_is_not_copied(backend):
+def test_data_on_the_device_are_not_copied(backend):
     x, t = (backend.asarray(part) for part in data())
     [samples] = place_samples(backend, {"train": (x, t)}, backend.dtype("float32"), 8)
     assert samples.x is x

@@ -1,6 +1,7 @@
 """The Trainer: what it records and when, what it draws, what it refuses, and on which device."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -356,12 +357,12 @@ def test_an_optimizer_by_name_in_any_case(name, kind):
     assert trainer.optimizer.lr == 0.002
 
 
-def test_the_default_is_the_pages_sgd():
+def test_the_default_is_the_tutorials_sgd():
     optimizer = make_trainer().optimizer
     assert (type(optimizer), optimizer.lr) == (SGD, 0.01)
 
 
-def test_the_pages_misspelling_is_taken_with_a_warning():
+def test_the_tutorials_misspelling_is_taken_with_a_warning():
     with pytest.warns(DeprecationWarning, match="'rmsprpo'"):
         assert type(make_trainer(optimizer="rmsprpo").optimizer) is RMSprop
 
@@ -394,7 +395,18 @@ def test_hyperparameters_are_refused_beside_an_optimizer(param):
         make_trainer(optimizer=Momentum(), optimizer_param=param)
 
 
-@pytest.mark.parametrize("optimizer", [None, SGD, 0.01])
+@pytest.mark.parametrize("param", [0.01, [("lr", 0.01)], "lr"])
+def test_hyperparameters_that_are_no_dict_are_refused(param):
+    with pytest.raises(TypeError, match="optimizer_param must be a dict such as {'lr': 0.01}, got"):
+        make_trainer(optimizer="adam", optimizer_param=param)
+
+
+def test_the_class_of_an_optimizer_is_refused_with_the_remedy():
+    with pytest.raises(TypeError, match=r"got the class SGD. Create one: SGD\(...\)"):
+        make_trainer(optimizer=SGD)
+
+
+@pytest.mark.parametrize("optimizer", [None, {"lr": 0.01}, 0.01])
 def test_what_is_no_optimizer_is_refused(optimizer):
     with pytest.raises(TypeError, match="optimizer must be a name or an Optimizer, got"):
         make_trainer(optimizer=optimizer)
@@ -488,8 +500,59 @@ def test_samples_of_another_size_are_refused_with_their_name(part):
 
 def test_labels_that_are_words_are_refused():
     x, t = blobs(10)
-    with pytest.raises(TypeError, match="t_test must hold numbers, such as labels from 0 on, got"):
+    with pytest.raises(
+        TypeError, match="t_test must hold real numbers, such as labels from 0 on, got"
+    ):
         Trainer(make_network(), x, t, x, t.astype(str), verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[7, 3, 0], [1, 0, 0]], "with integers in 2-D must be one-hot .*, got 7. Pass labels"),
+        ([[-1, 1, 0], [1, 0, 0]], "must be at least 0, got -1"),
+        ([[0.5, -0.1, 0], [1, 0, 0]], "must be at least 0, got -0.1"),
+    ],
+)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_targets_of_no_class_are_refused_before_the_first_step(backend, part, rows, message):
+    # on a device, the loss itself does not look at the values
+    t = np.resize(np.eye(3), (10, 3)).astype(np.asarray(rows).dtype)
+    x, wrong = np.ones((10, 4), "float32"), np.concatenate([t[:8], rows])
+    targets = {"train": t, "test": t, part: wrong}
+    network = make_network(device=backend.device, xp=backend.xp)
+    with pytest.raises(ValueError, match=f"t_{part} {message}"):
+        Trainer(network, x, backend.asarray(targets["train"]), x, backend.asarray(targets["test"]))
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        (np.arange(6) % 3, "t_train must hold values from 0 to 1, got values from 0 to 2"),
+        (np.eye(2)[[0, 1] * 3], r"t_train must have shape \(6,\), one target per score, got"),
+    ],
+)
+def test_targets_of_binary_cross_entropy_are_checked_before_the_first_step(backend, t, message):
+    network = Sequential([Affine(4, 1)], BinaryCrossEntropy(), device=backend.device, xp=backend.xp)
+    with pytest.raises(ValueError, match=message):
+        Trainer(network, np.ones((6, 4), "float32"), backend.asarray(t))
+
+
+@pytest.mark.parametrize("t", [[0, 1] * 3, [[0], [1]] * 3, [[1.0]] * 6])
+def test_softmax_with_one_output_is_refused_with_the_remedy(backend, t):
+    network = Sequential([Affine(4, 1)], device=backend.device, xp=backend.xp)
+    x, t = backend.asarray(np.ones((6, 4), "float32")), backend.asarray(np.array(t))
+    message = r"at least 2 classes, got 1.* 2 outputs, or use BinaryCrossEntropy\(\)"
+    for run in (network.loss, network.gradient, network.accuracy, partial(Trainer, network)):
+        with pytest.raises(ValueError, match=message):
+            run(x, t)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "object", "U1"])
+def test_inputs_that_are_not_real_numbers_are_refused(dtype):
+    x, t = blobs(10)
+    with pytest.raises(TypeError, match="x_train must hold real numbers, .*float32, got"):
+        Trainer(make_network(), x.astype(dtype), t)
 
 
 def test_pixels_of_files_get_a_hint():
@@ -548,6 +611,9 @@ def test_one_hot_labels_train_as_their_integers_do():
         ("learning_rate", 0.1, r"optimizer_param={'lr': ...}, or optimizer=Adam\(lr=...\)"),
         ("lr", 0.1, "optimizer_param={'lr': ...}"),
         ("num_epochs", 3, "epochs=..."),
+        ("betas", (0.9, 0.99), "optimizer_param={'beta1': ..., 'beta2': ...}"),
+        ("momentum", 0.9, "optimizer_param={'momentum': ...}"),
+        ("clip_norm", 1.0, "optimizer_param={'clip_norm': ...}"),
         ("validation_data", None, r"validation=\(x, t\)"),
         ("shuffle", True, 'sampling="epoch"'),
         ("criterion", None, "loss=... for the network"),
@@ -890,7 +956,7 @@ def test_labels_of_a_shape_that_fits_no_class_are_refused(part, change, given, r
 
 @pytest.mark.parametrize(("evaluate", "steps"), [("first", (1, 5)), ("last", (4, 8))])
 @pytest.mark.parametrize("record_loss", ["after", "before", "both"])
-def test_each_epoch_is_told_at_its_end(capsys, evaluate, steps, record_loss):
+def test_each_epoch_is_printed_at_its_end(capsys, evaluate, steps, record_loss):
     printed = []
 
     class Watcher:

@@ -1,0 +1,96 @@
+"""A run of an experiment that is to be done, and doing it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlskills.experiments.choices import is_plain
+from dlskills.experiments.experiment import Experiment, find, registered
+from dlskills.experiments.loading import load_experiments
+from dlskills.experiments.outcome import Record
+from dlskills.experiments.settings import Numbers
+from dlskills.formulas.engines import engine
+from dlskills.processes import one_thread
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be done: its record without numbers, and what it is done with.
+
+    Attributes
+    ----------
+    options : dict
+        Those of the record with the objects themselves.
+    file : pathlib.Path, optional
+        The file that defines the experiment; None for one of the package.
+    experiment : Experiment, optional
+        One that other processes can't find by its name or file.
+    """
+
+    record: Record
+    options: dict[str, Any]
+    file: Path | None
+    experiment: Experiment | None
+
+    def found(self) -> Experiment:
+        """Return the experiment, in whatever process this is."""
+        if self.experiment is not None:
+            return self.experiment
+        name = self.record.experiment
+        if self.file is None:
+            return find(name)
+        return next(own for own in load_experiments(self.file) if own.name == name)
+
+    @property
+    def stays(self) -> bool:
+        """Whether the run has to be done in this process."""
+        return self.experiment is not None or not is_plain(self.options)
+
+
+def job_of(record: Record, options: dict[str, Any], experiment: Experiment) -> Job:
+    """Return the run that a record without numbers describes."""
+    known = registered(experiment.name) is experiment
+    stays = not known and experiment.file is None
+    return Job(record, options, None if known else experiment.file, experiment if stays else None)
+
+
+def run_job(job: Job, forced: str | None = None) -> Record:
+    """Return the finished run, on the engine that was forced in the process that asks for it."""
+    record = job.record
+    start = time.perf_counter()
+    with one_thread(), engine(forced) if forced else contextlib.nullcontext():
+        numbers = job.found().run(record.settings, **job.options)
+    seconds = round(time.perf_counter() - start, 3)
+    return dataclasses.replace(record, seconds=seconds, numbers=_as_cached(record, numbers))
+
+
+def _as_cached(record: Record, numbers: Any) -> Numbers:
+    """Return numbers as they will come back from the cache, so that fresh and cached agree."""
+    if not isinstance(numbers, dict):
+        raise TypeError(f"{record.experiment}: run must return a dict, got {numbers!r}")
+    try:
+        plain_numbers: Numbers = json.loads(json.dumps(numbers))
+    except TypeError as error:
+        raise TypeError(
+            f"{record.experiment}: run must return what JSON can hold; make plain numbers and "
+            f"lists of arrays by to_host(array).tolist() ({error})"
+        ) from None
+    return plain_numbers
+
+
+def finished(job: Job, record: Record) -> Record:
+    """Return the run with what the experiment computes only from all parts together."""
+    finish = job.found().finish
+    if finish is None:
+        return record
+    start = time.perf_counter()
+    with one_thread():
+        numbers = _as_cached(record, finish(record.settings, record.numbers))
+    seconds = round(record.seconds + time.perf_counter() - start, 3)
+    return dataclasses.replace(record, seconds=seconds, numbers=numbers)
