@@ -81,7 +81,7 @@ mine = Experiment(name="mine", title="Mine", about="It.", run=run, plot=lambda r
 """
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize("columns", [40, pytest.param(60, marks=pytest.mark.slow), 80])
 @pytest.mark.parametrize("command", OPTIONS)
 def test_help_is_legible_in_narrow_terminals(status, tmp_path, monkeypatch, command, columns):
     monkeypatch.chdir(tmp_path)
