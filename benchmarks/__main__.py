@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import imports, report, turns
 from benchmarks.contenders import CONTENDERS
 from benchmarks.tasks import CPU_ONLY, TASKS, Task
+from dlskills import terminal
 from dlskills.checks import suggestion
 from dlskills.files import expanded, write_file
 
@@ -33,6 +34,7 @@ QUICK = 85  # seconds after which a quick run starts no further task, to end wit
 INSTEAD = ("report", "parallel", "profile", "saving", "loop")  # accepted in place of tasks
 
 
+@terminal.tolerant_streams()
 def main() -> None:
     options = _options()
     if options.threads:

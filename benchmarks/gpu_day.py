@@ -29,6 +29,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.__main__ import RESULTS, SCRATCH, commit_measured
+from dlskills import terminal
 from dlskills.files import write_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,6 +82,7 @@ def steps(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
+@terminal.tolerant_streams()
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_options(arguments)
     name = _device_name(options.device)

@@ -223,8 +223,19 @@ def _defaults() -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """Escape dollar signs, so that Matplotlib draws them instead of starting a formula."""
-    return text.replace("$", r"\$")
+    """Escape text, so that Matplotlib draws it as it is.
+
+    A dollar sign would start a formula, and legends omit labels that start with an underscore.
+    """
+    return _UNSEEN * text.startswith("_") + text.replace("$", r"\$")
+
+
+_UNSEEN = "\N{ZERO WIDTH SPACE}"
+
+
+def _unescaped(text: str) -> str:
+    """Return the text that :func:`plain` escaped."""
+    return text.removeprefix(_UNSEEN).replace(r"\$", "$")
 
 
 def new_figure(
@@ -376,10 +387,9 @@ def curves_as_csv(figure: Figure) -> str:
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["panel", "title", "curve", "x", "y"])
     for number, axes in enumerate(figure.axes, 1):
-        title = " ".join(axes.get_title().split())
+        title = _unescaped(" ".join(axes.get_title().split()))
         curves: list[tuple[str, Any, Any]] = [
-            (str(line.get_label()).replace("_child", "curve "), line.get_xdata(), line.get_ydata())
-            for line in axes.lines
+            (_label(line), line.get_xdata(), line.get_ydata()) for line in axes.lines
         ]
         for band in axes.collections:
             if (points := getattr(band, "dlskills_band", None)) is not None:
@@ -388,11 +398,16 @@ def curves_as_csv(figure: Figure) -> str:
         for bars in axes.patches:
             if isinstance(bars, StepPatch):
                 values, edges, _ = bars.get_data()
-                curves.append((str(bars.get_label()), edges[:-1], values))
+                curves.append((_label(bars), edges[:-1], values))
         for label, x, y in curves:
             pairs = zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True)
             rows.writerows([number, title, label, *pair] for pair in pairs)
     return file.getvalue()
+
+
+def _label(artist: Any) -> str:
+    """Return the name of a curve; Matplotlib calls one without a name ``_child0``."""
+    return _unescaped(re.sub("^_child", "curve ", str(artist.get_label())))
 
 
 def smooth_curve(x: Array | Sequence[Array | float]) -> np.ndarray[Any, Any]:

@@ -1,5 +1,6 @@
 """The benchmarks' command: wrong names and failing contenders."""
 
+import io
 import json
 import os
 import re
@@ -143,6 +144,17 @@ def test_a_failure_is_named_and_the_rest_is_measured(bench, fault, message):
         assert message in results["tasks"][task]["failed"]["second"]
         assert all(len(row["turns"]) == 2 for row in results["tasks"][task]["contenders"].values())
     assert FakeWorker.made.count("second") == (2 if fault == "dies" else 1)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: io.TextIOWrapper(io.BytesIO(), "gbk"), lambda: io.TextIOWrapper(io.BytesIO(), "cp1252"),
+    lambda: io.TextIOWrapper(io.BytesIO(), "ascii"), lambda: None,
+])  # fmt: skip
+def test_results_are_written_with_any_standard_output(bench, monkeypatch, tmp_path, make):
+    monkeypatch.setattr(sys, "stdout", make())
+    path = tmp_path / "é中²"
+    assert bench("--json", str(path))[0] == 0
+    assert list(json.loads(path.read_text())["tasks"]) == ["import", "Adam, tiny", "SGD, tiny"]
 
 
 def test_if_all_fail_the_earlier_results_stay(bench, tmp_path):

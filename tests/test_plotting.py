@@ -228,8 +228,12 @@ write_results(run(["optimizer-paths"], Settings(verbose=False))["optimizer-paths
         assert path.read_bytes() == (tmp_path / "own" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("text", ["$5 to $9", r"$\alph$", r"a\$b$", "cost $", "$$", "a_b^c"])
-def test_dollar_signs_are_drawn_as_text(tmp_path, text):
+NAMES = ["$5 to $9", r"$\alph$", r"a\$b$", "cost $", "$$", "a_b^c", "_Mine", "_$x$", "my_child",
+         "_child0"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_names_are_drawn_and_written_as_they_are(tmp_path, text):
     @styled
     def drawn():
         figure, axes = new_figure()
@@ -237,10 +241,12 @@ def test_dollar_signs_are_drawn_as_text(tmp_path, text):
         axes.set_title(plain(text))
         return figure
 
-    _, svg = save_figure(drawn(), tmp_path, "figure")
+    with looking(Look(csv=True)):
+        _, svg, table = save_figure(drawn(), tmp_path, "figure")
     root = ET.parse(svg).getroot()
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts.count(text) == 2
+    assert [shown.strip("\N{ZERO WIDTH SPACE}") for shown in texts].count(text) == 2
+    assert table.read_text(encoding="utf-8").splitlines()[1] == f"1,{text},{text},0,1"
 
 
 def extents(figure):

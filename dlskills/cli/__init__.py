@@ -22,6 +22,9 @@ from dlskills.training import DivergedError
 from dlskills.training.memory import is_out_of_memory
 from dlskills.tuning import StudyError
 
+NARROW = 80
+"""Columns below which help is plain text: Rich cuts long words in its tables."""
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # they may hold the password of a storage
@@ -72,6 +75,7 @@ def main() -> None:
     The exit status is 0 on success, 1 on an error, 2 on wrong usage, 130 on an interruption.
     """
     with terminal.tolerant_streams():
+        app.rich_markup_mode = None if terminal.console().width < NARROW else "rich"
         try:
             app(prog_name="dlskills")
         except Exception as error:
@@ -94,6 +98,8 @@ def _message(error: Exception) -> str | None:
     message = str(error)
     if is_out_of_memory(error):
         return f"out of memory: {message or 'on the host'}. Close other programs that use it"
+    if isinstance(error, SyntaxError):  # of a Python file given by the user
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
     if isinstance(error, RuntimeError) and "home directory" in message:  # from pathlib
         return "no home folder was found. Set HOME"
     return message if isinstance(error, _SELF_EXPLAINING) else None

@@ -14,8 +14,17 @@ from dlskills.cli.tables import show_table
 from dlskills.experiments.repeat import Repetition
 from dlskills.experiments.repeat import repeat as repeat_results
 from dlskills.experiments.result_files import Results, read_results
+from dlskills.files import expanded
 
 _SHOWN = 10
+
+
+def _existing(given: Path) -> Path:
+    if not expanded(given, "FILE.json").is_file():
+        raise typer.BadParameter(
+            f"there is no file {str(given)!r}. `dlskills run NAME` writes OUT/NAME.json"
+        )
+    return given
 
 
 def repeat(
@@ -25,6 +34,7 @@ def repeat(
             metavar="FILE.json",
             help="A result file that `dlskills run` wrote, such as results/optimizer-mnist.json.",
             show_default=False,
+            callback=_existing,
         ),
     ],
     jobs: Jobs = None,

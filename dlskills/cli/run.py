@@ -75,7 +75,7 @@ class Experiments(TyperGroup):
                 f"{cmd_name} defines {len(own)} experiments ({names}); `dlskills run` takes one, "
                 "`dlskills report` all"
             )
-        single = typer.Typer(add_completion=False)
+        single = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
         single.command(cmd_name)(command_of(own[0]))
         return get_command(single)
 

@@ -177,7 +177,7 @@ EXPERIMENT = register(
         options={
             "iterations": "Steps of each method.",
             "optimizers": Option(
-                "Update rules, such as 'SGD, Adam:lr=0.01, my.py:SignMomentum:lr=0.002'; 'six' "
+                "Update rules, such as 'SGD, Adam:lr=0.01, my.py:MyRule:lr=0.002'; 'six' "
                 "for the book's six.",
                 parse_optimizers,
             ),

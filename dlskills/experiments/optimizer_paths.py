@@ -25,7 +25,7 @@ from dlskills.experiments.surfaces import SURFACES, Surface, surface_of
 from dlskills.experiments.tables import Number, Table
 from dlskills.experiments.text import Texts
 from dlskills.optimizers import SGD, AdaGrad, Momentum, RMSprop
-from dlskills.plotting import color, current_look, new_figure, styled
+from dlskills.plotting import color, current_look, new_figure, plain, styled
 from dlskills.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -166,7 +166,9 @@ def _plot_paths(numbers: Numbers, surface: Surface) -> Figure:
         panel.plot(*points[0], "s", color=ink, label=str(TEXTS("start")))
         _mark_minimum(panel, surface)
         rate = numbers["lr"][name]
-        panel.set_title(name if rate is None else str(TEXTS("at-rate", name=name, rate=rate)))
+        panel.set_title(
+            plain(name if rate is None else str(TEXTS("at-rate", name=name, rate=rate)))
+        )
     layout: Any = figure.get_layout_engine()
     layout.set(h_pad=0.1)  # titles nearer to their own panel than to the one above
     legend_below(figure, axes[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import sys
@@ -72,19 +71,22 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             _warn(error)
 
 
-@functools.cache  # warns once per problem
-def _warn_of(problem: str) -> None:
-    warnings.warn(
-        f"compiled formulas can't be cached on disk ({problem}), so each process compiles them "
-        "again. Delete the folder dlskills/kernels in the cache, or set NUMBA_CACHE_DIR to a "
-        "writable folder",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+_warned: set[tuple[type, int | None]] = set()
 
 
 def _warn(error: Exception) -> None:
-    _warn_of(f"{type(error).__name__}: {error}")
+    """Warn once per kind of error: the folder that fails for one kernel fails for all."""
+    kind = type(error), getattr(error, "errno", None)
+    if kind in _warned:
+        return
+    _warned.add(kind)
+    warnings.warn(
+        f"compiled formulas can't be cached on disk ({type(error).__name__}: {error}), so each "
+        "process compiles them again. Delete the folder dlskills/kernels in the cache, or set "
+        "NUMBA_CACHE_DIR to a writable folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _digest(text: str, key: object) -> str:

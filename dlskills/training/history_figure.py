@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dlskills.plotting import new_figure, plot_curves, styled
+from dlskills.plotting import new_figure, plain, plot_curves, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def plot(history: History) -> Figure:
     )
     for panel, (kind, names) in zip(axes[0], groups.items(), strict=False):
         _draw(panel, history, across, names)
-        panel.set(xlabel=across if across in history else "row", ylabel=kind)
+        panel.set(xlabel=across if across in history else "row", ylabel=plain(kind))
         if kind == "accuracy":
             panel.set_ylim(top=1)
     return figure

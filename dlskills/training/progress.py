@@ -8,6 +8,9 @@ from typing import Any
 from dlskills import terminal
 from dlskills.training.notebook import NotebookLine, in_notebook
 
+NARROW = 60
+"""Columns below which only the count is shown: digits would be cut otherwise."""
+
 
 class Progress:
     """A progress display as a context manager.
@@ -46,13 +49,14 @@ class Progress:
             from rich.text import Text
 
             console = terminal.console()
-            self._bar = progress.Progress(
+            words, count = (
                 progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(),
                 progress.MofNCompleteColumn(),
-                progress.TimeRemainingColumn(),
-                console=console,
             )
+            columns = [words, progress.BarColumn(), count, progress.TimeRemainingColumn()]
+            if console.width < NARROW:
+                columns = [words, count]
+            self._bar = progress.Progress(*columns, console=console)
             self._bar.add_task(self._what, total=self._total, completed=self._done)
             self._note = Text()  # on a line of its own: 80 columns don't hold both
             shown = Group(self._bar, self._note)

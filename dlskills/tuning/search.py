@@ -21,7 +21,7 @@ from dlskills.tuning import indices
 from dlskills.tuning.errors import OptunaMissingError
 from dlskills.tuning.grid import check_grid, size
 from dlskills.tuning.objectives import Objective, TutorialTask, pickled
-from dlskills.tuning.storage import url_of
+from dlskills.tuning.storage import named_errors, url_of
 from dlskills.tuning.worker import Worker, begin, quiet, run_one
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def search(
         The storage can't be opened, or its study has another objective, seed, grid or direction.
     WorkerLostError
         One of several processes was killed. Call again to continue the study.
+    OSError
+        The storage fails during the search, such as on a full disk; the message names it.
     """
     check_optuna()
     points = None if grid is None else check_grid(grid)
@@ -141,7 +143,7 @@ def search(
         pickled(task)  # fail before the study is created
     if isinstance(task, TutorialTask):
         task.prepare()
-    with quiet():
+    with quiet(), named_errors(url):
         worker = Worker(task, url, study, seed, *names, secrets.token_hex(8), points)
         worker.check_same()
         left = worker.left(trials)
@@ -170,7 +172,8 @@ def _run_all(worker: Worker, trials: int, jobs: int, progress: Progress) -> None
                         progress.advance()
                         progress.note(worker.report())
             except BaseException:
-                worker.give_up()
+                with contextlib.suppress(OSError):  # the storage itself may have failed
+                    worker.give_up()
                 raise
         else:  # other processes are running them, or have died
             if left != waited_for:

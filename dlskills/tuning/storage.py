@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,37 @@ def open_storage(url: str) -> Any:
     return storage
 
 
+@contextlib.contextmanager
+def named_errors(url: str | None) -> Iterator[None]:
+    """Name the storage in errors while it is used, such as a full disk or a lost connection.
+
+    Raises
+    ------
+    OSError
+        The storage can't be read or written.
+    """
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except StorageInternalError as error:
+        if url is None:
+            raise
+        reason = _reason(url, error.__cause__ or error)
+        raise OSError(
+            f"the storage {_shown(url)!r} can't be read or written: {reason}. Free disk space, or "
+            "make the database available; then search again, which continues the study"
+        ) from None  # the cause may show the password
+
+
+def _reason(url: str, error: BaseException) -> str:
+    """Return the first line of an error, without passwords."""
+    reason = str(error).splitlines()[0]
+    for secret in _secrets(url):
+        reason = reason.replace(secret, "***")
+    return reason
+
+
 def _message(url: str, error: Exception) -> str:
     """Return why a storage can't be opened, without its password."""
     shown = _shown(url)
@@ -94,12 +125,9 @@ def _message(url: str, error: Exception) -> str:
             f"{url.partition('://')[0]}://***. Write special characters of the password as in "
             "%40, and {{ and }} for braces"
         )
-    reason = str(error).splitlines()[0]
-    for secret in _secrets(url):
-        reason = reason.replace(secret, "***")
     message = (
-        f"the storage {shown!r} can't be opened: {reason}. Pass the name of a file that contains a "
-        "study or does not exist, or the URL of a database, such as "
+        f"the storage {shown!r} can't be opened: {_reason(url, error)}. Pass the name of a file "
+        "that contains a study or does not exist, or the URL of a database, such as "
         "'postgresql://user:password@host/name', whose driver must be installed"
     )
     if isinstance(error, ImportError):

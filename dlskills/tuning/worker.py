@@ -21,7 +21,7 @@ from dlskills.tuning.objectives import (
     name_of,
     unpickled,
 )
-from dlskills.tuning.storage import open_storage
+from dlskills.tuning.storage import named_errors, open_storage
 
 
 class TakenError(Exception):
@@ -62,7 +62,7 @@ class Worker:
         from dlskills.tuning import samplers
 
         self.arguments = (objective, url, name, seed, sampler, pruner, call, grid)
-        self._call, self._grid = call, grid
+        self._call, self._grid, self._url = call, grid, url
         self._samplers, self._sampler, self._seed = samplers, sampler, seed
         self._objective = load_objective(objective) if isinstance(objective, str) else objective
         self._about = {"objective": name_of(objective), "seed": seed, "grid": grid}
@@ -110,6 +110,10 @@ class Worker:
 
     def run_one(self, index: int) -> bool:
         """Run the trial with this index, unless another process has started it."""
+        with named_errors(self._url):
+            return self._run_one(index)
+
+    def _run_one(self, index: int) -> bool:
         if index in indices.finished(self.study) | indices.running(self.study):
             return False
         self.study.sampler = self._samplers.make_sampler(
@@ -152,7 +156,8 @@ class Worker:
 
     def give_up(self) -> None:
         """Mark the running trials of this call as failed, so that they can be repeated."""
-        indices.fail_those_of(self.study, self._call)
+        with named_errors(self._url):
+            indices.fail_those_of(self.study, self._call)
 
     def report(self) -> str:
         """Return the progress of the search in one line."""

@@ -24,21 +24,44 @@ def shell(*args, cwd=None, **environment):
 # Encodings
 
 
+OWN = """
+def score(trial):
+    trial.suggest_categorical("kind²中", ["→", "é[/b]"])
+    return trial.suggest_float("lr→", 0, 1)
+"""
 COMMANDS = {
     "list": "optimizer-paths",
+    "--help": "Study how networks train",
     "run --help": "optimizer-paths",
+    "tune --help": "module:function",
+    "play --help": "RULE",
     "info": "dlskills",
-    "run optimizer-paths --points 3": "wrote",
+    "run optimizer-paths --points 3 --csv --out ü²中": "wrote",
+    "run symmetry --quick": "wrote",
     "compare --engine plain --engine blocked --steps 2": "they agree",
+    "tune own.py:score --trials 2 --study é→² --out ü²中": "2 complete",
+    "tune own.py:score --grid lr→=0.1,0.5 --grid kind²中=→": "2 complete",
+    "play --no-open --out ü²中": "wrote",
 }
 
 
-@pytest.mark.parametrize("encoding", ["gbk", pytest.param("cp1252", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("encoding", ["gbk", "cp1252", "ascii"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_print_in_any_encoding(tmp_path, command, encoding):
+    if command.startswith("tune"):
+        pytest.importorskip("optuna")
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
     done = shell(*command.split(), cwd=tmp_path, PYTHONIOENCODING=encoding, COLUMNS="100")
     assert (done.returncode, done.stderr) == (0, b"")
     assert COMMANDS[command] in done.stdout.decode(encoding)
+
+
+def test_a_run_is_repeated_in_any_encoding(tmp_path):
+    run = ("run", "optimizer-paths", "--points", 3, "--out", "ü²中")
+    assert shell(*run, cwd=tmp_path, PYTHONIOENCODING="ascii").returncode == 0
+    done = shell("repeat", "ü²中/optimizer-paths.json", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"are the same, bit for bit" in done.stdout
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "cp1252"])

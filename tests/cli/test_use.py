@@ -1,6 +1,7 @@
 """Use of the command: names, options and exit status."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -49,12 +50,51 @@ def test_the_package_runs_as_a_command(module):
     assert "Usage: dlskills run" in python("-m", module, "run", "-h").stdout
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["run", "symmetry"], ["tune"], ["compare"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], *([name] for name in ("run", "tune", "compare", "info", "play", "repeat", "report",
+                               "list")), ["run", "symmetry"]],
+)  # fmt: skip
 def test_h_is_short_for_help(command):
     short, long = (CliRunner().invoke(cli.app, [*command, h]) for h in ("-h", "--help"))
     assert short.exit_code == 0
     assert short.output == long.output
     assert "Usage: " in short.output
+
+
+OPTIONS = {
+    "": ["--install-completion", "optimizers, initial weights"],
+    "run": ["--executor", "mpi|dask://HOST:PORT", "--subset"],
+    "run optimizer-mnist": ["my.py:MyRule:lr=0.002", "--optimizers", "--executor"],
+    "run mine.py": ["--executor", "--theme", "--format"],
+    "tune": ["postgresql://user@host/name", "--sampler", "my.py:score"],
+    "play": ["--activation", "FILE.py:CLASS[:setting=value]"],
+    "report": ["--executor", "--beyond"],
+    "repeat": ["results/optimizer-mnist.json", "--trust"],
+    "compare": ["--tolerance", "--batchnorm"],
+}
+OWN_EXPERIMENT = """
+from dlskills.experiments import Experiment
+def run(settings):
+    return {}
+mine = Experiment(name="mine", title="Mine", about="It.", run=run, plot=lambda runs: {}, alt={})
+"""
+
+
+@pytest.mark.parametrize("columns", [40, pytest.param(60, marks=pytest.mark.slow), 80])
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_is_legible_in_narrow_terminals(status, tmp_path, monkeypatch, command, columns):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", columns)
+    monkeypatch.setattr(cli.app, "rich_markup_mode", "rich")
+    (tmp_path / "mine.py").write_text(OWN_EXPERIMENT)
+    code, said = status(*command.split(), "-h")
+    assert code == 0
+    assert "…" not in said
+    said = re.sub(r"[\s│]", "", said)  # long words may be broken, but not cut
+    for expected in OPTIONS[command]:
+        assert expected.replace(" ", "") in said
 
 
 def test_completion_can_be_installed():
@@ -133,6 +173,15 @@ def wrong(trial):
         ("compare --subset ful --engine plain --engine blocked", "subset must be"),
         ("compare", "the two runs must differ"),
         ("info --device gpu", "device must be"),
+        ("repeat nothing.json", "there is no file 'nothing.json'"),
+        ("repeat .", "there is no file '.'"),
+        ("play adm", "optimizer 'adm'"),
+        ("play my.py:Rule --no-open", "my.py has no 'Rule'"),
+        ("play --theme blue", "'blue' is not one of"),
+        ("report nothing.py", "there is no file 'nothing.py'"),
+        ("report --long", "--long must be combined with --beyond"),
+        ("run symmetry --size big", "size must be WIDTHxHEIGHT"),
+        ("run symmetry --format gif", "format 'gif' is not known"),
         ("tune --sampler grid", "sampler 'grid'"),
         ("tune --pruner mean", "pruner 'mean'"),
         ("tune --subset ful", "subset must be"),
@@ -140,6 +189,8 @@ def wrong(trial):
         ("tune nothing.py:score", "does not exist"),
         ("tune score", "module:function"),
         ("tune my.py:scre", "did you mean 'score'"),
+        ("tune my.py:score --grid n=1,1", "must have different values"),
+        ("tune my.py:score --epochs 3", "can't be combined with"),
         ("run symmetry --iterations 0", "must be at least 1"),
         ("nothing", "No such command"),
         ("list --nothing", "No such option"),
@@ -179,6 +230,18 @@ def test_an_error_in_a_users_objective_has_exit_status_1(status, tmp_path, monke
     code, said = status("tune", "my.py:wrong", "--trials", 1)
     assert code == 1
     assert "error: a mistake of the function\n  in trial 0" in said
+
+
+@pytest.mark.parametrize(
+    "command", ["run bad.py", "report bad.py", "play bad.py:Rule", "tune bad.py:score"]
+)
+def test_a_syntax_error_in_a_users_file_is_one_line(status, tmp_path, monkeypatch, command):
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.py").write_text("x = 1\ndef score(:\n")
+    assert status(*command.split()) == (
+        1, f"error: {tmp_path / 'bad.py'}, line 2: invalid syntax\n"
+    )  # fmt: skip
 
 
 def test_a_missing_home_folder_gives_no_traceback(status, monkeypatch):

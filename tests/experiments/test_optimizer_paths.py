@@ -226,6 +226,14 @@ def test_as_many_panels_as_methods():
     assert len(optimizer_paths.plot([numbers])["optimizer-paths"].axes) == 6
 
 
+def test_any_name_of_a_method_is_drawn(numbers):
+    name = r"Mine label=$\frac{a}$"
+    renamed = {key: {name: numbers[key]["SGD"]} for key in ("paths", "lr")}
+    figure = optimizer_paths.plot([numbers | renamed])["optimizer-paths"]
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_title().replace(r"\$", "$").startswith(name)
+
+
 def test_a_start_point_of_ones_own():
     numbers = optimizer_paths.run(Settings(verbose=False), points=2, start=[1.0, -1.0])
     assert all(path[0] == [1, -1] for path in numbers["paths"].values())

@@ -88,6 +88,16 @@ def test_a_figure_has_a_panel_per_kind():
     assert list(line.get_ydata()) == trainer.history["loss"]
 
 
+@pytest.mark.parametrize("name", [r"$\frac{a}$", "cost in $", "_own"])
+def test_any_name_of_a_metric_is_drawn(name):
+    history = History()
+    for number in (1, 2):
+        history.add({"epoch": number, name: number, f"test_{name}": number})
+    figure = history.plot()
+    figure.draw_without_rendering()
+    assert len(figure.axes[0].get_legend_handles_labels()[1]) == 2
+
+
 def test_a_figure_of_nothing_is_refused():
     with pytest.raises(ValueError, match="nothing was recorded yet"):
         History().plot()

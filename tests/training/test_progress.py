@@ -56,6 +56,17 @@ def test_without_a_terminal_each_note_is_a_line(capsys):
     assert capsys.readouterr() == ("counting: step 0 [of 3]\ncounting: step 2 [of 3]\n", "")
 
 
+@pytest.mark.parametrize("columns", [40, 50, 60, 80])
+def test_no_number_is_cut_in_a_narrow_terminal(terminal, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with terminal.watching(), Progress(60_000, "activation-histograms", done=12_345):
+        pass
+    shown = terminal.lines()[0]
+    assert "12345/60000" in shown
+    assert "…" not in shown
+    assert ("-:--:--" in shown) == (columns >= 60)
+
+
 def test_nothing_is_shown_if_not_wanted(capsys, terminal):
     with terminal.watching():
         work(show=False)

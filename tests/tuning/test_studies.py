@@ -1,5 +1,7 @@
 """Unusual studies and storages, and workers that are killed."""
 
+import os
+import re
 import subprocess
 import sys
 
@@ -125,6 +127,41 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"file/x.*Choose another with --storage"):
         quick(rate, storage=tmp_path / "file" / "x" / "a.db")
+
+
+# A full disk
+
+
+FULL = """
+import resource, signal
+from pathlib import Path
+
+def score(trial):
+    if trial.number == 2:  # acts like a full disk
+        size = Path("a.db").stat().st_size
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    trial.set_user_attr("long", "x" * 2000)
+    return trial.suggest_float("lr", 0, 1)
+"""
+
+
+@pytest.mark.slow  # starts processes
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_database_that_fails_during_the_search_is_named_and_continued(tmp_path, jobs):
+    (tmp_path / "full.py").write_text(FULL)
+    command = [sys.executable, "-m", "dlskills", "tune", "full.py:score", "--trials", "4",
+               "--storage", "a.db", "--jobs", str(jobs)]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: the storage 'sqlite:.*a\.db' can't be read or written: .*disk.*\. Free disk .*\n",
+        done.stderr,
+    )
+    (tmp_path / "full.py").write_text(FULL.replace("trial.number == 2", "False"))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert "4 complete" in done.stdout
 
 
 # Workers
