@@ -154,7 +154,6 @@ class Sequential:
         for i, (layer, names) in enumerate(zip(self.layers, self._names, strict=True)):
             layer.bind(Views(params, names), Views(grads, names))
             layer.propagates = i > self._first
-        self._unwritten = UnwrittenGradients(self.layers)
         self._join()
 
     def _join(self) -> None:
@@ -162,6 +161,11 @@ class Sequential:
         self._joined_of = list(self.layers)
         self._learning = joined.steps(self.layers[self._first :])
         self._steps = [*self.layers[: self._first], *self._learning]
+        self._unwritten = UnwrittenGradients(self._learning)
+
+    def _join_again(self) -> None:
+        if self.layers != self._joined_of:  # a layer was replaced
+            self._join()
 
     @property
     def output_shape(self) -> tuple[int, ...] | None:
@@ -212,8 +216,7 @@ class Sequential:
         x = self._input(x)
         with self.backend.active():
             self._refresh()
-            if self.layers != self._joined_of:  # a layer was replaced
-                self._join()
+            self._join_again()
             for step in self._steps:
                 x = step.forward(x, train_flg)
             return self._cast(x, self.params.dtype)
@@ -397,6 +400,7 @@ class Sequential:
         loss : array, shape ()
         grads : Parameters
         """
+        self._join_again()
         self._unwritten.start()
         loss = self._data_loss(x, t, True, weights)
         with self.backend.active():

@@ -11,26 +11,29 @@ from dlskills.networks.joined import Step
 # A gradient that still holds this value after a pass was not written, and one close to it was added
 # to. Half precision can represent it, too.
 _MARK = -54336.0
-_CLOSE = 500.0  # larger than gradients are, small enough that no gradient is this near by chance
+_CLOSE = 500.0  # larger than most gradients are, and small beside the mark
 
 
 class UnwrittenGradients:
     """Check, in a network's first training pass, that custom layers write their gradients.
 
     A gradient that is never written would be 0, and one that is added to would sum up over the
-    batches. A layer may add if it sets its gradients to 0 in its forward pass.
+    batches. A layer may add if it sets its gradients to 0 in its forward pass. An addition is not
+    noticed if an element is 500 or more, for example with a large `loss_scale`.
 
     Parameters
     ----------
-    layers : sequence of Layer
+    steps : sequence of Layer or AffineActivation
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, steps: Sequence[Step]) -> None:
         # dlskills' own layers do, and a check would wait for the device
         self._due = [
-            layer
-            for layer in layers
-            if layer.params and not type(layer).__module__.startswith("dlskills.")
+            step
+            for step in steps
+            if isinstance(step, Layer)
+            and step.params
+            and not type(step).__module__.startswith("dlskills.")
         ]
 
     def start(self) -> None:
@@ -50,30 +53,41 @@ class UnwrittenGradients:
         layer = next((layer for layer in self._due if layer is step), None)
         if layer is None:
             return step.backward(dout)
+        marked = [grad for other in self._due for grad in other.grads.values()]
         grads = dict(layer.grads)  # a layer may rebind `grads`
-        dx = layer.backward(dout)
         try:
+            dx = layer.backward(dout)
             for name, grad in grads.items():
-                _check(layer, name, grad)
-        finally:
-            for grad in grads.values():  # elements that the layer leaves at 0
-                grad[...] = namespace(grad).where(grad == _MARK, 0.0, grad)
+                _check(layer, name, grad, dout)
+        except BaseException:
+            for grad in marked:  # so that nobody takes the marks for gradients
+                grad[...] = 0.0
+            raise
+        for grad in grads.values():  # elements that the layer leaves at 0
+            grad[...] = namespace(grad).where(grad == _MARK, 0.0, grad)
         self._due = [other for other in self._due if other is not layer]
         return dx
 
 
-def _check(layer: Layer, name: str, grad: Array) -> None:
-    xp = namespace(grad)
+def _check(layer: Layer, name: str, grad: Array, dout: Array) -> None:
     if 0 in grad.shape:
         return
-    if bool(to_host(xp.all(grad == _MARK))):
+    if bool(to_host(namespace(grad).all(grad == _MARK))):
         raise RuntimeError(
             f"{layer!r} declares a parameter {name!r}, and its backward wrote no gradient for it; "
             f"write it into self.grads[{name!r}], such as self.grads[{name!r}][...] = ..."
         )
-    if bool(to_host(xp.all(xp.abs(grad - _MARK) < _CLOSE))):
-        grad[...] = 0.0
+    if not _is_near_mark(grad):
+        return
+    grad[...] = 0.0
+    layer.backward(dout)
+    if not _is_near_mark(grad):  # otherwise it was written, and is this large
         raise RuntimeError(
             f"{layer!r} adds to the gradient of its parameter {name!r}, which sums up over the "
             f"batches; replace it, such as self.grads[{name!r}][...] = ..."
         )
+
+
+def _is_near_mark(grad: Array) -> bool:
+    xp = namespace(grad)
+    return bool(to_host(xp.all(xp.abs(grad - _MARK) < _CLOSE)))

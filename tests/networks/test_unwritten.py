@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gradient_check import normal
 
-from dlskills import Affine, Declared, Layer, Sequential, initializers, namespace, to_host
+from dlskills import Affine, Declared, Layer, ReLU, Sequential, initializers, namespace, to_host
 
 
 class Scale(Layer):
@@ -72,6 +72,47 @@ def test_a_gradient_that_is_added_to_is_an_error(backend, dtype):
     message = r"Scale\(\) adds to the gradient of its parameter 'a', .*; replace it, such as self"
     with pytest.raises(RuntimeError, match=message):
         net.gradient(*batch(backend))
+
+
+def test_no_mark_is_left_in_a_gradient_after_an_error(backend):
+    net = Sequential(
+        [Affine(6, 4), Scale(4, into_view), Scale(4, add), Affine(4, 3)],
+        device=backend.device, xp=backend.xp, seed=0,
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="adds to the gradient"):
+        net.gradient(*batch(backend))
+    assert not np.any(to_host(net.grads["a1"]))
+    assert not np.any(to_host(net.grads["a2"]))
+
+
+def test_no_mark_is_left_where_a_layer_was_replaced(backend):
+    net = network(backend, into_view)
+    net.layers[1] = ReLU()
+    net.gradient(*batch(backend))
+    assert not np.any(to_host(net.grads["a1"]))
+
+
+def test_a_gradient_as_large_as_the_mark_counts_as_written(backend):
+    def large(layer, da):
+        layer.grads["a"][...] = da * 0 - 54400
+
+    found = to_host(network(backend, large).gradient(*batch(backend))["a1"])
+    np.testing.assert_array_equal(found, np.full(4, -54400, "float32"))
+
+
+def test_a_subclass_whose_passes_are_those_of_its_base_is_not_marked_again(backend):
+    class OwnAffine(Affine):
+        pass
+
+    net = Sequential(
+        [OwnAffine(6, 4), ReLU(), Affine(4, 3)], device=backend.device, xp=backend.xp, seed=0
+    )
+    x, t = batch(backend)
+    net.gradient(x, t)
+    net.grads["W1"] = net.grads["W1"] * 0
+    with pytest.raises(ValueError, match="must"):  # between marking and the backward pass
+        net.gradient(x, t[:3])
+    assert not np.any(to_host(net.grads["W1"]))
 
 
 def test_a_gradient_that_is_added_to_zeros_is_right(backend):
