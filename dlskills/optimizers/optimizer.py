@@ -453,12 +453,10 @@ class Optimizer:
             self._state = State(self.slots, params)
         elif self._state.belongs_to(params):
             self._state.add(self.slots, params)
+        elif not self.slots and self._state.shares_with(params):  # some were added or left out
+            self._state = State((), params)
         else:
-            added = self._state.lacks(params)
-            if added and not self.slots:
-                self._state = State((), params)
-                return {}
-            if added:
+            if self.slots and (added := self._state.lacks(params)):
                 raise RuntimeError(
                     f"this {type(self).__name__} has no {' and '.join(self.slots)} for "
                     f"{', '.join(map(repr, added))}, added after its first update. Call reset() to "

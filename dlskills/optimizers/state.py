@@ -91,6 +91,14 @@ class State:
         self._remember(params)
         return True
 
+    def shares_with(self, params: Mapping[str, Any]) -> bool:
+        """Return whether some of its parameters are among these, perhaps beside others."""
+        if self._numbers is params:
+            return True
+        return any(
+            key in params and ref() is params[key] is not None for key, ref in self._arrays.items()
+        )
+
     def add(self, names: tuple[str, ...], params: Mapping[str, Any]) -> None:
         """Add those of these slots that are missing, as zeros."""
         for name in names:

@@ -555,7 +555,7 @@ def test_a_loop_over_folds_with_one_optimizer_is_refused(backend, name, keep):
 )
 @pytest.mark.parametrize("kind", [Parameters, dict])
 def test_a_schedule_is_not_carried_into_another_run(backend, options, kind):
-    # SGD has no slots; its schedule would go on with the count of the first run
+    # SGD has no slots; its schedule would continue from the count of the first run
     optimizer, params = SGD(**options), kind(arrays(backend, 0))
     walk(optimizer, params, backend, 2)
     message = "step count of this SGD, which its schedule follows, belongs to other parameters"
@@ -572,8 +572,31 @@ def test_parameters_may_join_under_a_schedule():
     optimizer.update(params, {"a": np.ones(3)})
     params["b"] = np.ones(2)
     optimizer.update(params, {"a": np.ones(3), "b": np.ones(2)})
+    others = {"a": np.ones(3), "b": np.ones(2), "c": np.ones(1)}
+    for names in ("ab", "abc"):
+        other = {name: others[name] for name in names}
+        with pytest.raises(RuntimeError, match="belongs to other parameters"):
+            optimizer.update(other, other)
+
+
+def test_parameters_may_be_left_out_under_a_schedule():
+    # a phase that trains the last layer only, and then all layers
+    optimizer = SGD(lr=schedules.CosineDecay(0.1, steps=10))
+    params = {"a": np.ones(3), "b": np.ones(2)}
+    grads = {"a": np.ones(3), "b": np.ones(2)}
+    optimizer.update(params, grads)
+    optimizer.update({"b": params["b"]}, {"b": grads["b"]})
+    optimizer.update(params, grads)
+    assert optimizer.step == 3
+
+
+def test_numbers_may_join_under_a_schedule():
+    optimizer, params = SGD(lr=schedules.CosineDecay(0.1, steps=10)), {"x": 1.0}
+    optimizer.update(params, {"x": 1.0})
+    params["y"] = 2.0
+    optimizer.update(params, {"x": 1.0, "y": 1.0})
     with pytest.raises(RuntimeError, match="belongs to other parameters"):
-        optimizer.update({"a": np.ones(3), "b": np.ones(2)}, {"a": np.ones(3), "b": np.ones(2)})
+        optimizer.update({"x": 1.0, "y": 2.0, "z": 1.0}, {"x": 1.0, "y": 1.0, "z": 1.0})
 
 
 def test_a_loop_over_folds_of_plain_numbers_is_refused():
@@ -828,6 +851,21 @@ def test_parameters_passed_to_the_constructor_are_refused():
         SGD([np.zeros(3)], 0.1)
     with pytest.raises(TypeError, match="got a MultiLayerNet. Parameters are passed at each"):
         Adam(MultiLayerNet(3, [4], 2))
+
+
+def test_a_custom_optimizer_may_begin_with_another_hyperparameter():
+    class Own(Optimizer):
+        powers: tuple[float, ...] = (1.0, 2.0)
+        lr: float = 0.1
+
+        def coefficients(self, step):
+            return self.lr
+
+        @staticmethod
+        def rule(xp):
+            return lambda param, grad, lr: param - lr * grad
+
+    assert Own((3.0, 4.0), 0.5).powers == Own((3.0, 4.0), lr=0.5).powers == (3.0, 4.0)
 
 
 def test_custom_optimizers_get_the_same_error_messages():
