@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,11 +42,12 @@ FOREIGN_KEYWORDS: Mapping[str, str] = {
 def checked(init: Callable[..., None]) -> Callable[..., None]:
     """Wrap an optimizer's constructor to reject other libraries' keywords with a hint."""
     known = known_keywords(FOREIGN_KEYWORDS)(init)
+    begins_with_rate = list(inspect.signature(init).parameters)[1:2] == ["lr"]
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **keywords: Any) -> None:
         # Python's own errors would be about lr given twice, or about the number of arguments
-        if args and ("lr" in keywords or (len(args) > 1 and hasattr(args[0], "__iter__"))):
+        if begins_with_rate and args and ("lr" in keywords or len(args) > 1):
             check_rate("lr", args[0])
         known(self, *args, **keywords)
 

@@ -280,6 +280,16 @@ def test_nadams_product_follows_a_schedule_of_beta1():
         np.testing.assert_allclose(params["w"], expected, rtol=1e-12)
 
 
+def test_a_schedule_may_have_an_attribute_params():
+    class Halving:
+        params = (0.5,)
+
+        def __call__(self, step):
+            return self.params[0] ** step
+
+    assert SGD(lr=Halving()).lr == 1
+
+
 def test_a_number_replaces_a_schedule_and_vice_versa():
     optimizer = Momentum(momentum=Linear(0.5, 0.9, steps=4))
     twin = copy.copy(optimizer)

@@ -111,7 +111,9 @@ def check_rate(name: str, value: Any, at_least: float = 0.0) -> LearningRate:
             f"schedule: {value.__name__}(...)"
         )
     many = hasattr(value, "__iter__") and getattr(value, "shape", None) != ()
-    model = callable(getattr(value, "parameters", None)) or hasattr(value, "params")
+    model = callable(getattr(value, "parameters", None)) or (
+        hasattr(value, "params") and not callable(value)  # a schedule may have its own params
+    )
     if model or (many and not isinstance(value, str)):
         raise TypeError(
             f"{name} must be a number or a schedule, got a {type(value).__name__}. Parameters are "
