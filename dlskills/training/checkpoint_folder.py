@@ -24,6 +24,7 @@ _NAME = re.compile(r"step-(\d{8,})\.safetensors")
 _SHARD = re.compile(r"shard-(\d{8,})\.\d+-of-\d+\.safetensors")
 _MOST_SHARDS = 1_000_000
 _RUN = "run.json"
+_ADDED = {"dtype", "compute dtype", "remainder"}  # settings that older checkpoints don't name
 
 
 class Shards(NamedTuple):
@@ -252,8 +253,11 @@ def load_checked(
     own = head.get("about")
     if not isinstance(own, dict):
         raise FileFormatError(f"{file} must say what it is a checkpoint of, got {own!r:.60}")
+    not_compared = _ADDED - own.keys()
     # as text: what a file holds may be anything, and an array is equal to nothing
-    there, here = ({k: repr(v) for k, v in known.items()} for known in (own, about))
+    there, here = (
+        {k: repr(v) for k, v in known.items() if k not in not_compared} for known in (own, about)
+    )
     if there != here:
         differing = [
             f"{key}: {there.get(key)} there, {here.get(key)} here"

@@ -350,6 +350,18 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, options, differen
         resumed(tmp_path, **options)
 
 
+def test_a_checkpoint_that_does_not_name_newer_settings_is_resumed(tmp_path):
+    crashed(tmp_path, 11)
+    for file in files(tmp_path):
+        content = read_state(tmp_path / file)
+        for setting in ("dtype", "compute dtype", "remainder"):
+            del content["head"]["about"][setting]
+        write_state(tmp_path / file, content)
+    assert resumed(tmp_path).step == 10
+    with pytest.raises(FileFormatError, match=r"here; mini_batch_size: 8 there, 4 here\); "):
+        resumed(tmp_path, mini_batch_size=4)
+
+
 def test_a_checkpoint_of_other_remainders_is_refused(tmp_path):
     """Both have as many batches per epoch, of other samples."""
     crashed(tmp_path, 11, sampling="epoch", remainder="drop")
