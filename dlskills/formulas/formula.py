@@ -16,13 +16,16 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from dlskills.arrays.backend import Array, backend_of, sum_dtype, to_host
 from dlskills.formulas import engines
 from dlskills.formulas.trace import NotElementwiseError, Trace, UnsuitedFormulaError
+
+if TYPE_CHECKING:
+    from dlskills.formulas.table import Table
 
 Function: TypeAlias = Callable[[ModuleType], Callable[..., Any]]
 """A function that takes a namespace and returns a function of arrays and numbers."""
@@ -237,23 +240,22 @@ class Rule(Formula):
                 f"got {len(results) or 'nothing'}"
             )
 
-    def check_elementwise(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> None:
+    def check_elementwise(self, table: Table) -> None:
         """Raise an error if the rule combines different elements of an array.
 
         Engines may split parameters or join them, so such a rule would give different results.
 
         Parameters
         ----------
-        arrays : sequence of array
-            Of the library, the device and the dtypes that the rule runs on; not changed.
-        numbers : sequence
-            Coefficients.
+        table : Table
+            What the rule runs on; not changed.
 
         Raises
         ------
         NotElementwiseError
         """
-        counts = len(arrays), len(numbers)
+        numbers = table.numbers[0]
+        counts = table.arrays, len(numbers)
         if counts in self._is_elementwise:
             return
         reason = ". A norm per parameter can't be part of a rule"
@@ -265,7 +267,7 @@ class Rule(Formula):
                 f"{error}{reason}"
             ) from None
         except UnsuitedFormulaError:  # can't be traced, but may still run on the engine 'plain'
-            combines = self._combines_elements(arrays, numbers)
+            combines = self._combines_elements(table.alike, numbers)
             if combines is None:
                 return
             if combines:
@@ -277,7 +279,7 @@ class Rule(Formula):
         self._is_elementwise.add(counts)
 
     def _combines_elements(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> bool | None:
-        """Return whether two elements at once become other values than each one alone.
+        """Return whether updating two elements together differs from updating each alone.
 
         None if the rule raises an error here, which may be due to the library of the arrays.
         """

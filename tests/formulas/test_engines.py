@@ -15,6 +15,8 @@ from dlskills.formulas.engines import ENGINES, engine_for, forced_engine, plain
 from dlskills.formulas.engines.base import Engine
 from dlskills.formulas.engines.blocked import BLOCK
 from dlskills.formulas.engines.numba import SMALL
+from dlskills.formulas.formula import Rule
+from dlskills.formulas.table import Table
 from dlskills.formulas.trace import NotElementwiseError, UnsuitedFormulaError
 from dlskills.installation import install_command
 
@@ -414,6 +416,21 @@ def test_a_rule_that_cannot_be_traced_runs_if_it_is_elementwise(noise):
         assert len(set(params["w"])) == 3
     else:
         np.testing.assert_allclose(params["w"], [1, 0.9, 0.8])
+
+
+def test_a_rule_is_checked_once_and_then_without_asking_for_the_arrays():
+    asked = []
+
+    def rows():
+        asked.append(len(asked))
+        return [[np.ones(3), np.ones(3)]]
+
+    table = Table(rows)
+    table.rule, table.numbers = Rule(SGD.rule), [(0.1,)]
+    table.rule.check_elementwise(table)
+    before = len(asked)
+    table.rule.check_elementwise(table)
+    assert len(asked) == before
 
 
 @with_numba

@@ -62,7 +62,7 @@ def run(
 
 def update(table: Table) -> None:
     """Update a table's arrays in place on the forced engine, or on the best one for them."""
-    table.rule.check_elementwise(table.alike, table.numbers[0])
+    table.rule.check_elementwise(table)
     chosen = choose(table)
     try:
         _unless_unsuited(table.rule, chosen, table).update(table)
