@@ -99,7 +99,8 @@ def _message(error: Exception) -> str | None:
     if is_out_of_memory(error):
         return f"out of memory: {message or 'on the host'}. Close other programs that use it"
     if isinstance(error, SyntaxError):  # of a Python file given by the user
-        return f"{error.filename}, line {error.lineno}: {error.msg}"
+        where = f"{error.filename}, line {error.lineno}: " if error.filename else ""
+        return where + error.msg
     if isinstance(error, RuntimeError) and "home directory" in message:  # from pathlib
         return "no home folder was found. Set HOME"
     return message if isinstance(error, _SELF_EXPLAINING) else None

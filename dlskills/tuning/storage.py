@@ -110,7 +110,7 @@ def named_errors(url: str | None) -> Iterator[None]:
 
 def _reason(url: str, error: BaseException) -> str:
     """Return the first line of an error, without passwords."""
-    reason = str(error).splitlines()[0]
+    reason = str(error).partition("\n")[0] or type(error).__name__
     for secret in _secrets(url):
         reason = reason.replace(secret, "***")
     return reason

@@ -164,6 +164,14 @@ def test_a_database_that_fails_during_the_search_is_named_and_continued(tmp_path
     assert "4 complete" in done.stdout
 
 
+def test_a_storage_error_without_a_message_is_named_by_its_kind():
+    with (
+        pytest.raises(OSError, match=r"a\.db' can't be read or written: TimeoutError\. Free"),
+        storage_module.named_errors("sqlite:///a.db"),
+    ):
+        raise optuna.exceptions.StorageInternalError("the operation failed") from TimeoutError()
+
+
 # Workers
 
 
