@@ -1,4 +1,4 @@
-"""A run of an experiment that is to be done, and doing it."""
+"""A pending run of an experiment, and its execution."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from dlskills.processes import one_thread
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is to be done: its record without numbers, and what it is done with.
+    """A pending run: its record, still without numbers, and the objects it needs.
 
     Attributes
     ----------
     options : dict
-        Those of the record with the objects themselves.
+        The options of the record, as the objects themselves.
     file : pathlib.Path, optional
         The file that defines the experiment; None for one of the package.
     experiment : Experiment, optional
-        One that other processes can't find by its name or file.
+        Given if other processes can't find it by its name or file.
     """
 
     record: Record
@@ -39,7 +39,7 @@ class Job:
     experiment: Experiment | None
 
     def found(self) -> Experiment:
-        """Return the experiment, in whatever process this is."""
+        """Return the experiment; works in any process."""
         if self.experiment is not None:
             return self.experiment
         name = self.record.experiment
@@ -49,19 +49,19 @@ class Job:
 
     @property
     def stays(self) -> bool:
-        """Whether the run has to be done in this process."""
+        """Whether the run can't be sent to another process."""
         return self.experiment is not None or not is_plain(self.options)
 
 
 def job_of(record: Record, options: dict[str, Any], experiment: Experiment) -> Job:
-    """Return the run that a record without numbers describes."""
+    """Return the job that a record without numbers describes."""
     known = registered(experiment.name) is experiment
     stays = not known and experiment.file is None
     return Job(record, options, None if known else experiment.file, experiment if stays else None)
 
 
 def run_job(job: Job, forced: str | None = None) -> Record:
-    """Return the finished run, on the engine that was forced in the process that asks for it."""
+    """Run a job and return its record; `forced` is the engine forced in the calling process."""
     record = job.record
     start = time.perf_counter()
     with one_thread(), engine(forced) if forced else contextlib.nullcontext():
@@ -85,7 +85,7 @@ def _as_cached(record: Record, numbers: Any) -> Numbers:
 
 
 def finished(job: Job, record: Record) -> Record:
-    """Return the run with what the experiment computes only from all parts together."""
+    """Return the record after the experiment's `finish`, which needs the numbers of all parts."""
     finish = job.found().finish
     if finish is None:
         return record

@@ -1,4 +1,4 @@
-"""Runs in parts, which processes share, and the whole that parts make up."""
+"""Splitting a run into parts for several processes, and merging their records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlskills.experiments.outcome import Record
 
 
 def split(job: Job) -> list[Job]:
-    """Return the run in parts: one for each item of the option that the experiment splits."""
+    """Return a job per item of the option that the experiment splits by; itself if there is none."""
     option = job.found().split
     if option is None:
         return [job]
@@ -30,7 +30,7 @@ def split(job: Job) -> list[Job]:
 
 
 def merge(whole: Record, parts: Sequence[Record]) -> Record:
-    """Return the record of the whole, with the numbers of all parts and their time in sum."""
+    """Return the record of the whole run: the numbers of all parts, and their total time."""
     numbers = functools.reduce(union, (part.numbers for part in parts))
     seconds = round(sum(part.seconds for part in parts), 3)
     return dataclasses.replace(whole, numbers=numbers, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Runs that are kept in a folder, by their settings, source code and libraries."""
+"""A cache of finished runs in a folder, keyed by settings, source code and libraries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def path_of(folder: Path, job: Job) -> Path:
 
 
 def read_run(folder: Path | None, job: Job) -> Record | None:
-    """Return the run if the folder has it; None without a folder, too."""
+    """Return the cached run; None if there is none, or no folder."""
     if folder is None:
         return None
     try:
@@ -57,7 +57,7 @@ def write_run(folder: Path | None, job: Job, record: Record) -> None:
 
 
 def forget_parts(folder: Path | None, job: Job) -> None:
-    """Remove the kept parts of a run that is whole."""
+    """Remove the cached parts of a complete run."""
     parts = split(job)
     if folder is not None and len(parts) > 1:
         for part in parts:

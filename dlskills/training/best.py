@@ -129,7 +129,7 @@ class Plateau(Best):
         return better
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go back to the ``best`` value and the evaluations ``waited`` since.
+        """Restore the ``best`` value and the number of evaluations ``waited`` since.
 
         Raises
         ------
