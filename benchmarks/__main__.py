@@ -61,7 +61,7 @@ def main() -> None:
     elif options.tasks[:1] == ["loop"]:
         from benchmarks import loop_cost
 
-        loop_cost.main(1 if options.quick else options.rounds or loop_cost.ROUNDS)
+        loop_cost.main(20 if options.quick else options.rounds or loop_cost.ROUNDS)
     elif problem := _obstacle(options.device):
         print(f"skipped: {problem}")
     elif failures := _measure(options):
@@ -92,11 +92,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="output file; default: in benchmarks/results/")
     options = parser.parse_args()
-    if options.tasks[:1] not in [[word] for word in INSTEAD] and (problem := _nothing_for(options)):
+    instead = options.tasks[:1] in [[word] for word in INSTEAD]
+    if problem := (_wrong_words if instead else _nothing_for)(options):
         parser.error(problem)
-    missing = [name for name in options.tasks[1:] if not Path(name).is_file()]
-    if options.tasks[:1] == ["report"] and missing:
-        parser.error(f"there is no file {missing[0]}")
     options.contenders = options.contenders or list(CONTENDERS)
     return options
 
@@ -105,6 +103,22 @@ def _at_least_1(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _wrong_words(options: argparse.Namespace) -> str | None:
+    """Return an error if the words after one of INSTEAD are none that it takes."""
+    what, *words = options.tasks
+    if what == "report":
+        return next(
+            (f"there is no file {name}" for name in words if not Path(name).is_file()), None
+        )
+    takes = {"profile": "a width, a whole number of at least 1", "saving": "an existing folder"}
+    right = {"profile": lambda word: word.isdecimal() and int(word), "saving": os.path.isdir}
+    if what in takes and len(words) == 1 and right[what](words[0]):
+        return None
+    if words:
+        return f"{what} takes {takes.get(what, 'no other words')}, got {' '.join(words)}"
+    return None
 
 
 def _nothing_for(options: argparse.Namespace) -> str | None:

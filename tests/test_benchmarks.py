@@ -97,6 +97,10 @@ def bench(monkeypatch, tmp_path, capsys):
         (["--contenders", "nobody"], "invalid choice: 'nobody'"),
         (["adam", "--threads", "0"], "must be a whole number of at least 1, got '0'"),
         (["report", "nosuch.json"], "there is no file nosuch.json"),
+        (["profile", "wide"], "profile takes a width, a whole number of at least 1, got wide"),
+        (["profile", "0"], "profile takes a width"),
+        (["saving", "nosuch"], "saving takes an existing folder, got nosuch"),
+        (["loop", "adam"], "loop takes no other words, got adam"),
     ],
 )  # fmt: skip
 def test_names_that_match_nothing_are_errors(bench, tmp_path, args, message):

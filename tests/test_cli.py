@@ -320,6 +320,22 @@ def test_an_interrupted_run_says_how_to_resume(tmp_path, monkeypatch, kept, more
     assert re.search(f"^interrupted; {message}", result.output)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [([], "nothing more was finished; the same command will reuse what earlier runs kept"),
+     (["--fresh"], "nothing was finished yet; the same command will start over")],
+)  # fmt: skip
+def test_results_of_earlier_runs_are_not_forgotten(tmp_path, monkeypatch, more, message):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "earlier.json").touch()
+    monkeypatch.setattr(cli.run, "run_experiments", interrupted)
+    result = CliRunner().invoke(cli.app, ["run", "--all", *more, "--out", str(tmp_path)])
+    assert result.output == f"interrupted; {message}\n"
+
+
 def test_options_that_differ_from_the_tutorials_are_reported(tmp_path, undrawn):
     out = invoke("run", "optimizer-paths", "--points", 5, "--out", tmp_path)
     assert "Claims are judged only at the tutorial's settings; points differs." in out

@@ -15,6 +15,7 @@ from dlskills.experiments.executors import check_executor
 from dlskills.experiments.text import LANGUAGES
 from dlskills.files import expanded
 from dlskills.processes import cores
+from dlskills.users_code import of_users_code
 
 
 class WrongUseError(ValueError):
@@ -52,6 +53,8 @@ def wrong_use() -> Iterator[None]:
     except DataError:  # the fault of a file, not of the command line
         raise
     except (ValueError, TypeError) as error:
+        if of_users_code(error):
+            raise
         raise WrongUseError(str(error)) from error
 
 

@@ -151,7 +151,7 @@ def compute(
         check_folder(cache)
     before = set(cache.glob("*.json"))
     jobs = jobs_on(settings.device, jobs)
-    with resumable(lambda: _kept(cache, before), fresh=fresh), wrong_use():
+    with resumable(lambda: _kept(cache, before), fresh, earlier=bool(before)), wrong_use():
         return run_experiments(
             experiments, settings, seeds=seeds, quick=quick, options=options, jobs=jobs,
             cache=cache, fresh=fresh, executor=executor,

@@ -17,6 +17,7 @@ from dlskills.experiments.outcome import Record
 from dlskills.experiments.settings import Numbers
 from dlskills.formulas.engines import engine
 from dlskills.processes import one_thread
+from dlskills.users_code import note_users_line
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ def run_job(job: Job, forced: str | None = None) -> Record:
     record = job.record
     start = time.perf_counter()
     with one_thread(), engine(forced) if forced else contextlib.nullcontext():
-        numbers = job.found().run(record.settings, **job.options)
+        try:
+            numbers = job.found().run(record.settings, **job.options)
+        except Exception as error:
+            note_users_line(error)
+            raise
     seconds = round(time.perf_counter() - start, 3)
     return dataclasses.replace(record, seconds=seconds, numbers=_as_cached(record, numbers))
 

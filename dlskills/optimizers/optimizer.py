@@ -346,6 +346,16 @@ class Optimizer:
         finally:
             own.pop("_rate", None)
 
+    @property
+    def state(self) -> Mapping[str, Mapping[str, Any]]:
+        """The values of each slot by parameter name; empty before the first update.
+
+        For Adam, ``optimizer.state["v"]["W1"]`` is the running mean of the squared gradients of
+        ``W1``: an array of its shape and on its device, in float32 where the parameter is in half
+        precision, or a number. Updates change it in place. See :meth:`state_dict` for copies.
+        """
+        return {} if self._state is None else self._state.slots
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything the next update depends on, as copies on the host.
 

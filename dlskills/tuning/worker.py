@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sysconfig
-import traceback
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, SupportsFloat
 
 from dlskills.tuning import indices
@@ -22,6 +19,7 @@ from dlskills.tuning.objectives import (
     unpickled,
 )
 from dlskills.tuning.storage import named_errors, open_storage
+from dlskills.users_code import users_line
 
 
 class TakenError(Exception):
@@ -150,7 +148,9 @@ class Worker:
             raise
         except Exception as error:
             if not isinstance(error, optuna.TrialPruned):
-                error.add_note(f"in trial {trial.number}, with {trial.params}{_where(error)}")
+                line = users_line(error)
+                at = f", at {line}" if line else ""
+                error.add_note(f"in trial {trial.number}, with {trial.params}{at}")
                 error.add_note("(to mark a trial as failed, return NaN or raise ArithmeticError)")
             raise
 
@@ -181,18 +181,6 @@ def _overtaken(error: BaseException) -> bool:
             return False
         error = error.__context__
     return True
-
-
-def _where(error: Exception) -> str:
-    """Return the line of the user's code that raised an error; empty if there is none."""
-    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
-    known = [*map(Path, libraries), Path(__file__).resolve().parents[1]]
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not any(map(Path(frame.filename).is_relative_to, known))
-    ]
-    return f", at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
 
 
 @contextlib.contextmanager

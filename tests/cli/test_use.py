@@ -244,6 +244,30 @@ def test_a_syntax_error_in_a_users_file_is_one_line(status, tmp_path, monkeypatc
     )  # fmt: skip
 
 
+FAILING_RUN = """
+from dlskills.experiments import Experiment
+
+def run(settings):
+    return {"a": int("many")}
+
+EXPERIMENT = Experiment(name="own", title="Own", run=run)
+"""
+
+
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_an_error_in_a_users_experiment_has_exit_status_1_and_names_the_line(
+    status, tmp_path, monkeypatch, jobs
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(FAILING_RUN)
+    code, told = status("run", "own.py", "--seeds", "2", "--jobs", jobs)
+    assert code == 1
+    assert told == (
+        "error: invalid literal for int() with base 10: 'many'\n"
+        f'  raised at {tmp_path / "own.py"}:5: return {{"a": int("many")}}\n'
+    )
+
+
 def test_a_missing_home_folder_gives_no_traceback(status, monkeypatch):
     def homeless(*args, **options):
         raise RuntimeError("Could not determine home directory.")

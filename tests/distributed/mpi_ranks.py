@@ -83,7 +83,7 @@ def state_memory():
     network = MultiLayerNet(784, [100] * 3, 10, seed=0)
     sharded = Sharded(Adam(), network.params, ranks)
     sharded.prepare()
-    held = sum(slot.flat.nbytes for slot in sharded.optimizer._state.slots.values())
+    held = sum(slot.flat.nbytes for slot in sharded.optimizer.state.values())
     whole = 2 * network.params.flat.nbytes
     assert held <= (1 / ranks.size + 0.02) * whole, held / whole
 

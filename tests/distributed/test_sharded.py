@@ -49,7 +49,7 @@ def test_each_rank_keeps_its_part_of_the_state():
 
     def run(communicator):
         sharded = trained(make_network(), make_optimizer("adam"), communicator)
-        state = sharded.optimizer._state.slots
+        state = sharded.optimizer.state
         return sum(slot.flat.nbytes for slot in state.values()), sharded.state_bytes()
 
     for held, stated in on_ranks(2, run):

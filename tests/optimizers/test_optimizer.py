@@ -15,6 +15,7 @@ from dlskills import (
     SGD,
     Adam,
     AMSGrad,
+    Momentum,
     MultiLayerNet,
     Optimizer,
     Parameters,
@@ -187,7 +188,7 @@ def test_dtype_and_device_are_preserved(backend, name, dtype):
     for params in (arrays(backend, 0, dtype), Parameters(arrays(backend, 0, dtype))):
         optimizer = make(name)
         walk(optimizer, params, backend, 2, dtype=dtype)
-        slots = [optimizer._state.slots[slot] for slot in optimizer.slots]
+        slots = [optimizer.state[slot] for slot in optimizer.slots]
         for array in (value for mapping in (params, *slots) for value in mapping.values()):
             assert array.dtype == backend.dtype(dtype)
             assert backend_of(array) == backend
@@ -739,10 +740,23 @@ def test_an_optimizer_must_define_rule_and_coefficients():
 def test_slots_are_updated_in_place_even_by_a_pure_rule(backend):
     optimizer, params = AMSGrad(), arrays(backend, 0)
     walk(optimizer, params, backend, 1)
-    arrays_before = {slot: optimizer._state.slots[slot]["W"] for slot in optimizer.slots}
+    arrays_before = {slot: optimizer.state[slot]["W"] for slot in optimizer.slots}
     walk(optimizer, params, backend, 1, first=1)
 
-    assert all(optimizer._state.slots[slot]["W"] is a for slot, a in arrays_before.items())
+    assert all(optimizer.state[slot]["W"] is a for slot, a in arrays_before.items())
+
+
+def test_the_state_is_that_of_the_formula(backend):
+    optimizer = Momentum(lr=0.5, momentum=0.9)
+    assert optimizer.state == {}
+    params = Parameters({"W": backend.asarray([1.0, 2.0], "float64")})
+    for value in (1.0, 3.0):
+        optimizer.update(params, {"W": backend.asarray([value, -value], "float64")})
+    assert list(optimizer.state) == ["v"]
+    v = -0.5 * 1.0 * 0.9 - 0.5 * 3.0
+    np.testing.assert_allclose(to_host(optimizer.state["v"]["W"]), [v, -v], rtol=1e-12)
+    optimizer.reset()
+    assert optimizer.state == {}
 
 
 # Mistakes in custom rules

@@ -50,7 +50,7 @@ def test_padding_stays_0_under_a_rule_that_divides_0_by_0(backend, engine_names,
         with engine(name):
             for _ in range(2):
                 optimizer.update(params, grads)
-        for entries in (params, optimizer._state.slots["h"]):
+        for entries in (params, optimizer.state["h"]):
             assert len(padding_of(entries)) == 3 * STEP - 17
             assert not padding_of(entries).any()
         assert np.isfinite(to_host(params.flat)).all()
@@ -107,7 +107,7 @@ def test_neither_parameters_nor_gradients_are_kept_alive(backend, engine_names, 
 def test_reset_releases_the_slots_immediately(backend):
     optimizer, params = Momentum(), arrays(backend, 1.0)
     optimizer.update(params, params)
-    slot = weakref.ref(optimizer._state.slots["v"]["W"])
+    slot = weakref.ref(optimizer.state["v"]["W"])
     gc.disable()
     try:
         optimizer.reset()

@@ -130,7 +130,7 @@ def test_a_state_moves_to_another_backend(backend, name, kind, there):
 
     assert_equal(later, params, rtol=1e-12, atol=1e-14)
     for slot in second.slots:
-        values = second._state.slots[slot].values()
+        values = second.state[slot].values()
         assert all(backend_of(value) == new for value in values)
 
 
