@@ -13,7 +13,7 @@ from dlskills.experiments.outcome import Record
 
 
 def split(job: Job) -> list[Job]:
-    """Return a job per item of the option that the experiment splits by; itself if there is none."""
+    """Return one job per item of the option that the experiment splits by, or the job itself."""
     option = job.found().split
     if option is None:
         return [job]
