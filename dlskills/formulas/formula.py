@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from dlskills.arrays.backend import Array, backend_of, sum_dtype, to_host
+from dlskills.arrays.backend import Array, backend_of, library_of, sum_dtype, to_host
 from dlskills.formulas import engines
 from dlskills.formulas.trace import NotElementwiseError, Trace, UnsuitedFormulaError
 
@@ -226,6 +226,7 @@ class Rule(Formula):
     def __init__(self, function: Function) -> None:
         super().__init__(function)
         self._is_elementwise: set[tuple[int, int]] = set()
+        self._undecided: set[tuple[int, int, str]] = set()
 
     def call(
         self, xp: ModuleType, operands: Sequence[Any], axis: tuple[int, ...] | None
@@ -258,6 +259,9 @@ class Rule(Formula):
         counts = table.arrays, len(numbers)
         if counts in self._is_elementwise:
             return
+        undecided = (*counts, library_of(table.alike[0]))
+        if undecided in self._undecided:
+            return
         reason = ". A norm per parameter can't be part of a rule"
         try:
             self.trace(("B",) * counts[0] + ("",) * counts[1], "B")
@@ -269,6 +273,7 @@ class Rule(Formula):
         except UnsuitedFormulaError:  # can't be traced, but may still run on the engine 'plain'
             combines = self._combines_elements(table.alike, numbers)
             if combines is None:
+                self._undecided.add(undecided)
                 return
             if combines:
                 raise NotElementwiseError(

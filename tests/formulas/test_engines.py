@@ -433,6 +433,26 @@ def test_a_rule_is_checked_once_and_then_without_asking_for_the_arrays():
     assert len(asked) == before
 
 
+@pytest.mark.filterwarnings("ignore:.*Falling back")
+def test_a_rule_that_only_takes_matrices_is_tried_out_once():
+    shapes = []
+
+    class Own(LARS):
+        @staticmethod
+        def rule(xp):
+            def update(param, grad, lr):
+                shapes.append(param.shape)
+                return param - lr * np.cbrt(grad) / grad.shape[1]
+
+            return update
+
+    optimizer, params, grads = Own(), {"w": np.ones((3, 2))}, {"w": np.ones((3, 2))}
+    optimizer.update(params, grads)
+    shapes.clear()
+    optimizer.update(params, grads)
+    assert shapes == [(3, 2)]
+
+
 @with_numba
 def test_a_rule_that_branches_is_rejected_with_the_remedy():
     class Branching(SGD):
