@@ -555,7 +555,7 @@ def test_a_loop_over_folds_with_one_optimizer_is_refused(backend, name, keep):
 )
 @pytest.mark.parametrize("kind", [Parameters, dict])
 def test_a_schedule_is_not_carried_into_another_run(backend, options, kind):
-    # SGD has no slots; its schedule would go on with the count of the first run
+    # SGD has no slots; its schedule would continue the count of the first run
     optimizer, params = SGD(**options), kind(arrays(backend, 0))
     walk(optimizer, params, backend, 2)
     message = "step count of this SGD, which its schedule follows, belongs to other parameters"
