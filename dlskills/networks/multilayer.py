@@ -238,4 +238,4 @@ def _check_sizes(hidden_size_list: Any) -> list[int]:
         raise TypeError(
             f"hidden_size_list must be a list, such as [100, 100], got {hidden_size_list!r}"
         ) from None
-    return [check_count("hidden_size_list", size) for size in sizes]
+    return [check_count("each size in hidden_size_list", size) for size in sizes]

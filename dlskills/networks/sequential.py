@@ -304,6 +304,9 @@ class Sequential:
             check_takes_weights(self.loss_layer)
             check_array("weights", weights, self.backend)
         y = self.predict(x, train_flg)
+        if y.shape[0] == 0:
+            shape = tuple(x.shape)
+            raise ValueError(f"x must hold at least one sample, got an array of shape {shape}")
         check_array("t", t, self.backend)
         if type(t) is np.ndarray and isinstance(self.loss_layer, SoftmaxWithLoss):
             check_labels("t", t, y.shape[1])  # on a GPU, this would wait for it

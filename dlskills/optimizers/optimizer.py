@@ -377,15 +377,16 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state saved by :meth:`state_dict`.
 
-        The slots are moved to where those parameters are. All of the state is loaded, or after an
-        error none. A hyperparameter with a schedule keeps its own; one without takes over that of
-        the state, if it is one of dlskills'. A function, such as a schedule or `decay` of one's
+        The slots are moved to the device of their parameters. All of the state is loaded or, on an
+        error, nothing. A hyperparameter with a schedule keeps its own; one without takes over that
+        of the state, if it is one of dlskills'. A function, such as a schedule or `decay` of one's
         own, is code: no state holds it.
 
         Parameters
         ----------
         state : mapping
-            Those of dlskills before 0.2, with the slots as mappings under ``slots``, load too.
+            The result of :meth:`state_dict`. States with the slots as mappings under ``slots``, as
+            earlier revisions returned them, load too.
 
         Raises
         ------
@@ -395,8 +396,8 @@ class Optimizer:
         Warns
         -----
         UserWarning
-            The state was made under a schedule and this optimizer has none, or another; or under a
-            function that this optimizer has not.
+            The state was made under a schedule or a function, and this optimizer has none, or
+            another schedule.
         """
         slots = saving.slots_of(state)
         if state["optimizer"] != type(self).__name__:

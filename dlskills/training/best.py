@@ -98,7 +98,7 @@ def check_measured(metric: str, columns: Sequence[str]) -> None:
         return
     hint = (
         "; give the trainer validation=0.2, or validation=(x, t)"
-        if metric.startswith("validation") and "validation_loss" not in columns
+        if metric.startswith("val") and "validation_loss" not in columns
         else '; metrics=["accuracy", "loss"] measures both on each part of the data'
     )
     raise ValueError(f"no {metric!r} is measured, only {', '.join(columns) or 'nothing'}{hint}")

@@ -186,7 +186,7 @@ def as_callback(given: Any) -> Callback:
     if len(required) not in (1, 2):
         raise TypeError(
             "a function as a callback takes (trainer), after each epoch, or (trainer, batch), "
-            f"after each step; {given!r} takes {len(required)} arguments"
+            f"after each step; {given!r} has {len(required)} required arguments"
         )
     return (_AfterStep if len(required) == 2 else _AfterEpoch)(given)
 

@@ -219,7 +219,7 @@ GOOD = file_of(header(x=entry()), bytes(8))
 REFUSED = {
     "empty": (b"", "holds 0 bytes"),
     "7 bytes": (b"1234567", "holds 7 bytes"),
-    "a web page": (b"<!DOCTYPE html><html>", "is no safetensors file, or it is cut short"),
+    "a web page": (b"<!DOCTYPE html><html>", "is not a safetensors file, or it is cut short"),
     "a header of 2**63 bytes": (file_of(header(), length=2**63), "declares a header of 9,223,"),
     "a header cut short": (GOOD[:50], "is cut short"),
     "data cut short": (GOOD[:-1], "declares 8 bytes of data and holds 7"),

@@ -267,8 +267,8 @@ def test_repr_can_be_read_and_run(net, expected):
     ("arguments", "error", "message"),
     [
         ((0, [4], 3), ValueError, "input_size must be at least 1, got 0"),
-        ((5, [4, 0], 3), ValueError, "hidden_size_list must be at least 1, got 0"),
-        ((5, [4.0], 3), TypeError, "hidden_size_list must be a whole number, got 4.0"),
+        ((5, [4, 0], 3), ValueError, "each size in hidden_size_list must be at least 1, got 0"),
+        ((5, [4.0], 3), TypeError, "each size in hidden_size_list must be a whole number"),
         ((5, [4], 0), ValueError, "output_size must be at least 1, got 0"),
         ((5, [4], 3, "rleu"), ValueError, r"activation 'rleu' is not known; did you mean 'relu'\?"),
         (

@@ -356,6 +356,14 @@ def test_accuracy_needs_a_label_for_each_sample(backend):
         net.accuracy(x[:0, :], t[:0])
 
 
+def test_a_batch_without_samples_is_refused(backend):
+    net, (x, t) = network(backend), batch(backend)
+    message = r"^x must hold at least one sample, got an array of shape \(0, 6\)$"
+    for compute in (net.loss, net.gradient, net.loss_and_gradient):
+        with pytest.raises(ValueError, match=message):
+            compute(x[:0, :], t[:0])
+
+
 def test_layers_have_to_fit():
     message = r"^layers\[1\] does not fit: Affine\(5, 2, he\(\)\) takes 5 values per sample, got"
     with pytest.raises(ValueError, match=message):

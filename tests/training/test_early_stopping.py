@@ -112,6 +112,12 @@ def test_what_is_not_measured_is_named(metric, message):
         make_trainer(callbacks=[EarlyStopping(metric)])
 
 
+def test_keras_name_of_the_validation_loss_gets_the_hint():
+    trainer = make_trainer(callbacks=[EarlyStopping("val_loss")])
+    with pytest.raises(ValueError, match="no 'val_loss' is measured, .*validation=0.2"):
+        trainer.train()
+
+
 def test_a_column_that_no_evaluation_writes_is_named():
     trainer = make_trainer(callbacks=[EarlyStopping("my_loss")])
     with pytest.raises(ValueError, match="no 'my_loss' is measured, only "):

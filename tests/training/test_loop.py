@@ -170,8 +170,8 @@ def test_functions_are_callbacks(numpy_batches):
         (Recorder(), TypeError, "callbacks must be a list"),
         ([Recorder], TypeError, r"got <class .*make one: Recorder\(...\)"),
         ([3], TypeError, "a callback must be .* got 3"),
-        ([lambda: None], TypeError, "takes 0 arguments"),
-        ([lambda a, b, c: None], TypeError, "takes 3 arguments"),
+        ([lambda: None], TypeError, "has 0 required arguments"),
+        ([lambda a, b, c: None], TypeError, "has 3 required arguments"),
     ],
 )
 def test_what_is_no_callback_is_refused(wrong, error, message):
