@@ -288,7 +288,7 @@ class BatchNormalization(Layer):
         )
 
 
-_LONG = 4096  # values per feature, above which one correction of the mean is not enough
+_LONG = 32_768  # values per feature, above which one correction of the mean is not enough
 
 
 def mean_and_variance(

@@ -1,5 +1,6 @@
 """Numbers on a device: appended without waiting, fetched together."""
 
+import math
 import weakref
 
 import numpy as np
@@ -35,6 +36,20 @@ def test_what_is_not_read_stays_bounded(backend, monkeypatch):
         assert sum(kept() is not None for kept in on_device) < 4
     assert len(losses) == 11
     assert losses.read() == [float(number) for number in range(11)]
+
+
+@pytest.mark.parametrize("dtypes", [["float32"], ["float64"], ["float32", "float64", "float32"]])
+def test_numbers_are_kept_exactly(backend, dtypes):
+    numbers = [0.1, math.pi, 1e300, math.nan, -math.inf, 1e-45]
+    losses, expected = DeviceNumbers(), []
+    for dtype in dtypes:
+        with np.errstate(over="ignore"):
+            expected += np.asarray(numbers, dtype).tolist()
+        for number in expected[-len(numbers) :]:
+            losses.append(backend.asarray(number, dtype))
+        np.testing.assert_array_equal(losses.read(), expected)
+    np.testing.assert_array_equal(losses.on_host(), np.asarray(expected))
+    np.testing.assert_array_equal(DeviceNumbers(expected).read(), expected)
 
 
 @pytest.mark.backends("cupy")
