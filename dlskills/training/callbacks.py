@@ -191,6 +191,12 @@ def as_callback(given: Any) -> Callback:
     return (_AfterStep if len(required) == 2 else _AfterEpoch)(given)
 
 
+def may_add_columns(callback: Callback) -> bool:
+    """Return whether a callback may add columns to the history: one of the user's own."""
+    own = not type(callback).__module__.startswith("dlskills.")
+    return own or isinstance(callback, _OfFunction)
+
+
 def checked_callbacks(callbacks: Any) -> Iterable[Any]:
     """Return what was given for a list of callbacks.
 

@@ -23,7 +23,7 @@ from dlskills.training.arguments import (
 from dlskills.training.batch_source import SampleBatches
 from dlskills.training.best import check_measured
 from dlskills.training.budget import Budget
-from dlskills.training.callbacks import Batch, Callback, checked_callbacks
+from dlskills.training.callbacks import Batch, Callback, checked_callbacks, may_add_columns
 from dlskills.training.capture import CapturedPasses
 from dlskills.training.data_checks import checked_parts
 from dlskills.training.device_numbers import DeviceNumbers
@@ -308,7 +308,7 @@ class Trainer(Loop):
                 f"{callback!r} follows {callback.follows!r}, and evaluations leave out the {part} "
                 f"data, got evaluate_on={self._evaluation.on}; add {part!r} to it"
             )
-        if callback.follows is not None and part in PARTS:
+        if callback.follows and part in PARTS and not any(map(may_add_columns, self.callbacks)):
             check_measured(callback.follows, self._evaluation.columns)
 
     def _rank_of_ranks(self) -> tuple[int, int]:

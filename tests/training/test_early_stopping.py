@@ -8,7 +8,7 @@ from small_run import finding, make_network, make_trainer
 
 from dlskills import SGD, to_host
 from dlskills.optimizers.schedules import StepDecay
-from dlskills.training import EarlyStopping, ReduceOnPlateau
+from dlskills.training import Callback, EarlyStopping, ReduceOnPlateau
 from dlskills.training.best import Best
 
 
@@ -116,6 +116,19 @@ def test_keras_name_of_the_validation_loss_gets_the_hint():
     trainer = make_trainer(callbacks=[EarlyStopping("val_loss")])
     with pytest.raises(ValueError, match="no 'val_loss' is measured, .*validation=0.2"):
         trainer.train()
+
+
+def test_a_column_that_a_callback_adds_can_be_followed():
+    class Adds(Callback):
+        def after_evaluation(self, trainer):
+            trainer.history.add({"test_score": 1.0})
+
+    trainer = make_trainer(
+        callbacks=[Adds(), EarlyStopping("test_score", patience=1)], evaluate="last", epochs=9
+    )
+    trainer.train()
+    assert trainer.stopped
+    assert trainer.epoch == 2
 
 
 def test_a_column_that_no_evaluation_writes_is_named():
