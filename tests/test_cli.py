@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import dlskills
@@ -125,6 +126,15 @@ def test_every_command_has_help(command):
     out = invoke(*command, "--help")
     for expected in COMMANDS[command]:
         assert expected in out
+
+
+def test_help_is_written_for_80_columns():
+    """All paragraphs but the first keep the line breaks of the docstring."""
+    commands = typer.main.get_command(cli.app).commands
+    assert "play" in commands
+    for name, command in commands.items():
+        lines = (command.help or "").partition("\n\n")[2].splitlines()
+        assert [line for line in lines if len(line) > 78] == [], name
 
 
 def test_every_experiment_is_a_command_with_help():

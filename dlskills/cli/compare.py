@@ -50,9 +50,10 @@ def compare_command(
     For example: dlskills compare --device cpu --device cuda,
     or dlskills compare --engine plain --engine blocked.
 
-    Both runs use the same initial weights, batches and masks. The exit status is 1 if a
-    difference exceeds the tolerance. With ReLU, rounding alone can flip a sign and cause such a
-    difference; with a smooth activation it can't.
+    Both runs use the same initial weights, batches and masks. The exit
+    status is 1 if a difference exceeds the tolerance. With ReLU, rounding
+    alone can flip a sign and cause such a difference; with a smooth
+    activation it can't.
     """
     with wrong_use():
         _check(device, dtype, engine)

@@ -51,14 +51,15 @@ def play(
 ) -> None:
     """Write OUT/play.html, where sliders change a path or histograms at once, and open it.
 
-    The first part follows an update rule over x²/20 + y² and other functions: choose the rule, each
-    of its hyperparameters, and the start point. The second shows histograms of activations for a
-    spread of the weights, an activation function, and a number of layers.
+    The first part follows an update rule over x²/20 + y² and other
+    functions: choose the rule, each of its hyperparameters, and the start
+    point. The second shows histograms of activations for a spread of the
+    weights, an activation function, and a number of layers.
 
     The page is one file, and works without a server and without a network.
 
-    Examples: dlskills play, dlskills play Momentum:momentum=0.5, dlskills play my.py:SignMomentum,
-    dlskills play --activation my.py:swish
+    Examples: dlskills play, dlskills play Momentum:momentum=0.5,
+    dlskills play my.py:SignMomentum, dlskills play --activation my.py:swish
     """
     path = out / "play.html"
     with wrong_use():

@@ -67,8 +67,8 @@ def report(
 ) -> None:
     """Run every experiment and write OUT/report.html with figures, numbers and verdicts.
 
-    The report links to OUT/play.html, the page of dlskills play. With --csv the curves of each
-    figure are written to OUT/FIGURE.csv.
+    The report links to OUT/play.html, the page of dlskills play. With --csv
+    the curves of each figure are written to OUT/FIGURE.csv.
     """
     with wrong_use():
         settings = Settings(seed, device, subset)
