@@ -514,6 +514,8 @@ class Trainer(Loop):
         """
         stop = self.steps if epochs is steps is None else self._further(Budget(epochs, steps))
         with Progress(stop, "training", done=self.step, show=self.verbose) as progress:
+            if 0 < self.step < stop:
+                progress.note(f"continues after step {self.step}")
 
             def on_step() -> None:
                 progress.advance()

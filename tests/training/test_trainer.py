@@ -981,6 +981,15 @@ def test_each_epoch_is_printed_at_its_end(capsys, evaluate, steps, record_loss):
     assert err == ""
 
 
+def test_it_says_after_which_step_it_continues(capsys):
+    trainer = make_trainer(epochs=3, verbose=True)
+    trainer.train_step()
+    trainer.train()
+    assert capsys.readouterr().out.startswith("training: continues after step 1\ntraining: epoch")
+    trainer.train()  # nothing is left to do
+    assert "continues" not in capsys.readouterr().out
+
+
 def test_a_line_does_not_show_the_first_step_as_the_epochs_result(capsys):
     # one epoch of 200 steps; after the first step the network still guesses
     trainer = make_trainer(
@@ -1019,7 +1028,7 @@ def test_steps_by_hand_in_mid_epoch_count_for_its_line(capsys):
         trainer.train_step()
     assert capsys.readouterr().out == ""
     trainer.train()
-    line, _ = capsys.readouterr().out.splitlines()
+    _, line, _ = capsys.readouterr().out.splitlines()
     assert f"epoch 2/2, mean loss {np.mean(trainer.train_loss_list[4:]):.4f}; at step 5" in line
 
 
@@ -1031,7 +1040,7 @@ def test_an_epoch_that_diverged_gets_no_line(capsys):
     with pytest.raises(DivergedError, match="the loss is"):
         trainer.train()
     assert trainer.current_iter < trainer.iter_per_epoch
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "training: continues after step 1\n"
 
 
 def test_not_verbose_prints_nothing(capsys):
