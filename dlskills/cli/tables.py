@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,9 +65,15 @@ def show_table(
         table.add_column(heads[i], width=widths[i], overflow="fold")
     for row in rows:
         table.add_row(*(row[i] for i in shown))
-    if title and not boxed:
-        console.print(title)
-    console.print(table)
+    if boxed:
+        console.print(table)
+    else:
+        if title:
+            console.print(title)
+        with console.capture() as captured:
+            console.print(table)
+        lines_of_text = [line.rstrip() for line in captured.get().splitlines()]
+        console.print(Text("\n".join(lines_of_text)), soft_wrap=True)
     if left_out := [columns[i] for i in range(len(columns)) if i not in shown]:
         console.print(f"Omitted at a width of {console.width}: {', '.join(left_out)}.")
 

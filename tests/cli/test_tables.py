@@ -72,12 +72,18 @@ def test_cells_are_folded_in_a_very_narrow_terminal(shown, width):
 
 
 def test_outside_a_terminal_each_row_is_one_line_without_borders(shown):
-    text = "a sentence of many words " * 20
+    text = ("a sentence of many words " * 20).rstrip()
     lines = shown(["name", "text"], [["a", text], ["b", "short"]], prose=[1], title="Title")
     assert lines[0] == "Title"
     assert len(lines) == 4
     assert lines[2].split(maxsplit=1) == ["a", text]
     assert not re.search("[─-╿|+]", "".join(lines))
+
+
+def test_outside_a_terminal_no_line_ends_with_blanks(shown):
+    lines = shown(["name", "value"], [["a", "x"], ["b", "a much longer value"]])
+    assert [line.rstrip() for line in lines] == lines
+    assert [line.split()[0] for line in lines] == ["name", "a", "b"]
 
 
 def test_columns_may_have_equal_names(shown):
