@@ -188,6 +188,7 @@ def test_info_finds_the_full_set_in_a_folder_with_brackets_in_its_name(tmp_path,
 # Experiments
 
 
+@pytest.mark.slow
 def test_optimizer_paths_runs_and_writes_its_results(tmp_path, in_terminal):
     out = invoke("run", "optimizer-paths", "--out", tmp_path / "new" / "folder")
     for suffix in ("png", "svg", "json"):
@@ -346,6 +347,7 @@ def test_results_of_earlier_runs_are_not_forgotten(tmp_path, monkeypatch, more, 
     assert result.output == f"interrupted; {message}\n"
 
 
+@pytest.mark.slow
 def test_options_that_differ_from_the_tutorials_are_reported(tmp_path, undrawn):
     out = invoke("run", "optimizer-paths", "--points", 5, "--out", tmp_path)
     assert "Claims are judged only at the tutorial's settings; points differs." in out
@@ -521,6 +523,7 @@ def test_diverged_training_gives_a_one_line_error(fail, monkeypatch, tmp_path):
 # In a separate process
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_command(tmp_path):
     done = shell("run", "optimizer-paths", "--points", 3, "--out", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

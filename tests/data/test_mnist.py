@@ -159,6 +159,7 @@ def test_the_full_set_contains_all_of_mnist():
 
 
 @needs_full_set
+@pytest.mark.slow
 def test_the_sample_can_be_recreated_byte_for_byte(tmp_path):
     make_sample.make_sample(FULL, tmp_path)
     for name in NAMES:

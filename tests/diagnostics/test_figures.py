@@ -80,6 +80,7 @@ def test_figures_of_one_observation_can_be_saved(tmp_path):
         save_figure(figure, tmp_path, name)
 
 
+@pytest.mark.slow
 def test_figures_without_activations_and_after_divergence_can_be_saved(tmp_path):
     network = Sequential([Affine(6, 3)], seed=0)
     assert len(observed(network).plot()["histograms"].axes) == 2
@@ -92,6 +93,7 @@ def test_figures_without_activations_and_after_divergence_can_be_saved(tmp_path)
         save_figure(figure, tmp_path, name)
 
 
+@pytest.mark.slow
 def test_notebooks_show_the_figures(monitor):
     shown = monitor.plot()._repr_html_()
     for name, image in re.findall('<img alt="(.*?)" src="data:image/png;base64,(.*?)">', shown):

@@ -32,6 +32,7 @@ def test_the_same_in_chinese(paths):
     assert "<td>confirmed</td>" not in html
 
 
+@pytest.mark.slow
 def test_other_settings_than_the_tutorials_show_no_verdicts():
     outcome = run(["optimizer-paths"], SETTINGS, options={"points": 3})["optimizer-paths"]
     assert "confirmed" not in outcome._repr_html_()

@@ -38,6 +38,7 @@ def written(folder):
     return json.loads((folder / "optimizer-paths.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_an_experiment_leaves_its_numbers_its_verdicts_and_its_figures(tmp_path):
     folder = tmp_path / "made" / "here"
     records = [record(0), record(1)]
@@ -170,6 +171,7 @@ def test_figures_are_in_the_language_asked_for(tmp_path):
         assert word in text
 
 
+@pytest.mark.slow
 def test_dark_figures_have_no_black_on_their_dark_paper(tmp_path):
     look = plotting.Look("dark", formats=("svg",))
     write_results([record()], tmp_path, look=look)

@@ -59,6 +59,7 @@ def test_updates_agree_with_optax(ours, theirs):
     np.testing.assert_allclose(trajectory(ours, NUMPY), steps, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_without_bias_correction_the_counterexample_of_amsgrads_paper_holds():
     """Reddi, Kale & Kumar (2018), section 3: Adam ends at the wrong end of [-1, 1]."""
 

@@ -141,6 +141,7 @@ def test_activations_of_five_layers():
     assert 0.6 < last_over_first(initializers.he()) < 1.5
 
 
+@pytest.mark.slow
 def test_initial_weights_on_mnist(mnist):
     """weight_init_compare: one SGD for three networks; std=0.01 does not learn, He does."""
     (x_train, t_train), _ = mnist
@@ -229,6 +230,7 @@ def test_batch_normalization_over_weight_scales(mnist):
         assert train_acc_list[-1] < 0.3
 
 
+@pytest.mark.slow
 def test_overfitting_and_weight_decay(mnist):
     """overfit_weight_decay: 300 images are memorized; decay keeps the weights small."""
     (x_train, t_train), (x_test, t_test) = mnist
@@ -277,6 +279,7 @@ def test_overfitting_and_weight_decay(mnist):
     assert decayed_weights < 0.8 * plain_weights
 
 
+@pytest.mark.slow
 def test_overfitting_and_dropout(mnist, capsys):
     """overfit_dropout: the Trainer, with the tutorial's spelling of the ratio and optimizer."""
     (x_train, t_train), (x_test, t_test) = mnist

@@ -22,6 +22,7 @@ def test_a_run_too_short_is_not_judged():
     assert words([0.5, 0.6], [0.9, 0.9], steps=[250, 500])[0] == "not judged"
 
 
+@pytest.mark.slow
 def test_a_few_steps():
     numbers = batch_norm_steps.run(Settings(verbose=False), iterations=150, units=20)
     assert numbers["steps"] == [100, 150]

@@ -56,6 +56,7 @@ def test_each_form_shrinks_the_weights_by_its_own_measure():
     assert decoupled_decay.made("L2", 0.01, 0.02)[0] == 0.02
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_one_form():
     numbers = decoupled_decay.run(Settings(verbose=False), iterations=3, forms=["paper"])
     for what in ("loss", "validation", "test"):
