@@ -169,11 +169,12 @@ def _check_targets(network: Sequential, part: str, x: Array, t: Array) -> None:
     """Raise an error for targets that the loss would reject at the first step."""
     loss = network.loss_layer
     if isinstance(loss, SoftmaxWithLoss) and network.output_size is not None:
+        values = to_host(t)
         if type(loss).forward is SoftmaxWithLoss.forward:
             check_class_count(network.output_size)
             _check_classes(f"t_{part}", t, network.output_size)
-            check_target_rows(f"t_{part}", to_host(t))
-        check_labels(f"t_{part}", to_host(t), network.output_size)
+            check_target_rows(f"t_{part}", values)
+        check_labels(f"t_{part}", values, network.output_size)
     if type(loss).forward is BinaryCrossEntropy.forward:
         if math.prod(t.shape) != t.shape[0]:
             raise ValueError(

@@ -60,10 +60,11 @@ class DeviceNumbers:
 
     def _keep(self, numbers: np.ndarray[Any, Any]) -> None:
         """Append numbers, in double precision from the first on that single precision rounds."""
-        with np.errstate(over="ignore"):
-            rounded = numbers.astype(np.float32)
-        if self._read.typecode == "f" and not np.array_equal(numbers, rounded, equal_nan=True):
-            self._read = array("d", self._read)
+        if self._read.typecode == "f":
+            with np.errstate(over="ignore"):
+                rounded = numbers.astype(np.float32)
+            if not np.array_equal(numbers, rounded, equal_nan=True):
+                self._read = array("d", self._read)
         self._read.extend(numbers.tolist())
 
     def __len__(self) -> int:
