@@ -112,8 +112,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         names = " ".join([item.nodeid, *fixtures, _needed_by_all(item.path), _code(test)]).lower()
         return any(word in names for word in words)
 
-    config.hook.pytest_deselected(items=[item for item in items if not named(item)])
-    items[:] = [item for item in items if named(item)]
+    chosen: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        chosen[named(item)].append(item)
+    config.hook.pytest_deselected(items=chosen[False])
+    items[:] = chosen[True]
 
 
 @cache
