@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,12 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and int(text) >= 1
+
+
 def _at_least_1(text: str) -> int:
-    if not text.isdecimal() or not int(text):
+    if not _is_count(text):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
 
@@ -112,13 +116,14 @@ def _wrong_words(options: argparse.Namespace) -> str | None:
         return next(
             (f"there is no file {name}" for name in words if not Path(name).is_file()), None
         )
-    takes = {"profile": "a width, a whole number of at least 1", "saving": "an existing folder"}
-    right = {"profile": lambda word: word.isdecimal() and int(word), "saving": os.path.isdir}
-    if what in takes and len(words) == 1 and right[what](words[0]):
+    takes: dict[str, tuple[str, Callable[[str], bool]]] = {
+        "profile": ("a width, a whole number of at least 1", _is_count),
+        "saving": ("an existing folder", os.path.isdir),
+    }
+    expected, fits = takes.get(what, ("no other words", lambda _: False))
+    if not words or (len(words) == 1 and fits(words[0])):
         return None
-    if words:
-        return f"{what} takes {takes.get(what, 'no other words')}, got {' '.join(words)}"
-    return None
+    return f"{what} takes {expected}, got {' '.join(words)}"
 
 
 def _nothing_for(options: argparse.Namespace) -> str | None:
