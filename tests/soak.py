@@ -15,7 +15,7 @@ from dlskills.training import Callback, Checkpoint
 WARM_UP = 120  # seconds in which caches fill
 MOST = 5.0  # MB that it may grow by afterwards, beside the losses that it records
 BYTES_PER_LOSS = 4  # each step's, before the update and after it
-SAVE_EVERY = LOOK_EVERY = 10.0  # seconds
+EVERY = 10.0  # seconds between checkpoints
 
 
 def resident():
@@ -31,16 +31,14 @@ class Watch(Callback):
 
     def __init__(self, checkpoint, seconds):
         self.checkpoint, self.seconds = checkpoint, seconds
-        self.start = self.saved_at = self.looked_at = time.monotonic()
-        self.saves, self.memory = 0, []
+        self.start = self.saved_at = time.monotonic()
+        self.memory = []
 
     def after_step(self, trainer, batch):
         now = time.monotonic()
-        if now - self.saved_at >= SAVE_EVERY:
+        if now - self.saved_at >= EVERY:
             self.checkpoint.save(trainer)
-            self.saves, self.saved_at = self.saves + 1, now
-        if now - self.looked_at >= LOOK_EVERY:
-            self.looked_at = now
+            self.saved_at = now
             self.memory.append((now - self.start, resident()))
             print(f"{now - self.start:5.0f} s: step {trainer.step}, {self.memory[-1][1]:.1f} MB",
                   flush=True)  # fmt: skip
@@ -66,9 +64,9 @@ def main():
         sys.exit(f"it must run for more than {WARM_UP} s, which are left out as the warm-up")
     grown = max(warm) - warm[0]
     losses = BYTES_PER_LOSS * (len(trainer.losses) + len(trainer.train_loss_list)) / 1e6
-    print(f"{trainer.step} steps, {watch.saves} checkpoints: {warm[0]:.1f} MB after the warm-up, "
-          f"at most {grown:.1f} MB more until the end, {losses:.1f} MB of them recorded losses; "
-          f"allowed beside them: {MOST:.0f} MB")  # fmt: skip
+    print(f"{trainer.step} steps, {len(watch.memory)} checkpoints: {warm[0]:.1f} MB after the "
+          f"warm-up, at most {grown:.1f} MB more until the end, {losses:.1f} MB of them recorded "
+          f"losses; allowed beside them: {MOST:.0f} MB")  # fmt: skip
     sys.exit(grown - losses >= MOST)
 
 
